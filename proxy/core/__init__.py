@@ -1,0 +1,1 @@
+"""The pure core: no await, clock, socket, file, environment, log or randomness."""

@@ -1,0 +1,174 @@
+"""Token-bucket arithmetic on integers: the specification that ``take.lua`` transcribes.
+
+Rules of this file:
+
+1. ``now`` is an argument, in whole microseconds. A clock that goes back counts as no
+   time passed.
+2. Everything is an exact integer. A rate of ``count`` tokens per ``period`` is kept as
+   "``refill`` units per microsecond, ``token`` units per token", the smallest whole
+   numbers with that ratio, so nothing is ever rounded and no drift exists.
+3. No product may pass 2^53, for Lua's numbers are doubles. ``RateLimit.of`` refuses a
+   rate that would, so no request has to check.
+4. Compute, decide, then write: ``level_at`` and ``decide`` change nothing.
+
+A bucket is the pair (level in units, instant of that level in microseconds). A bucket
+that was never touched is full.
+"""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+MAX_EXACT = 2**53
+"""The largest integer range that a double holds exactly (IEEE 754)."""
+
+MICROSECONDS = 1_000_000
+
+State = tuple[int, int]
+"""(level in units, instant in microseconds)."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RateLimit:
+    """A rate and a burst, as integers that Python and Lua agree on.
+
+    Attributes:
+        count: tokens per period.
+        period_us: the period in microseconds.
+        burst: how many tokens the bucket holds; at least 1.
+        refill: units that flow in per microsecond.
+        token: units that make one token.
+        capacity: units that the full bucket holds.
+    """
+
+    count: int
+    period_us: int
+    burst: int
+    refill: int
+    token: int
+    capacity: int
+
+    @classmethod
+    def of(cls, count: int, period_us: int, burst: int | None = None) -> "RateLimit":
+        """Build a limit of ``count`` tokens per ``period_us``.
+
+        Args:
+            count: tokens per period; at least 1.
+            period_us: microseconds; at least 1.
+            burst: the bucket's size in tokens; None means ``count``.
+
+        Raises:
+            ValueError: a number is below 1, or the limit cannot be held exactly; the
+                message says which and what to do.
+        """
+        burst = count if burst is None else burst
+        if count < 1 or period_us < 1 or burst < 1:
+            raise ValueError("rate, period and burst must be at least 1")
+        divisor = math.gcd(count, period_us)
+        refill, token = count // divisor, period_us // divisor
+        capacity = burst * token
+        # elapsed is capped at the time to fill, so refill * elapsed < capacity + refill.
+        if capacity + refill >= MAX_EXACT:
+            raise ValueError(
+                "this rate cannot be counted exactly; use a smaller burst, or a rate "
+                "that divides its period evenly"
+            )
+        return cls(count, period_us, burst, refill, token, capacity)
+
+    @property
+    def window_seconds(self) -> int:
+        """The period in seconds, rounded up: the ``w`` of ``RateLimit-Policy``."""
+        return -(-self.period_us // MICROSECONDS)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Grant:
+    """The answer of one bucket to one take.
+
+    Attributes:
+        allowed: whether the tokens were there.
+        remaining: whole tokens left.
+        retry_after: seconds until this take could succeed; 0.0 when allowed, infinity
+            when the cost is above the burst.
+        reset_after: seconds until the bucket is full again.
+    """
+
+    allowed: bool
+    remaining: int
+    retry_after: float
+    reset_after: float
+
+
+def level_at(limit: RateLimit, state: State | None, now_us: int) -> State:
+    """Return the bucket as it stands at ``now_us``, without changing anything."""
+    if state is None:
+        return limit.capacity, now_us
+    level, at_us = state
+    elapsed = now_us - at_us
+    if elapsed <= 0:
+        return min(level, limit.capacity), at_us
+    if elapsed >= -(-(limit.capacity - level) // limit.refill):
+        return limit.capacity, now_us
+    return level + elapsed * limit.refill, now_us
+
+
+def grant_of(limit: RateLimit, level: int, cost: int, *, allowed: bool) -> Grant:
+    """Say what a level means to the one who asked.
+
+    Args:
+        limit: the limit of the bucket.
+        level: units in the bucket after the decision.
+        cost: tokens that were asked for.
+        allowed: whether this bucket had them.
+    """
+    missing = cost * limit.token - level
+    if allowed:
+        retry_us = 0
+    elif cost > limit.burst:
+        retry_us = None
+    else:
+        retry_us = -(-missing // limit.refill)
+    return Grant(
+        allowed,
+        level // limit.token,
+        math.inf if retry_us is None else retry_us / MICROSECONDS,
+        -(-(limit.capacity - level) // limit.refill) / MICROSECONDS,
+    )
+
+
+def take(
+    buckets: Sequence[tuple[RateLimit, State | None]], now_us: int, cost: int = 1
+) -> tuple[list[State] | None, list[Grant]]:
+    """Take ``cost`` tokens from every bucket, or from none.
+
+    Args:
+        buckets: each bucket's limit and state; None is a bucket never touched.
+        now_us: the instant, in microseconds.
+        cost: tokens to take from each; 0 only looks.
+
+    Returns:
+        The new states in the same order, None when nothing was taken, and the grants.
+        A bucket that had the tokens while another had not says ``allowed`` and its
+        untouched remaining.
+
+    Example:
+        >>> limit = RateLimit.of(2, 60 * MICROSECONDS)
+        >>> states, [grant] = take([(limit, None)], now_us=0)
+        >>> grant.allowed, grant.remaining, grant.reset_after
+        (True, 1, 30.0)
+    """
+    current = [level_at(limit, state, now_us) for limit, state in buckets]
+    enough = [
+        level >= cost * limit.token
+        for (limit, _), (level, _) in zip(buckets, current, strict=True)
+    ]
+    everywhere = all(enough)
+    states: list[State] = []
+    grants: list[Grant] = []
+    for (limit, _), (level, at_us), allowed in zip(
+        buckets, current, enough, strict=True
+    ):
+        left = level - cost * limit.token if everywhere else level
+        states.append((left, at_us))
+        grants.append(grant_of(limit, left, cost, allowed=allowed))
+    return (states if everywhere and cost else None), grants

@@ -1,0 +1,54 @@
+"""What is known of one request once it is over: the value that observers consume.
+
+The pipeline fills it in, line by line, and hands it to the recorder exactly once.
+Metrics and logs read it, so that observing is a consumer of a value and not calls
+sprinkled through the logic.
+"""
+
+import dataclasses
+
+from proxy.core.reasons import Reason
+
+
+@dataclasses.dataclass(slots=True)
+class Exchange:
+    """One request, from its first byte to the last byte of its response.
+
+    Attributes:
+        method: upper case, from the parser's closed set; "" before it is known.
+        request_id: ours, or the one a trusted peer sent.
+        rule: the id of the rule, or "" when none was matched.
+        role: the acting role, or "" without a token.
+        subject: the verified subject, or "" without a token.
+        status: of the response; 0 when the client left before there was one.
+        reason: why it was refused; None when it was served.
+        started: monotonic seconds when the request's head was complete.
+        upstream_started: monotonic seconds when the backend got the request; 0.0
+            when it never did.
+        upstream_seconds: from then to the last byte of the backend's answer.
+        ended: monotonic seconds when the last byte of the response was written.
+        aborted: whether the client left, or the backend broke off, before the end.
+    """
+
+    method: str = ""
+    request_id: str = ""
+    rule: str = ""
+    role: str = ""
+    subject: str = ""
+    status: int = 0
+    reason: Reason | None = None
+    started: float = 0.0
+    upstream_started: float = 0.0
+    upstream_seconds: float = 0.0
+    ended: float = 0.0
+    aborted: bool = False
+
+    @property
+    def total_seconds(self) -> float:
+        """From the complete head to the last byte of the response."""
+        return self.ended - self.started
+
+    @property
+    def overhead_seconds(self) -> float:
+        """The proxy's own share: total minus upstream, never below zero."""
+        return max(0.0, self.ended - self.started - self.upstream_seconds)

@@ -1,0 +1,166 @@
+"""What security teams wrote, compiled: frozen values, built once at load.
+
+Nothing here reads YAML (``policy_parser`` does) and nothing here decides
+(``routing``, ``authn``, ``authz``, ``fields`` do). A request holds exactly one
+``Policy`` from its match to its response.
+
+Seconds are floats, bytes are ints. ``None`` means "not set" and never "unlimited",
+but for ``Limit.rates`` where it says so.
+"""
+
+import dataclasses
+import enum
+from collections.abc import Mapping
+
+from proxy.core.authn import Issuer
+from proxy.core.bucket import RateLimit
+from proxy.core.fields import Selection
+from proxy.core.routing import Ambiguity, Pattern, Router
+
+ANYONE = "anyone"
+"""What ``allow`` says for a rule that needs no token; never the name of a role."""
+
+
+class View(enum.Enum):
+    """What a role gets to see of a protected field."""
+
+    PLAIN = "plain"
+    MASK = "mask"
+
+
+class Per(enum.Enum):
+    """Whose bucket a limit takes from."""
+
+    CLIENT = "client"
+    SUBJECT = "subject"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Timeouts:
+    """How long the backend may take, in seconds.
+
+    Attributes:
+        connect: until the connection stands.
+        first_byte: from the request's last byte to the response's head.
+        idle: between two reads of a body, and how long a pooled connection may rest.
+    """
+
+    connect: float = 2.0
+    first_byte: float = 30.0
+    idle: float = 60.0
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """One address of a backend: ``host`` without brackets, and ``port``."""
+
+    host: str
+    port: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class HealthCheck:
+    """An active check: GET ``path`` every ``every`` seconds; 2xx is healthy."""
+
+    path: str
+    every: float
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Backend:
+    """A service behind the proxy; ``servers`` is never empty."""
+
+    id: str
+    servers: tuple[Server, ...]
+    timeouts: Timeouts = Timeouts()
+    health: HealthCheck | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Limit:
+    """A rate limit with a name.
+
+    Attributes:
+        id: the name in the policy, or ``<rule id>#<index>`` for one written inline.
+        per: whose bucket.
+        rates: the rate of each role; the key None is the rate of every role that has
+            no key of its own. A value of None means unlimited.
+    """
+
+    id: str
+    per: Per
+    rates: Mapping[str | None, RateLimit | None]
+
+    def rate_for(self, role: str | None) -> RateLimit | None:
+        """Return the rate of ``role``, or None when it is unlimited."""
+        if role in self.rates:
+            return self.rates[role]
+        return self.rates[None]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Field:
+    """A logical field that is protected wherever it travels."""
+
+    id: str
+    mode: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """What may happen to the requests that match it.
+
+    Attributes:
+        id: unique in the policy; a metric label, so from a closed set.
+        methods: upper-case methods, or empty for every method.
+        pattern: the path.
+        backend: where the request goes.
+        allow: the roles that may use the rule; None means anyone, without a token.
+        limits: taken from together, all or none.
+        protect_request: protected leaves of the request body; None for no protection.
+        protect_response: protected leaves of the response body; None likewise.
+        count: the counter that a 2xx response adds one to; None for no counter.
+        tolerate: ambiguities of the path that this rule lets pass.
+        max_body_bytes: the largest request body; None means the process's limit.
+    """
+
+    id: str
+    methods: frozenset[str]
+    pattern: Pattern
+    backend: Backend
+    allow: frozenset[str] | None
+    limits: tuple[Limit, ...] = ()
+    protect_request: Selection | None = None
+    protect_response: Selection | None = None
+    count: str | None = None
+    tolerate: frozenset[Ambiguity] = frozenset()
+    max_body_bytes: int | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """A whole policy, ready to decide.
+
+    Attributes:
+        digest: the first 16 hex digits of the SHA-256 of its text, file by file.
+        deployment: the name that is bound into every ciphertext.
+        issuers: whom tokens are trusted from, by their ``iss`` value.
+        views: what each role (or ``anyone``) sees of each field; a pair that is
+            not in here is masked, for nothing is allowed by omission.
+        router: the compiled rules.
+    """
+
+    digest: str
+    deployment: str
+    backends: Mapping[str, Backend]
+    issuers: Mapping[str, Issuer]
+    roles: tuple[str, ...]
+    limits: Mapping[str, Limit]
+    fields: Mapping[str, Field]
+    views: Mapping[str, Mapping[str, View]]
+    rules: tuple[Rule, ...]
+    router: "Router[Rule]"
+
+    def view(self, role: str | None, field: str) -> View:
+        """Return what ``role`` sees of ``field``; None is a request without a token."""
+        return self.views.get(role or ANYONE, {}).get(field, View.MASK)
