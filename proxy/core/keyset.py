@@ -74,7 +74,7 @@ class Keyset:
         return cls([_root(part, n) for n, part in enumerate(texts, start=1)])
 
     @property
-    def ids(self) -> tuple[int, ...]:
+    def key_ids(self) -> tuple[int, ...]:
         """Every key id, the primary's first."""
         return tuple(self._roots)
 
