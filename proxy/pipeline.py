@@ -25,6 +25,7 @@ from proxy.core.headers import (
     RequestHeaders,
     client_address,
     examine,
+    field_lines,
     forwarded_lines,
     header_value,
     is_json,
@@ -33,7 +34,7 @@ from proxy.core.headers import (
     response_lines,
     value_of,
 )
-from proxy.core.limits import Take, limit_lines, retry_after, takes_for
+from proxy.core.limits import Take, limit_fields, retry_after, takes_for
 from proxy.core.masks import mask
 from proxy.core.message import Body, Request, Response
 from proxy.core.policy import Backend, Policy, Rule, View
@@ -258,9 +259,9 @@ class Pipeline:
         if not takes:
             return []
         grants = await self._store.take(takes)
-        fields = limit_lines(takes, grants)
+        fields = limit_fields(takes, grants)
         if all(grant.allowed for grant in grants):
-            return fields
+            return field_lines(fields)
         names = ", ".join(
             take.id
             for take, grant in zip(takes, grants, strict=True)
@@ -269,7 +270,7 @@ class Pipeline:
         raise Refused(
             Reason.RATE_LIMITED,
             f"Used up: {names}.",
-            (("Retry-After", retry_after(grants)), *_pairs(fields)),
+            (("Retry-After", retry_after(grants)), *fields),
         )
 
     async def _outgoing_body(

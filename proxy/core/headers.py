@@ -15,7 +15,7 @@ Rules of this file:
 import dataclasses
 import ipaddress
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from proxy.core.errors import Refused
 from proxy.core.message import RawHeaders
@@ -366,6 +366,11 @@ def value_of(raw: RawHeaders, lower: bytes) -> bytes | None:
         if field[0] == lower:
             return field[2]
     return None
+
+
+def field_lines(fields: Iterable[tuple[str, str]]) -> list[bytes]:
+    """Return (name, value) pairs of our own making as field lines."""
+    return [f"{name}: {value}\r\n".encode("latin-1") for name, value in fields]
 
 
 def is_json(content_type: bytes | None) -> bool:

@@ -7,6 +7,7 @@ already know: no claim, no token, no protected value, no address of the backend.
 import json
 
 from proxy.core.errors import Refused
+from proxy.core.headers import field_lines
 
 TYPE_PREFIX = "urn:lumina-proxy:reason:"
 """``type`` is this and the reason's slug; policies/README.md documents each."""
@@ -40,5 +41,5 @@ def problem_lines(refused: Refused, *, request_id: str) -> list[bytes]:
     return [
         b"Content-Type: application/problem+json\r\nCache-Control: no-store\r\n",
         b"X-Request-ID: %b\r\n" % request_id.encode("ascii"),
-        *(f"{name}: {value}\r\n".encode("latin-1") for name, value in refused.headers),
+        *field_lines(refused.headers),
     ]
