@@ -124,6 +124,7 @@ def _lumina(site: Site, folder: Path, port: int, algorithm: str) -> Launch:
         "REDIS_URL": f"redis://127.0.0.1:{site.redis}/0",
         "JWT_SECRET": site.credentials.secret,
         "JWT_PUBLIC_KEY": site.credentials.public_key,
+        "DRAIN_GRACE": "0",
         "ENCRYPTION_KEY": site.credentials.encryption_key,
     }
     command = [sys.executable, "-m", "proxy", "serve"]
