@@ -275,6 +275,7 @@ class Router(Generic[R]):
         self._static: dict[str, dict[str, Match[R]]] = {}
         for rule in rules:
             self._add(rule)
+        self._methods = {"HEAD"}.union(*(rule.methods for rule in rules))
         # One more than the deepest pattern, so that a longer path looks longer.
         self._splits = 1 + max((len(one.pattern.segments) for one in rules), default=0)
 
@@ -317,7 +318,10 @@ class Router(Generic[R]):
             path, ambiguities = _admit(path)
             segments = path.split("/", self._splits)
             compared = _comparable(path).split("/", self._splits)
-        rule, places, rest = self._find(method, compared, ambiguities)
+        route = self._find(method, compared)
+        if route is None:
+            self._refuse(compared, ambiguities)
+        rule, places, rest = route
         if ambiguities and not ambiguities <= rule.tolerate:
             _refuse_ambiguous(ambiguities - rule.tolerate)
         params = {}
@@ -328,11 +332,8 @@ class Router(Generic[R]):
             params[name] = "/".join(segments[index:])
         return Match(rule, path, params)
 
-    def _find(
-        self, method: str, segments: list[str], ambiguities: frozenset[Ambiguity]
-    ) -> _Route[R]:
+    def _find(self, method: str, segments: list[str]) -> _Route[R] | None:
         """Walk the tree, most specific branch first; no node is seen twice."""
-        known: set[str] = set()
         pending: list[tuple[_Node[R], int]] = []
         node, depth, end = self._root, 1, len(segments)
         while True:
@@ -350,15 +351,18 @@ class Router(Generic[R]):
                     continue
             elif route := node.routes.get(method) or node.routes.get(_ANY):
                 return route
-            else:
-                known.update(node.routes)
             if not pending:
-                break
+                return None
             node, depth = pending.pop()
+
+    def _refuse(
+        self, segments: list[str], ambiguities: frozenset[Ambiguity]
+    ) -> NoReturn:
         if ambiguities:
             _refuse_ambiguous(ambiguities)
-        if known:
-            allow = (("Allow", ", ".join(sorted(known))),)
+        allowed = sorted(one for one in self._methods if self._find(one, segments))
+        if allowed:
+            allow = (("Allow", ", ".join(allowed)),)
             raise Refused(Reason.METHOD_NOT_ALLOWED, headers=allow)
         raise Refused(Reason.NO_RULE)
 
