@@ -57,7 +57,7 @@ def check(path: Path, *, as_json: bool, strict: bool, assume_secrets: bool) -> N
         lumina-proxy check
         lumina-proxy check policies/lms.yaml --strict --assume-secrets
         lumina-proxy check --json | jq -r '.findings[].message'
-    """
+    """  # noqa: D301 - the \b of click is a backspace
     policy, findings = _checked(path, assume_secrets=assume_secrets)
     ok = policy is not None and not (strict and findings)
     if as_json:

@@ -25,7 +25,6 @@ class Draft:
     """A policy that was read, and where each part of it stands.
 
     Attributes:
-        start: the beginning of the first file.
         sections: the entries of every section with names.
         roles: the node of each role.
         known: what rules refer to.
@@ -34,7 +33,6 @@ class Draft:
         rules: every rule that could be built, with its node.
     """
 
-    start: Place
     sections: Mapping[str, Section]
     roles: Sequence[Node]
     known: Known
@@ -49,10 +47,6 @@ class Draft:
 
 def find_contradictions(report: Report, draft: Draft) -> None:
     """Report every error that takes more than one section or rule to see."""
-    if not draft.rules and not report.failed:
-        report.error(draft.start, "there are no rules: every request would be refused")
-    if not draft.known.backends:
-        report.error(draft.start, "there are no backends", "add the section backends")
     _duplicate_ids(report, draft)
     _ties(report, draft)
     _tokens_without_issuer(report, draft)

@@ -14,12 +14,12 @@ from collections.abc import Mapping, Sequence
 from proxy.core import policy_values as values
 from proxy.core.errors import Finding, PolicyError
 from proxy.core.policy import Policy, Rule
+from proxy.core.policy_issuers import read_issuers
 from proxy.core.policy_lint import Draft, find_contradictions, find_omissions
 from proxy.core.policy_rules import Known, read_rule
 from proxy.core.policy_sections import (
     read_backends,
     read_fields,
-    read_issuers,
     read_limits,
     read_roles,
     read_views,
@@ -145,6 +145,10 @@ def _version(node: Node) -> None:
 def _draft(report: Report, document: _Document) -> Draft:
     """Read every section, then the rules against them."""
     tables = document.tables
+    if not tables["backends"]:
+        report.error(document.start, "there are no backends")
+    if not document.lists["rules"]:
+        report.error(document.start, "there are no rules: nothing would be served")
     roles = read_roles(report, document.lists["roles"])
     known = Known(
         backends=read_backends(report, tables["backends"]),
@@ -160,7 +164,6 @@ def _draft(report: Report, document: _Document) -> Draft:
         if rule and isinstance(node, Table):
             rules.append((node, rule))
     return Draft(
-        start=document.start,
         sections=tables,
         roles=document.lists["roles"],
         known=known,

@@ -110,10 +110,9 @@ def _methods(node: Node, text: str) -> frozenset[str]:
 def _allow(report: Report, node: Node, known: Known) -> frozenset[str]:
     """Read the roles; {"anyone"} when no token is needed."""
     if isinstance(node, Scalar):
-        scalar = values.written(node)
-        if scalar.text == ANYONE:
+        if node.shown == ANYONE:
             return frozenset({ANYONE})
-        hint = f"write allow: [{scalar.text}]" if scalar.text in known.roles else ""
+        hint = f"write allow: [{node.shown}]" if node.shown in known.roles else ""
         raise refuse(node, "expected 'anyone' or a list of roles", hint)
     if isinstance(node, Listing):
         for item in node.items:

@@ -14,7 +14,6 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TypeVar
 
 from proxy.core import policy_values as values
-from proxy.core.authn import Issuer, VerificationKey
 from proxy.core.bucket import RateLimit
 from proxy.core.policy import (
     ANYONE,
@@ -39,16 +38,7 @@ DEFAULT = "default"
 """The key of a role map that stands for every role without a key of its own."""
 
 UNLIMITED = "unlimited"
-MAX_LEEWAY_SECONDS = 300.0
 
-# RFC 7518 section 3.1 and RFC 8037, by the kind of key they need.
-_FAMILIES = {
-    "HMAC": ("HS256", "HS384", "HS512"),
-    "RSA": ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"),
-    "EC": ("ES256", "ES384", "ES512"),
-    "EdDSA": ("EdDSA",),
-}
-_FAMILY_OF = {word: family for family, words in _FAMILIES.items() for word in words}
 _LATER_MODES = ("deterministic", "vector", "digits", "token", "pepper")
 _LATER_FIELD_KEYS = ("shape", "mail_domain")
 
@@ -57,8 +47,6 @@ _SERVER = re.compile(
     r"http://(?:\[(?P<six>[0-9a-fA-F:.]+)\]|(?P<host>[A-Za-z0-9](?:[A-Za-z0-9._-]*"
     r"[A-Za-z0-9])?)):(?P<port>[0-9]{1,5})"
 )
-_CLAIM_PATH = re.compile(r"\$(?:\.[A-Za-z0-9_-]+|\['[^']+'\])+")
-_CLAIM_STEP = re.compile(r"\.([A-Za-z0-9_-]+)|\['([^']+)'\]")
 _RATE = re.compile(r"([0-9]{1,15}) ?/ ?([A-Za-z0-9]+)")
 _PERIODS = {"second": "1s", "minute": "1m", "hour": "1h", "day": "1d"}
 _GLOB = re.compile(r"[A-Za-z0-9_.*-]{1,64}")
@@ -81,11 +69,15 @@ def _role(node: Node) -> str:
     if scalar.text in (ANYONE, DEFAULT):
         raise refuse(node, f"{values.quoted(scalar)} is a reserved word, not a role")
     if not _ROLE.fullmatch(scalar.text):
-        raise refuse(node, f"{values.quoted(scalar)} is not a role", "no spaces")
+        raise refuse(
+            node,
+            f"{values.quoted(scalar)} is not a role",
+            "printable ASCII without spaces",
+        )
     return scalar.text
 
 
-def _named(
+def named(
     report: Report, section: Section, read: Callable[[Report, str, Node], T]
 ) -> dict[str, T]:
     """Read every entry of a section whose keys are names."""
@@ -96,7 +88,7 @@ def _named(
 
 def read_backends(report: Report, section: Section) -> dict[str, Backend | None]:
     """Read the services behind the proxy."""
-    return _named(report, section, _backend)
+    return named(report, section, _backend)
 
 
 def _backend(report: Report, name: str, node: Node) -> Backend | None:
@@ -167,132 +159,11 @@ def _health_path(node: Node) -> str:
     return text
 
 
-def read_issuers(report: Report, section: Section) -> dict[str, Issuer | None]:
-    """Read whom tokens are trusted from; the keys are the names in the policy."""
-    issuers = _named(report, section, _issuer)
-    seen: dict[str, str] = {}
-    for name, issuer in issuers.items():
-        if issuer and issuer.issuer in seen:
-            at = section[name][1].at
-            report.error(at, f"the same issuer as {seen[issuer.issuer]!r}")
-        elif issuer:
-            seen[issuer.issuer] = name
-    return issuers
-
-
-def _issuer(report: Report, name: str, node: Node) -> Issuer | None:
-    required = ("issuer", "audience", "algorithms", "roles")
-    keys = ("secret", "public_key", "keys")
-    entries = report.entries(node, (*required, *keys, "leeway"), required)
-    issuer = report.read(entries.get("issuer"), values.string, None)
-    audience = report.read(entries.get("audience"), values.strings, None)
-    algorithms = _algorithms(report, entries.get("algorithms"))
-    roles = report.read(entries.get("roles"), _claim_path, None)
-    leeway = report.read(entries.get("leeway"), _leeway, 0.0)
-    loaded: tuple[VerificationKey, ...] = ()
-    given = [key for key in keys if key in entries]
-    if entries and len(given) != 1:
-        report.error(node.at, "needs exactly one of secret, public_key and keys")
-    elif given == ["keys"]:
-        loaded = _keys(report, entries["keys"], algorithms)
-    elif given:
-        loaded = _key(report, given[0], entries, algorithms)
-    if not (issuer and audience and algorithms and roles and loaded):
-        return None
-    return Issuer(
-        id=name,
-        issuer=issuer,
-        audience=audience,
-        algorithms=algorithms,
-        keys=loaded,
-        roles=roles,
-        leeway=leeway,
-    )
-
-
-def _algorithms(report: Report, node: Node | None) -> tuple[str, ...]:
-    """Read pinned algorithms; () when they are not of one family (RFC 8725 3.1)."""
-    items = report.items(node)
-    if any(isinstance(i, Scalar) and i.text.lower() == "none" for i in items):
-        report.error(items[0].at, "'none' is not a signature", "RFC 8725 section 3.2")
-        return ()
-    algorithms = report.choices(node, "algorithm", _FAMILY_OF)
-    families = {_FAMILY_OF[algorithm]: algorithm for algorithm in algorithms}
-    if node and len(families) > 1:
-        mixed = " and ".join(families.values())
-        report.error(node.at, f"{mixed} are of different families", "RFC 8725 3.1")
-        return ()
-    return algorithms
-
-
-def _claim_path(node: Node) -> tuple[str, ...]:
-    scalar = values.as_scalar(node)
-    if not _CLAIM_PATH.fullmatch(scalar.text):
-        hint = "such as $.role, $.realm_access.roles or $['https://lms.example/role']"
-        raise refuse(node, f"{values.quoted(scalar)} is not the path of a claim", hint)
-    return tuple(dot or quoted for dot, quoted in _CLAIM_STEP.findall(scalar.text))
-
-
-def _leeway(node: Node) -> float:
-    seconds = values.duration(node)
-    if seconds > MAX_LEEWAY_SECONDS:
-        raise refuse(node, "the leeway is above 5m", "set the clocks instead")
-    return seconds
-
-
-def _keys(
-    report: Report, node: Node, algorithms: tuple[str, ...]
-) -> tuple[VerificationKey, ...]:
-    """Read keys with an id each."""
-    loaded: list[VerificationKey] = []
-    seen: set[str] = set()
-    for item in report.items(node):
-        entries = report.entries(item, ("kid", "secret", "public_key"), ("kid",))
-        kid = report.read(entries.get("kid"), lambda n: values.written(n).text, None)
-        if kid in seen:
-            report.error(entries["kid"].at, f"the key id {kid!r} is there twice")
-        seen.update([kid] if kid else [])
-        given = [key for key in ("secret", "public_key") if key in entries]
-        if len(given) == 1:
-            loaded.extend(_key(report, given[0], entries, algorithms, kid))
-        elif entries:
-            report.error(item.at, "needs exactly one of secret and public_key")
-    return tuple(loaded)
-
-
-def _key(
-    report: Report,
-    kind: str,
-    entries: Mapping[str, Node],
-    algorithms: tuple[str, ...],
-    kid: str | None = None,
-) -> tuple[VerificationKey, ...]:
-    """Load one key of the given kind; () when it is not one or does not fit."""
-    if not algorithms:
-        return ()
-    symmetric = _FAMILY_OF[algorithms[0]] == "HMAC"
-    if symmetric != (kind == "secret"):
-        wanted = "secret" if symmetric else "public_key"
-        hint = f"write {wanted}"
-        report.error(entries[kind].at, f"{algorithms[0]} does not use a {kind}", hint)
-        return ()
-
-    def load(node: Node) -> tuple[VerificationKey, ...]:
-        text = values.string(node)
-        try:
-            return (VerificationKey.load(text, algorithms, kid),)
-        except ValueError as error:
-            # The message is about the kind of key; it never quotes one.
-            raise refuse(node, str(error)) from None
-
-    return report.read(entries[kind], load, ())
-
-
 def read_limits(
     report: Report, section: Section, roles: Collection[str]
 ) -> dict[str, Limit | None]:
     """Read the rate limits that have a name."""
-    return _named(
+    return named(
         report, section, lambda r, name, node: read_limit(r, name, node, roles)
     )
 
@@ -303,14 +174,14 @@ def read_limit(
     """Read one rate limit, named or inline."""
     entries = report.entries(node, ("rate", "per", "burst"), ("rate",))
     known = [per.value for per in Per]
-    per = report.read(
-        entries.get("per"),
-        lambda n: Per(values.choice(n, "kind of bucket", known)),
-        Per.SUBJECT,
-    )
+    per: Per | None = Per.SUBJECT
+    if "per" in entries:
+        per = report.read(
+            entries["per"], lambda n: Per(values.choice(n, "bucket", known)), None
+        )
     burst = report.read(entries.get("burst"), values.integer, None)
     rate = entries.get("rate")
-    if rate is None:
+    if rate is None or per is None:
         return None
     rates: dict[str | None, RateLimit | None] = {}
     if isinstance(rate, Scalar):
@@ -340,7 +211,7 @@ def _rate(node: Node, burst: int | None) -> RateLimit | None:
 
 def read_fields(report: Report, section: Section) -> dict[str, Field]:
     """Read the protected fields."""
-    return _named(report, section, _field)
+    return named(report, section, _field)
 
 
 def _field(report: Report, name: str, node: Node) -> Field:

@@ -272,14 +272,3 @@ def size(node: Node) -> int:
             "a whole number and a unit: 512KiB, 10MB, 1GiB",
         )
     return int(match[1]) * _BYTES[match[2]]
-
-
-def explained(node: Node, error: ValueError) -> Unreadable:
-    """Return the error about a value that another module refused, and why.
-
-    What a module says about a value may quote it, so a value from the environment is
-    only said to be wrong.
-    """
-    if isinstance(node, Scalar) and node.hidden:
-        return refuse(node, f"the value of {node.shown} is not valid here")
-    return refuse(node, str(error))

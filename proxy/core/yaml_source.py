@@ -18,6 +18,7 @@ This file knows YAML 1.1 as libyaml reads it, and does not know what a policy is
 import dataclasses
 import re
 from collections.abc import Iterator, Mapping
+from typing import Protocol
 
 import yaml
 
@@ -135,8 +136,15 @@ def variables(text: str) -> list[tuple[str, str | None]]:
     return [(match["name"], match["default"]) for match in _VARIABLE.finditer(text)]
 
 
-def _marked(file: str, mark: yaml.Mark | None, path: str = "") -> Place:
-    """Return the place of a mark; libyaml counts lines and columns from 0."""
+class _Mark(Protocol):
+    """A mark of libyaml or of PyYAML; both count from 0."""
+
+    line: int
+    column: int
+
+
+def _marked(file: str, mark: _Mark | None, path: str = "") -> Place:
+    """Return the place of a mark; None is the beginning of the file."""
     line, column = (mark.line, mark.column) if mark else (0, 0)
     return Place(file, line + 1, column + 1, path)
 
@@ -246,7 +254,8 @@ class _Builder:
         self._refuse_properties(event, at)
         if _UNFIT.search(name) or name == "<<":
             at = dataclasses.replace(at, path=path)
-            self._refuse(at, "merge keys and control characters are not allowed")
+            what = "a merge key" if name == "<<" else "a control character"
+            self._refuse(at, f"{what} is not allowed")
             return Node(at)
         return Scalar(at, name, name)
 
