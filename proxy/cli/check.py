@@ -14,7 +14,7 @@ from proxy.core.policy import Policy
 from proxy.core.policy_parser import parse_policy
 from proxy.core.yaml_source import variables
 from proxy.edge.policy_source import PolicySource
-from proxy.settings import policy_environment
+from proxy.settings import Environment
 
 _COLOURS = {"error": "red", "warning": "yellow"}
 
@@ -75,7 +75,7 @@ def _checked(
     path: Path, *, assume_secrets: bool
 ) -> tuple[Policy | None, tuple[Finding, ...]]:
     """Return the policy, None when it is refused, and every finding."""
-    environment = policy_environment(os.environ)
+    environment: Mapping[str, str] = Environment(os.environ)
     try:
         files = PolicySource(path, environment).read()
         if assume_secrets:

@@ -7,7 +7,6 @@ import pytest
 from click.testing import CliRunner, Result
 
 from proxy.cli.check import check
-from proxy.settings import policy_environment
 
 GOOD = """\
 version: 1
@@ -75,7 +74,7 @@ def test_warning_is_no_failure_unless_strict(file: Path) -> None:
 
     assert (usual.exit_code, strict.exit_code) == (0, 1)
     assert usual.output.endswith(": ok, 1 warning\n")
-    assert "lms.yaml:6:45: warning: rules[1].allow: anyone may write" in usual.output
+    assert "lms.yaml:6:38: warning: rules[1].allow: anyone may write" in usual.output
 
 
 def test_json_has_every_finding(file: Path) -> None:
@@ -142,31 +141,6 @@ def test_secret_is_taken_from_its_file(file: Path) -> None:
     secret.write_text("c0ffee" * 12 + "\n")
 
     assert run("lms.yaml", env={"JWT_SECRET_FILE": str(secret)}).exit_code == 0
-
-
-def test_set_variable_wins_over_its_file(file: Path) -> None:
-    """A file is only asked when the variable is unset or empty, and is stripped."""
-    file.write_text(" from the file \n")
-    environ = {"A": "set", "A_FILE": str(file), "B": "", "B_FILE": str(file)}
-    environment = policy_environment(environ)
-
-    assert environment["A"] == "set"
-    assert environment["B"] == "from the file"
-    assert dict(environment.items())["B"] == "from the file"
-
-
-def test_variable_of_a_file_that_cannot_be_read_is_unset(file: Path) -> None:
-    """A missing file is a variable that is not set, which the policy then reports."""
-    environment = policy_environment({"A_FILE": str(file)})
-
-    assert environment.get("A") is None
-    assert environment.get("B") is None
-
-
-def test_environment_has_no_useful_repr() -> None:
-    """The values of the environment are in no repr."""
-    assert repr(policy_environment({"A": "hunter2"})) == "<1 variables>"
-    assert len(policy_environment({"A": "hunter2"})) == 1
 
 
 def test_help_teaches() -> None:
