@@ -9,21 +9,14 @@ import re
 from collections.abc import Mapping
 
 from proxy.core import policy_values as values
-from proxy.core.authn import Issuer, VerificationKey
+from proxy.core.authn import FAMILIES, Issuer, VerificationKey
 from proxy.core.policy_sections import Section, named
 from proxy.core.policy_values import Report, refuse
 from proxy.core.yaml_source import Node, Scalar
 
 MAX_LEEWAY_SECONDS = 300.0
 
-# RFC 7518 section 3.1 and RFC 8037, by the kind of key they need.
-_FAMILIES = {
-    "HMAC": ("HS256", "HS384", "HS512"),
-    "RSA": ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"),
-    "EC": ("ES256", "ES384", "ES512"),
-    "EdDSA": ("EdDSA",),
-}
-_FAMILY_OF = {word: family for family, words in _FAMILIES.items() for word in words}
+_FAMILY_OF = {word: kind for kind, words in FAMILIES.items() for word in sorted(words)}
 _CLAIM_PATH = re.compile(r"\$(?:\.[A-Za-z0-9_-]+|\['[^']+'\])+")
 _CLAIM_STEP = re.compile(r"\.([A-Za-z0-9_-]+)|\['([^']+)'\]")
 

@@ -190,7 +190,6 @@ def _counter(node: Node) -> str:
 def _tolerate(report: Report, node: Node | None) -> frozenset[Ambiguity]:
     words = report.choices(node, "ambiguity", [kind.value for kind in Ambiguity])
     kinds = frozenset(Ambiguity(word) for word in words)
-    for kind in sorted(kinds & NEVER_TOLERATED, key=lambda kind: kind.value):
-        if node:
-            report.error(node.at, f"{kind.value!r} can never be tolerated")
-    return kinds - NEVER_TOLERATED
+    if node and (never := sorted(kind.value for kind in kinds & NEVER_TOLERATED)):
+        report.error(node.at, f"{' and '.join(never)} can never be tolerated")
+    return kinds

@@ -142,10 +142,16 @@ def test_file_that_is_not_text_is_one_finding(file: Path) -> None:
         source_of(file).load()
 
 
-def test_path_that_cannot_be_looked_at_is_one_finding(tmp_path: Path) -> None:
-    """Whatever the system says about a path is a finding, not a traceback."""
+def test_loop_of_links_is_one_finding(tmp_path: Path) -> None:
+    """What the system says about a path is a finding, not a traceback."""
     loop = tmp_path / "loop"
     loop.symlink_to(loop)
 
     with pytest.raises(PolicyError, match="symbolic links"):
         source_of(loop).load()
+
+
+def test_name_that_is_too_long_is_one_finding(tmp_path: Path) -> None:
+    """A path that cannot even be looked up is refused like a missing one."""
+    with pytest.raises(PolicyError, match="File name too long"):
+        source_of(tmp_path / ("x" * 300)).load()
