@@ -71,6 +71,10 @@ class Downstream(Protocol):
         """Write the end of the body."""
         ...
 
+    def close_after_answer(self) -> None:
+        """Let the answer be the last one of this connection."""
+        ...
+
     def abort(self) -> None:
         """Break the connection, for the answer cannot be completed."""
         ...
@@ -461,6 +465,8 @@ class Pipeline:
             exchange.aborted = True
             downstream.abort()
             return
+        if refused.reason is Reason.MALFORMED:
+            downstream.close_after_answer()  # RFC 9112 section 9.6
         exchange.aborted = False
         exchange.status = refused.reason.status
         exchange.request_id = exchange.request_id or self._new_id()

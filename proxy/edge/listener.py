@@ -404,6 +404,10 @@ class DownstreamConnection(asyncio.Protocol):
             self._transport.write(b"0\r\n\r\n")
         self._sending = False
 
+    def close_after_answer(self) -> None:
+        """Let the answer be the last one of this connection."""
+        self._keep_alive = False
+
     def abort(self) -> None:
         """Break the connection: the only way to say that a body is not whole."""
         self._keep_alive = False

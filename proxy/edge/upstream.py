@@ -59,6 +59,7 @@ class UpstreamConnection(asyncio.Protocol):
         "_head_bytes",
         "_headers",
         "_interim",
+        "_keep_alive",
         "_length",
         "_method",
         "_paused",
@@ -94,6 +95,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._length: int | None = None
         self._head_bytes = 0
         self._interim = 0
+        self._keep_alive = True
         self._sent = True
         self._until_close = False
         self._paused = False
@@ -136,7 +138,7 @@ class UpstreamConnection(asyncio.Protocol):
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self._violate()
-        if self._head_bytes > HEAD_BYTES:
+        if self._response is None and self._head_bytes > HEAD_BYTES:
             self._violate()
         response = self._response
         if response is None or (self._violated and self._body is not None):
@@ -192,10 +194,11 @@ class UpstreamConnection(asyncio.Protocol):
                 self._violated = True
             return
         bodiless = self._method == "HEAD" or status in (204, 304)
-        length, chunked, valid = _framing(self._headers)
-        if not valid or status > 599:
+        framing = _framing(self._headers, self._parser.get_http_version())
+        if framing is None or status > 599:
             self._violated = True
             return
+        length, chunked, self._keep_alive = framing
         body = BodyStream(self._pause, self._resume)
         body.abandoned = self.close
         self._until_close = not bodiless and length is None and not chunked
@@ -325,7 +328,7 @@ class UpstreamConnection(asyncio.Protocol):
             self._sent
             and not self._violated
             and not self._until_close
-            and self._parser.should_keep_alive()
+            and self._keep_alive
         )
         if self._pump is not None:
             if self._sent:
@@ -353,20 +356,34 @@ class UpstreamConnection(asyncio.Protocol):
             self._transport.resume_reading()
 
 
-def _framing(headers: RawHeaders) -> tuple[int | None, bool, bool]:
-    """Return (length, chunked, valid) as the header section of an answer says."""
+def _framing(
+    headers: RawHeaders, version: str
+) -> tuple[int | None, bool, bool] | None:
+    """Return (length, chunked, keep alive) as a header section says; None if unclear.
+
+    Asked here and not of llhttp, which does not know that an answer to HEAD has no
+    body, and forgets what it read once a message is complete.
+    """
     length: int | None = None
     chunked = False
+    keep_alive = version == "1.1"
     for lower, _, value in headers:
         if lower == b"content-length":
             if length is not None or not value.isdigit():
-                return None, False, False
+                return None
             length = int(value)
         elif lower == b"transfer-encoding":
             if chunked or value.lower() != b"chunked":
-                return None, False, False
+                return None
             chunked = True
-    return length, chunked, not (chunked and length is not None)
+        elif lower == b"connection":
+            tokens = [token.strip() for token in value.lower().split(b",")]
+            keep_alive = b"close" not in tokens and (
+                keep_alive or b"keep-alive" in tokens
+            )
+    if chunked and length is not None:
+        return None
+    return length, chunked, keep_alive
 
 
 class Pool:
@@ -441,7 +458,7 @@ class Pool:
             return connection
         if len(self.all) + self.connecting < self._max_connections:
             self._connect()
-        elif len(self._waiting) >= self._max_waiting:
+        elif len(self._waiting) - self.connecting >= self._max_waiting:
             raise Refused(Reason.UPSTREAM_BUSY, headers=(("Retry-After", "1"),))
         waiter: Waiter[UpstreamConnection] = Waiter()
         self._waiting.append(waiter)
