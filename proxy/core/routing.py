@@ -19,6 +19,7 @@ import dataclasses
 import enum
 import itertools
 import re
+import string
 from collections.abc import Iterable, Mapping
 from typing import Generic, NamedTuple, NoReturn, Protocol, TypeVar
 from urllib.parse import quote
@@ -48,9 +49,12 @@ class Ambiguity(enum.Enum):
     CONTROL = "control-character"
 
 
-_PLAIN = re.compile(r"/[A-Za-z0-9\-._~!$&'()*+,=:@/]*")
-_UNRESERVED = re.compile(r"[A-Za-z0-9\-._~]")
+_is_plain = re.compile(r"(?:/(?![/.])[A-Za-z0-9\-._~!$&'()*+,=:@]*+)++").fullmatch
 _REWRITABLE = re.compile(r'%[0-9A-Fa-f]{2}|["<>\[\]^`{|}]')
+_UNRESERVED = string.ascii_letters + string.digits + "-._~"
+_REWRITTEN = {f"%{ord(one):02X}": one for one in _UNRESERVED} | {
+    one: f"%{ord(one):02X}" for one in '"<>[]^`{|}'
+}
 _NESTED = re.compile(r"%(?:25)+(?=[0-9A-Fa-f]{2})")
 # What a segment may hold unencoded beside the unreserved, but for ";" (RFC 3986, 3.3).
 _ENCODED_SUB_DELIMITER = re.compile(r"%(?:2[146789ABC]|3[AD]|40)")
@@ -90,18 +94,17 @@ def canonicalise(path: str) -> tuple[str, frozenset[Ambiguity]]:
     too: a rule that tolerates ``%25`` still meets no ``%252E%252E``.
     """
     canonical = _REWRITABLE.sub(_rewrite, path)
-    bare = _REWRITABLE.sub(_rewrite, _NESTED.sub("%", canonical))
+    bare = canonical
+    if "%25" in canonical:
+        bare = _REWRITABLE.sub(_rewrite, _NESTED.sub("%", canonical))
     found = [word for word, sign in _TOLERABLE if sign.search(canonical)]
     found += [word for word, sign in _INTOLERABLE if sign.search(bare)]
     return canonical, frozenset(found)
 
 
 def _rewrite(found: re.Match[str]) -> str:
-    text = found[0]
-    if text[0] != "%":
-        return f"%{ord(text):02X}"
-    decoded = chr(int(text[1:], 16))
-    return decoded if _UNRESERVED.fullmatch(decoded) else text.upper()
+    text = found[0].upper()
+    return _REWRITTEN.get(text, text)
 
 
 def _comparable(canonical: str) -> str:
@@ -213,7 +216,8 @@ _ANY = "*"
 _NOTHING: frozenset[Ambiguity] = frozenset()
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+# Not frozen, for one is made per request and freezing triples what that costs.
+@dataclasses.dataclass(slots=True)
 class Match(Generic[R]):
     """One rule, the canonical path that is forwarded, and the parameters.
 
@@ -271,6 +275,7 @@ class Router(Generic[R]):
         self._static: dict[str, dict[str, Match[R]]] = {}
         for rule in rules:
             self._add(rule)
+        self._methods = {"HEAD"}.union(*(rule.methods for rule in rules))
         # One more than the deepest pattern, so that a longer path looks longer.
         self._splits = 1 + max((len(one.pattern.segments) for one in rules), default=0)
 
@@ -302,54 +307,62 @@ class Router(Generic[R]):
                 read in two ways and the rule does not tolerate it, NO_RULE, or
                 METHOD_NOT_ALLOWED with ``Allow``.
         """
-        if _PLAIN.fullmatch(path) and "//" not in path and "/." not in path:
-            ready = self._static.get(path)
-            if ready and (match := ready.get(method) or ready.get(_ANY)):
-                return match
+        if (ready := self._static.get(path)) and (
+            match := ready.get(method) or ready.get(_ANY)
+        ):
+            return match
+        if _is_plain(path):
             ambiguities = _NOTHING
-            compared = segments = path.split("/", self._splits)
+            segments = compared = path.split("/", self._splits)
         else:
             path, ambiguities = _admit(path)
             segments = path.split("/", self._splits)
             compared = _comparable(path).split("/", self._splits)
-        route = self._find(method, compared, ambiguities)
-        if not ambiguities <= route.rule.tolerate:
-            _refuse_ambiguous(ambiguities - route.rule.tolerate)
-        params = {name: segments[index] for name, index in route.params}
-        if route.rest:
-            name, index = route.rest
+        route = self._find(method, compared)
+        if route is None:
+            self._refuse(compared, ambiguities)
+        rule, places, rest = route
+        if ambiguities and not ambiguities <= rule.tolerate:
+            _refuse_ambiguous(ambiguities - rule.tolerate)
+        params = {}
+        for name, index in places:
+            params[name] = segments[index]
+        if rest:
+            name, index = rest
             params[name] = "/".join(segments[index:])
-        return Match(route.rule, path, params)
+        return Match(rule, path, params)
 
-    def _find(
-        self, method: str, segments: list[str], ambiguities: frozenset[Ambiguity]
-    ) -> _Route[R]:
+    def _find(self, method: str, segments: list[str]) -> _Route[R] | None:
         """Walk the tree, most specific branch first; no node is seen twice."""
-        known: set[str] = set()
-        node, depth, end = self._root, 1, len(segments)
         pending: list[tuple[_Node[R], int]] = []
+        node, depth, end = self._root, 1, len(segments)
         while True:
             if depth < end:
                 segment = segments[depth]
                 depth += 1
                 if node.rest:
                     pending.append((node.rest, end))
-                if node.parameter and segment:
-                    pending.append((node.parameter, depth))
-                if literal := node.literals.get(segment):
-                    node = literal
+                literal = node.literals.get(segment)
+                parameter = node.parameter if segment else None
+                if literal and parameter:
+                    pending.append((parameter, depth))
+                if branch := literal or parameter:
+                    node = branch
                     continue
             elif route := node.routes.get(method) or node.routes.get(_ANY):
                 return route
-            else:
-                known.update(node.routes)
             if not pending:
-                break
+                return None
             node, depth = pending.pop()
+
+    def _refuse(
+        self, segments: list[str], ambiguities: frozenset[Ambiguity]
+    ) -> NoReturn:
         if ambiguities:
             _refuse_ambiguous(ambiguities)
-        if known:
-            allow = (("Allow", ", ".join(sorted(known))),)
+        allowed = sorted(one for one in self._methods if self._find(one, segments))
+        if allowed:
+            allow = (("Allow", ", ".join(allowed)),)
             raise Refused(Reason.METHOD_NOT_ALLOWED, headers=allow)
         raise Refused(Reason.NO_RULE)
 
