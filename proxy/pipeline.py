@@ -342,9 +342,7 @@ class Pipeline:
             (
                 f"{request.method} {target} HTTP/1.1\r\n".encode("ascii"),
                 b"Host: %b\r\n" % headers.host,
-                *request_lines(
-                    headers, whole=match.rule.protect_response is not None
-                ),
+                *request_lines(headers, whole=match.rule.protect_response is not None),
                 *forwarded_lines(
                     headers,
                     peer=request.peer,
@@ -475,9 +473,7 @@ class Pipeline:
             exchange.status,
             _PHRASES[exchange.status],
             problem_lines(refused, request_id=exchange.request_id),
-            problem_body(
-                refused, rule=exchange.rule, request_id=exchange.request_id
-            ),
+            problem_body(refused, rule=exchange.rule, request_id=exchange.request_id),
         )
 
 

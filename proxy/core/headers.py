@@ -81,7 +81,14 @@ _STEERING = (
 
 _REQUEST: dict[bytes, int] = {
     **dict.fromkeys(
-        (b"accept", b"accept-language", b"cookie", b"origin", b"referer", b"user-agent"),
+        (
+            b"accept",
+            b"accept-language",
+            b"cookie",
+            b"origin",
+            b"referer",
+            b"user-agent",
+        ),
         _KEEP,
     ),
     **dict.fromkeys((*_HOP_BY_HOP, *_IDENTITY, *_FORWARDING, *_STEERING), _DROP),
@@ -112,7 +119,13 @@ _REQUEST: dict[bytes, int] = {
 
 # A second one of these would leave two readers with two answers.
 _SINGLE = frozenset(
-    (b"authorization", b"content-length", b"content-type", b"host", b"transfer-encoding")
+    (
+        b"authorization",
+        b"content-length",
+        b"content-type",
+        b"host",
+        b"transfer-encoding",
+    )
 )
 
 _RESPONSE_DROP = frozenset((*_HOP_BY_HOP, b"content-length"))
@@ -139,8 +152,12 @@ _OF_THE_BYTES = frozenset(
 )
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}").fullmatch
-_TRACEPARENT = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}").fullmatch
-_HOST = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=%-]+(:[0-9]*)?|\[[0-9A-Fa-f:.]+\](:[0-9]*)?")
+_TRACEPARENT = re.compile(
+    rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}"
+).fullmatch
+_HOST = re.compile(
+    rb"[A-Za-z0-9._~!$&'()*+,;=%-]+(:[0-9]*)?|\[[0-9A-Fa-f:.]+\](:[0-9]*)?"
+)
 # What a field value made from a claim may hold as it is (RFC 9110 section 5.5).
 _UNSAFE_IN_VALUE = re.compile(r"[^\x21-\x24\x26-\x7e]")
 
@@ -219,7 +236,9 @@ def _check(noted: dict[bytes, bytes], version: str) -> None:
     elif not _HOST.fullmatch(host):
         raise Refused(Reason.MALFORMED, "The Host field does not hold one host.")
     coding = noted.get(b"transfer-encoding")
-    if coding is not None and (version == "1.0" or coding.strip().lower() != b"chunked"):
+    if coding is not None and (
+        version == "1.0" or coding.strip().lower() != b"chunked"
+    ):
         raise Refused(
             Reason.MALFORMED, "The only transfer coding this proxy reads is chunked."
         )
@@ -234,6 +253,15 @@ def _without_named(kept: RawHeaders, connection: bytes) -> RawHeaders:
     if not named:
         return kept
     return [field for field in kept if field[0] not in named]
+
+
+def is_trusted(address: str, networks: Sequence[Network]) -> bool:
+    """Say whether an address is in one of the networks; text that is none is not."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return any(parsed in network for network in networks)
 
 
 def client_address(

@@ -18,7 +18,9 @@ from proxy.core.reasons import Reason
 MAX_BYTES = 8 * 1024
 """The longest token that is read; header sections end there in most servers."""
 
-_COMPACT = re.compile(rb"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)").fullmatch
+_COMPACT = re.compile(
+    rb"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)"
+).fullmatch
 _TYPES = frozenset(("jwt", "at+jwt", "application/jwt", "application/at+jwt"))
 
 Claims = dict[str, Any]

@@ -25,7 +25,9 @@ def mask(leaf: str) -> str:
         return "null"
     text = json.loads(leaf, strict=False)
     if "@" in text:
-        masked = f"{text[0]}{MARKER}@{MARKER}" if text[0] != "@" else f"{MARKER}@{MARKER}"
+        masked = (
+            f"{text[0]}{MARKER}@{MARKER}" if text[0] != "@" else f"{MARKER}@{MARKER}"
+        )
     else:
         masked = " ".join(word[0] + MARKER for word in text.split()[:3])
         if text and not masked:

@@ -30,9 +30,7 @@ class MemoryStore:
     batches = 0
     state = "ok"
 
-    def __init__(
-        self, now_us: Callable[[], int], *, max_keys: int = 1_000_000
-    ) -> None:
+    def __init__(self, now_us: Callable[[], int], *, max_keys: int = 1_000_000) -> None:
         self._now_us = now_us
         self._max_keys = max_keys
         self._buckets: dict[str, tuple[State, bucket.RateLimit]] = {}

@@ -97,9 +97,7 @@ class Limiter:
         raise KeyError(name)
 
 
-def _rates(
-    limit: Limit, role: str | None
-) -> list[tuple[str | None, RateLimit | None]]:
+def _rates(limit: Limit, role: str | None) -> list[tuple[str | None, RateLimit | None]]:
     if role is None:
         return list(limit.rates.items())
     own = role if role in limit.rates else None

@@ -31,7 +31,9 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 class Handler(Protocol):
     """Who answers requests: the pipeline."""
 
-    async def handle(self, request: Request, downstream: "DownstreamConnection") -> None:
+    async def handle(
+        self, request: Request, downstream: "DownstreamConnection"
+    ) -> None:
         """Answer ``request`` on ``downstream``; must not raise but when cancelled."""
         ...
 

@@ -64,9 +64,7 @@ _DURATION = (
     30.0,
     60.0,
 )
-_METHODS = frozenset(
-    ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-)
+_METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 
 _BY_RESPONSE = ("rule", "method", "status")
 
@@ -273,7 +271,7 @@ class Metrics(Collector):
         passed = minute - self._minute
         self._earlier = [self._active, *self._earlier]
         if passed > 1:
-            self._earlier = [set() for _ in range(passed - 1)][: ACTIVE_MINUTES] + (
+            self._earlier = [set() for _ in range(passed - 1)][:ACTIVE_MINUTES] + (
                 self._earlier
             )
         self._earlier = self._earlier[: ACTIVE_MINUTES - 1]

@@ -134,9 +134,7 @@ class RedisStore:
                 at += 2
             waiter.set(grants)
 
-    async def _evaluate(
-        self, keys: list[str], arguments: list[str | int]
-    ) -> list[int]:
+    async def _evaluate(self, keys: list[str], arguments: list[str | int]) -> list[int]:
         client = self._client
         command = ("EVALSHA", self._sha, len(keys), *keys, *arguments)
         if self._sha:

@@ -356,9 +356,7 @@ class UpstreamConnection(asyncio.Protocol):
             self._transport.resume_reading()
 
 
-def _framing(
-    headers: RawHeaders, version: str
-) -> tuple[int | None, bool, bool] | None:
+def _framing(headers: RawHeaders, version: str) -> tuple[int | None, bool, bool] | None:
     """Return (length, chunked, keep alive) as a header section says; None if unclear.
 
     Asked here and not of llhttp, which does not know that an answer to HEAD has no
@@ -599,9 +597,7 @@ class Upstreams:
                 (pools[server] for server in up or backend.servers),
                 key=lambda one: one.busy + one.connecting,
             )
-        return pool.exchange(
-            method, head, body, backend.timeouts, chunked=chunked
-        )
+        return pool.exchange(method, head, body, backend.timeouts, chunked=chunked)
 
     def snapshot(self) -> list[tuple[str, str, int]]:
         """Return (backend, state, connections) for every backend and state."""

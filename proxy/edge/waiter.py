@@ -92,7 +92,14 @@ class Step:
         done: whether it has returned or raised.
     """
 
-    __slots__ = ("_cancelled", "_coroutine", "_on_error", "_running", "_waiting", "done")
+    __slots__ = (
+        "_cancelled",
+        "_coroutine",
+        "_on_error",
+        "_running",
+        "_waiting",
+        "done",
+    )
 
     def __init__(
         self,

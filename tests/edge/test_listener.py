@@ -227,8 +227,14 @@ async def test_connections_are_kept_or_closed_as_asked(
 H = b"GET / HTTP/1.1\r\nHost: a\r\n"
 POST = b"POST / HTTP/1.1\r\nHost: a\r\n"
 MALFORMED = [
-    ("length and coding", POST + b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n"),
-    ("coding and length", POST + b"Transfer-Encoding: chunked\r\nContent-Length: 3\r\n"),
+    (
+        "length and coding",
+        POST + b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n",
+    ),
+    (
+        "coding and length",
+        POST + b"Transfer-Encoding: chunked\r\nContent-Length: 3\r\n",
+    ),
     ("two lengths", POST + b"Content-Length: 3\r\nContent-Length: 4\r\n"),
     ("two equal lengths", POST + b"Content-Length: 3\r\nContent-Length: 3\r\n"),
     ("a list of lengths", POST + b"Content-Length: 3, 3\r\n"),
@@ -240,7 +246,10 @@ MALFORMED = [
     ("chunked, gzip", POST + b"Transfer-Encoding: chunked, gzip\r\n"),
     ("identity", POST + b"Transfer-Encoding: identity\r\n"),
     ("xchunked", POST + b"Transfer-Encoding: xchunked\r\n"),
-    ("chunked twice", POST + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n"),
+    (
+        "chunked twice",
+        POST + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+    ),
     ("chunked with a tail", POST + b"Transfer-Encoding: chunked\x0b\r\n"),
     ("chunked in 1.0", b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n"),
     ("a bare newline", b"GET / HTTP/1.1\nHost: a\n"),
@@ -272,7 +281,10 @@ MALFORMED = [
     ("NUL in the target", b"GET /a\0 HTTP/1.1\r\nHost: a\r\n"),
     ("a tab in the target", b"GET /a\tb HTTP/1.1\r\nHost: a\r\n"),
     ("two Authorizations", H + b"Authorization: a\r\nAuthorization: b\r\n"),
-    ("an upgrade with a body", POST + b"Upgrade: x\r\nConnection: upgrade\r\nContent-Length: 3\r\n"),
+    (
+        "an upgrade with a body",
+        POST + b"Upgrade: x\r\nConnection: upgrade\r\nContent-Length: 3\r\n",
+    ),
     ("TLS", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\x00" * 32),
 ]
 

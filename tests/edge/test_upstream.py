@@ -367,9 +367,7 @@ def test_the_retry_rule(
     method: str, *, reused: bool, answered: bool, replayable: bool, expected: bool
 ) -> None:
     """Only an idempotent, replayable request that met a stale connection is resent."""
-    actual = may_retry(
-        method, reused=reused, answered=answered, replayable=replayable
-    )
+    actual = may_retry(method, reused=reused, answered=answered, replayable=replayable)
 
     assert expected is actual
 
