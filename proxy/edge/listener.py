@@ -12,7 +12,7 @@ No policy lives here. What is refused here is what cannot be read: the handler's
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, cast
 
 import httptools
 
@@ -103,9 +103,9 @@ class DownstreamConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Accept the connection."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        self._peer = self._listener.opened(self, transport)
+        # uvloop's transports only look like asyncio's.
+        stream = self._transport = cast("asyncio.Transport", transport)
+        self._peer = self._listener.opened(self, stream)
         self.deadline = self._listener.now() + self._listener.limits.head_seconds
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's

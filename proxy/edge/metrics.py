@@ -268,13 +268,9 @@ class Metrics(Collector):
             self._active.add(subject)
 
     def _turn(self, minute: int) -> None:
-        passed = minute - self._minute
-        self._earlier = [self._active, *self._earlier]
-        if passed > 1:
-            self._earlier = [set() for _ in range(passed - 1)][:ACTIVE_MINUTES] + (
-                self._earlier
-            )
-        self._earlier = self._earlier[: ACTIVE_MINUTES - 1]
+        skipped = min(max(0, minute - self._minute - 1), ACTIVE_MINUTES)
+        earlier = [set() for _ in range(skipped)] + [self._active, *self._earlier]
+        self._earlier = earlier[: ACTIVE_MINUTES - 1]
         self._active, self._minute = set(), minute
 
     def active_users(self) -> int:

@@ -13,7 +13,7 @@ is at hand (RFC 9110 section 9.2.2). ``may_retry`` decides that, purely.
 import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
-from typing import Any
+from typing import Any, cast
 
 import httptools
 
@@ -108,8 +108,8 @@ class UpstreamConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Note the transport."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # uvloop's transports only look like asyncio's.
+        self._transport = cast("asyncio.Transport", transport)
         self._pool.opened(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
