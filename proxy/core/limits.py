@@ -1,8 +1,8 @@
 """From a rule's limits to buckets, and from grants to what clients are told.
 
 A bucket's key is unambiguous and safe whatever a subject holds: braces, NUL, newlines
-or ten kilobytes never make it another bucket. The field names and their values are those
-of draft-ietf-httpapi-ratelimit-headers-11.
+or ten kilobytes never make it another bucket. The fields and their values are those of
+draft-ietf-httpapi-ratelimit-headers-11.
 """
 
 import dataclasses

@@ -6,6 +6,9 @@ from proxy.core import bucket
 from proxy.core.bucket import Grant, State
 from proxy.core.limits import Take
 
+_FEW = 1024
+"""Buckets that are not worth looking through for full ones."""
+
 
 class MemoryStore:
     """Buckets in a dict.
@@ -71,7 +74,7 @@ class MemoryStore:
 
     def _forget(self, now: int) -> None:
         if not self._sweep:
-            if len(self._buckets) < 1024:
+            if len(self._buckets) < _FEW:
                 return
             self._sweep = list(self._buckets)
         for _ in range(min(4, len(self._sweep))):

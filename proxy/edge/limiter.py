@@ -62,7 +62,7 @@ class Limiter:
             KeyError: the policy has no such rule.
 
         Example:
-            ``(await limiter.get_limit_status("user_123", "/api/auth/login")).remaining``
+            ``status = await limiter.get_limit_status("user_123", "/api/auth/login")``
         """
         found = self._rule(rule)
         statuses = [

@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from importlib import resources
+from typing import cast
 
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError, RedisError
@@ -139,16 +140,15 @@ class RedisStore:
         command = ("EVALSHA", self._sha, len(keys), *keys, *arguments)
         if self._sha:
             try:
-                answers: list[int] = await client.execute_command(*command)
+                return await self._command(*command)
             except NoScriptError:
                 pass  # Redis was restarted or flushed: load it again below
-            else:
-                return answers
         self._sha = await client.script_load(self._script)
-        answers = await client.execute_command(
-            "EVALSHA", self._sha, len(keys), *keys, *arguments
-        )
-        return answers
+        return await self._command("EVALSHA", self._sha, len(keys), *keys, *arguments)
+
+    async def _command(self, *words: str | int) -> list[int]:
+        answer = self._client.execute_command(*words)  # type: ignore[no-untyped-call]
+        return cast("list[int]", await answer)
 
     async def _answer_locally(self, batch: list[_Pending]) -> None:
         for takes, cost, waiter in batch:
