@@ -18,7 +18,17 @@ from typing import Any
 
 from proxy.core import jws
 from proxy.core.errors import Refused
+from proxy.core.jws import FAMILIES
 from proxy.core.reasons import Reason
+
+__all__ = [
+    "CHALLENGE",
+    "FAMILIES",
+    "Authenticator",
+    "Issuer",
+    "Principal",
+    "VerificationKey",
+]
 
 CHALLENGE = 'Bearer realm="lumina-proxy"'
 """The beginning of every WWW-Authenticate that this proxy sends."""

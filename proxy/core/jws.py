@@ -12,6 +12,7 @@ and none is raised while one that does is being handled.
 import base64
 import json
 import math
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jwt
@@ -24,16 +25,16 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 MAX_TOKEN_BYTES = 8192
 
-ALGORITHMS = {
-    name: jwt.get_algorithm_by_name(name)
-    for name in (
-        *("HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384"),
-        *("PS512", "ES256", "ES384", "ES512", "EdDSA"),
-    )
+FAMILIES: Mapping[str, frozenset[str]] = {
+    "HMAC": frozenset(("HS256", "HS384", "HS512")),
+    "RSA": frozenset(("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")),
+    "EC": frozenset(("ES256", "ES384", "ES512")),
+    "EdDSA": frozenset(("EdDSA",)),
 }
-"""Every algorithm that a policy may pin (RFC 7518, RFC 8037); ``none`` is not one."""
+"""Kind of key to the algorithms that use it (RFC 7518, RFC 8037), without ``none``."""
 
-_FAMILIES = {"HS": "HMAC", "RS": "RSA", "PS": "RSA", "ES": "EC", "Ed": "EdDSA"}
+_FAMILY_OF = {name: family for family, names in FAMILIES.items() for name in names}
+_ALGORITHMS = {name: jwt.get_algorithm_by_name(name) for name in _FAMILY_OF}
 _SECRET_BYTES = {"HS256": 32, "HS384": 48, "HS512": 64}
 _CURVES = {"ES256": "secp256r1", "ES384": "secp384r1", "ES512": "secp521r1"}
 _RSA_BITS = 2048
@@ -150,15 +151,15 @@ def verify(token: Jws, key: object) -> bool:
     """Say whether ``key`` (of ``load_key``) signed ``token``.
 
     The caller has already compared the token's algorithm with the pinned ones. A key of
-    another kind or curve than the algorithm's did not sign.
+    another kind or curve than the algorithm's did not sign, and nothing signs ``none``.
     """
     if not _fits(key, token.algorithm):
         return False
-    return ALGORITHMS[token.algorithm].verify(token.signed, key, token.signature)
+    return _ALGORITHMS[token.algorithm].verify(token.signed, key, token.signature)
 
 
 def _fits(key: object, algorithm: str) -> bool:
-    match _FAMILIES[algorithm[:2]]:
+    match _FAMILY_OF.get(algorithm):
         case "HMAC":
             return isinstance(key, bytes)
         case "RSA":
@@ -166,8 +167,10 @@ def _fits(key: object, algorithm: str) -> bool:
         case "EC":
             curve = key.curve.name if isinstance(key, EllipticCurvePublicKey) else ""
             return curve == _CURVES[algorithm]
-        case _:
+        case "EdDSA":
             return isinstance(key, Ed25519PublicKey | Ed448PublicKey)
+        case _:
+            return False
 
 
 def load_key(text: str, algorithms: tuple[str, ...]) -> object:
@@ -180,12 +183,9 @@ def load_key(text: str, algorithms: tuple[str, ...]) -> object:
     Raises:
         ValueError: a sentence that says what is wrong and never quotes ``text``.
     """
-    unknown = sorted(set(algorithms) - ALGORITHMS.keys())
-    if unknown:
-        raise ValueError(f"the algorithm {unknown[0]!r} is not one of {[*ALGORITHMS]}")
-    families = {_FAMILIES[algorithm[:2]] for algorithm in algorithms}
-    if len(families) != 1:
-        raise ValueError("a key serves algorithms of exactly one family")
+    families = {_FAMILY_OF.get(algorithm) for algorithm in algorithms}
+    if None in families or len(families) != 1:
+        raise ValueError("a key serves known algorithms of exactly one family")
     material = text.encode(errors="ignore")
     if material.decode() != text:  # An error of ``encode`` would quote the secret.
         raise ValueError("the key is not text that UTF-8 can encode")
@@ -196,16 +196,12 @@ def load_key(text: str, algorithms: tuple[str, ...]) -> object:
 def _secret(secret: bytes, algorithms: tuple[str, ...]) -> bytes:
     least = max(_SECRET_BYTES[algorithm] for algorithm in algorithms)
     if len(secret) < least:  # RFC 7518, 3.2
-        raise ValueError(
-            f"the secret has {len(secret)} bytes; {', '.join(algorithms)} needs {least}"
-        )
+        raise ValueError(f"the secret has {len(secret)} bytes and needs {least}")
     try:
-        ALGORITHMS[algorithms[0]].prepare_key(secret)
+        _ALGORITHMS[algorithms[0]].prepare_key(secret)
     except jwt.InvalidKeyError:
-        usable = False
-    else:
-        usable = True
-    if not usable:
+        secret = b""
+    if not secret:
         # Were it accepted, whoever knows the public key could sign (RFC 8725, 2.1).
         raise ValueError("the secret is a public or private key; HMAC needs a secret")
     return secret
@@ -222,7 +218,7 @@ def _public_key(pem: bytes, algorithms: tuple[str, ...]) -> object:
     except (ValueError, UnsupportedAlgorithm):
         key = None
     if key is None:
-        raise ValueError("this is not a public key in PEM (-----BEGIN PUBLIC KEY-----)")
+        raise ValueError("this is no public key in PEM")
     if not any(_fits(key, algorithm) for algorithm in algorithms):
         raise ValueError(
             f"this kind of key or curve does not fit {', '.join(algorithms)}"
