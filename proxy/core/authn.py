@@ -1,8 +1,43 @@
-"""Bearer token to Principal. (Interface; the owner fills in the bodies.)"""
+"""Bearer token to Principal (RFC 6750, 7519, 8725).
+
+Rules of this file:
+
+1. The issuer decides which algorithms and keys count; the token only says which issuer
+   and which of its keys it means.
+2. The signature comes first, then the claims, then the time.
+3. A verified token is remembered by the bytes of its field value, so most requests cost
+   a look-up. Time is compared on every request, remembered or not.
+4. Nothing of a token reaches an exception: not the one that is raised, nor those it was
+   raised from.
+"""
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from typing import Any
+
+from proxy.core import jws
+from proxy.core.errors import Refused
+from proxy.core.jws import FAMILIES
+from proxy.core.reasons import Reason
+
+__all__ = [
+    "CHALLENGE",
+    "FAMILIES",
+    "Authenticator",
+    "Issuer",
+    "Principal",
+    "VerificationKey",
+]
+
+CHALLENGE = 'Bearer realm="lumina-proxy"'
+"""The beginning of every WWW-Authenticate that this proxy sends."""
+
+_SCHEME = b"bearer"
+_MAX_SUBJECT = 1024
+_MAX_INSTANT = 2**53
+# C0, DEL, C1, and the halves of surrogate pairs, which no encoding can carry on.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,8 +51,14 @@ class VerificationKey:
     def load(
         cls, text: str, algorithms: tuple[str, ...], kid: str | None = None
     ) -> "VerificationKey":
-        """Prepare a shared secret or PEM public key; ValueError says what is wrong."""
-        raise NotImplementedError
+        """Prepare a shared secret or PEM public key; ValueError says what is wrong.
+
+        Args:
+            text: the secret itself, at least as long as the hash; or a PEM public key.
+            algorithms: those of the issuer.
+            kid: the only ``kid`` the key answers to, or None for any.
+        """
+        return cls(kid=kid, key=jws.load_key(text, algorithms))
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +94,8 @@ class Principal:
         roles: the token's roles in the token's order; may be empty.
         issuer: the issuer's id in the policy.
         expires_at: epoch seconds, from ``exp``.
-        not_before: epoch seconds, from ``nbf``; 0.0 when the token has none.
+        not_before: epoch seconds, the later of ``nbf`` and ``iat``; 0.0 when the token
+            has neither.
         leeway: seconds, from the issuer.
     """
 
@@ -66,17 +108,164 @@ class Principal:
 
 
 class Authenticator:
-    """Verifies tokens and remembers verified ones by their bytes."""
+    """Verifies tokens and remembers verified ones by their bytes.
+
+    Memory is bounded by two generations: when the young one is full it becomes the old
+    one, and the old one is forgotten but for what was asked for since.
+
+    Args:
+        issuers: whom to trust; their ``issuer`` values decide, not the mapping's keys.
+        cache_size: the most tokens to remember, at least two.
+    """
 
     def __init__(
         self, issuers: Mapping[str, Issuer], *, cache_size: int = 100_000
     ) -> None:
-        raise NotImplementedError
+        self._issuers = {issuer.issuer: issuer for issuer in issuers.values()}
+        self._generation_size = max(1, cache_size // 2)
+        # Field value -> first valid instant, first invalid instant, principal.
+        self._young: dict[bytes, tuple[float, float, Principal]] = {}
+        self._old: dict[bytes, tuple[float, float, Principal]] = {}
 
     def authenticate(self, authorization: bytes | None, now: float) -> Principal:
         """Return who an Authorization field value speaks for, at ``now``.
 
+        Args:
+            authorization: the only value of the field, without outer white space; None
+                when the request has none.
+            now: epoch seconds.
+
         Raises:
             Refused: a TOKEN_* or related reason, with an RFC 6750 WWW-Authenticate.
         """
-        raise NotImplementedError
+        if authorization is None:
+            raise _refused(Reason.TOKEN_MISSING)
+        known = self._young.get(authorization)
+        if known is None:
+            known = self._old.pop(authorization, None) or self._verify(authorization)
+            self._remember(authorization, known)
+        valid_from, valid_until, principal = known
+        if valid_from <= now < valid_until:
+            return principal
+        if now < valid_until:
+            raise _refused(Reason.TOKEN_NOT_YET_VALID)
+        del self._young[authorization]
+        raise _refused(Reason.TOKEN_EXPIRED)
+
+    def _remember(
+        self, authorization: bytes, known: tuple[float, float, Principal]
+    ) -> None:
+        if len(self._young) >= self._generation_size:
+            self._old, self._young = self._young, {}
+        self._young[authorization] = known
+
+    def _verify(self, authorization: bytes) -> tuple[float, float, Principal]:
+        try:
+            token = jws.parse(_bearer_token(authorization))
+        except jws.MalformedError as error:
+            raise _refused(Reason.TOKEN_MALFORMED, str(error)) from None
+        issuer = self._issuer(token.payload.get("iss"))
+        _check_signature(token, issuer)
+        principal = _principal(token.payload, issuer)
+        leeway = principal.leeway
+        return principal.not_before - leeway, principal.expires_at + leeway, principal
+
+    def _issuer(self, name: object) -> Issuer:
+        issuer = self._issuers.get(name) if isinstance(name, str) else None
+        if issuer is None:
+            raise _refused(Reason.ISSUER_NOT_TRUSTED)
+        return issuer
+
+
+def _refused(reason: Reason, detail: str = "") -> Refused:
+    """Return a refusal with its challenge (RFC 6750, 3)."""
+    challenge = CHALLENGE
+    if reason is not Reason.TOKEN_MISSING:
+        challenge += f', error="invalid_token", error_description="{reason.title}"'
+    return Refused(reason, detail, (("WWW-Authenticate", challenge),))
+
+
+def _bearer_token(authorization: bytes) -> bytes:
+    """Return the token of ``Bearer 1*SP token`` (RFC 6750, 2.1)."""
+    scheme, _, token = authorization.partition(b" ")
+    if scheme.lower() != _SCHEME:
+        raise _refused(
+            Reason.TOKEN_MISSING, "The scheme of Authorization is not Bearer."
+        )
+    # Measured with its spaces, for the whole value is what will be remembered.
+    if len(token) > jws.MAX_TOKEN_BYTES:
+        raise jws.MalformedError(
+            f"The token is longer than {jws.MAX_TOKEN_BYTES} bytes."
+        )
+    return token.lstrip(b" ")
+
+
+def _check_signature(token: jws.Jws, issuer: Issuer) -> None:
+    if token.algorithm not in issuer.algorithms:
+        raise _refused(Reason.ALGORITHM_NOT_ALLOWED)
+    keys = issuer.keys
+    if token.kid is not None:
+        named = tuple(key for key in keys if key.kid == token.kid)
+        keys = named or tuple(key for key in keys if key.kid is None)
+    if not keys:
+        raise _refused(Reason.KEY_UNKNOWN)
+    if not any(jws.verify(token, key.key) for key in keys):
+        raise _refused(Reason.SIGNATURE_INVALID)
+
+
+def _principal(claims: dict[str, Any], issuer: Issuer) -> Principal:
+    """Read the claims of a verified token; ``now`` is compared later."""
+    audience = claims.get("aud")
+    if not any(one in issuer.audience for one in _strings(audience, "aud")):
+        raise _refused(Reason.AUDIENCE_MISMATCH)
+    expires_at = _instant(claims, "exp")
+    not_before = [_instant(claims, name) for name in ("nbf", "iat") if name in claims]
+    subject = claims.get("sub")
+    if (
+        not isinstance(subject, str)
+        or not 0 < len(subject) <= _MAX_SUBJECT
+        or _CONTROL.search(subject)
+    ):
+        raise _claim_invalid("sub")
+    return Principal(
+        subject=subject,
+        roles=_roles(claims, issuer.roles),
+        issuer=issuer.id,
+        expires_at=expires_at,
+        not_before=max(not_before, default=0.0),
+        leeway=issuer.leeway,
+    )
+
+
+def _claim_invalid(name: str) -> Refused:
+    return _refused(Reason.CLAIM_INVALID, f"The claim is {name!r}.")
+
+
+def _strings(value: object, name: str) -> tuple[str, ...]:
+    """Return a string or a list of strings as a tuple."""
+    values = value if isinstance(value, list) else [value]
+    if not all(isinstance(one, str) for one in values):
+        raise _claim_invalid(name)
+    return tuple(values)
+
+
+def _instant(claims: dict[str, Any], name: str) -> float:
+    """Return a NumericDate in epoch seconds (RFC 7519, 2)."""
+    value = claims.get(name)
+    # To Python a bool is an int, and an int may be too large for a float.
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise _claim_invalid(name)
+    if abs(value) > _MAX_INSTANT:
+        raise _claim_invalid(name)
+    return float(value)
+
+
+def _roles(claims: dict[str, Any], path: tuple[str, ...]) -> tuple[str, ...]:
+    value: object = claims
+    for name in path:
+        if not isinstance(value, dict):
+            raise _claim_invalid(".".join(path))
+        if name not in value:
+            return ()
+        value = value[name]
+    return _strings(value, ".".join(path))

@@ -67,7 +67,7 @@ class RateLimit:
         divisor = math.gcd(count, period_us)
         refill, token = count // divisor, period_us // divisor
         capacity = burst * token
-        # elapsed is capped at the time to fill, so refill * elapsed < capacity + refill.
+        # elapsed is capped at the time to fill: refill * elapsed < capacity + refill.
         if capacity + refill >= MAX_EXACT:
             raise ValueError(
                 "this rate cannot be counted exactly; use a smaller burst, or a rate "

@@ -1,0 +1,62 @@
+"""``lumina-proxy serve``: the sidecar."""
+
+import asyncio
+import logging
+import os
+import sys
+
+import click
+import uvloop
+
+from proxy.app import App, StartError
+from proxy.core.errors import PolicyError
+from proxy.settings import Environment, Settings, SettingsError
+
+_OPTIONS = (
+    ("--listen", "LISTEN", "host:port for clients."),
+    ("--metrics-listen", "METRICS_LISTEN", "host:port for metrics and operators."),
+    ("--backend-url", "BACKEND_URL", "The service behind, as policies name it."),
+    ("--policy", "POLICY", "The policy's file or folder."),
+    ("--redis-url", "REDIS_URL", "Where rate limits are kept; none: this process."),
+)
+
+
+def _with_options(command: click.decorators.FC) -> click.decorators.FC:
+    for flag, variable, text in reversed(_OPTIONS):
+        command = click.option(
+            flag, variable.lower(), metavar="TEXT", help=f"{text} [{variable}]"
+        )(command)
+    return command
+
+
+@click.command()
+@_with_options
+def serve(**flags: str | None) -> None:
+    """Serve until SIGTERM or Ctrl-C, then drain.
+
+    Everything comes from a flag or the variable in brackets; a flag wins. Secrets
+    come from the environment only: JWT_SECRET, ENCRYPTION_KEY, METRICS_TOKEN, each
+    also as NAME_FILE. SIGHUP reloads the policy.
+    """
+    given = {name.upper(): value for name, value in flags.items() if value}
+    environment = Environment({**os.environ, **given})
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    try:
+        settings = Settings.read(environment)
+        uvloop.run(App(settings, environment).run())
+    except SettingsError as error:
+        _exit(error.problems)
+    except PolicyError as error:
+        _exit(tuple(str(finding) for finding in error.findings))
+    except StartError as error:
+        _exit((str(error),))
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        sys.exit(0)
+
+
+def _exit(problems: tuple[str, ...]) -> None:
+    for problem in problems:
+        click.secho(problem, fg="red", err=True)
+    sys.exit(1)

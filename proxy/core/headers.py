@@ -1,0 +1,419 @@
+"""What may cross: one pass over the header section decides it.
+
+Rules of this file:
+
+1. Framing is never forwarded. Content-Length and Transfer-Encoding are read by the
+   parser, and whoever writes a message frames it anew (RFC 9112 section 6).
+2. Hop-by-hop fields, and those that Connection names, end here (RFC 9110 section
+   7.6.1).
+3. Nobody outside says who the client is. Identity, forwarding and steering fields
+   are removed whatever their spelling: many backends read ``X_Lumina_Role`` as
+   ``X-Lumina-Role``, so an underscore counts as a hyphen.
+4. What appears twice and may not is refused, never resolved by a guess.
+"""
+
+import dataclasses
+import ipaddress
+import re
+from collections.abc import Iterable, Sequence
+
+from proxy.core.errors import Refused
+from proxy.core.message import RawHeaders
+from proxy.core.reasons import Reason
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+_KEEP, _DROP, _NOTE, _NOTE_AND_KEEP = range(4)
+
+_HOP_BY_HOP = (
+    b"connection",
+    b"keep-alive",
+    b"proxy-authenticate",
+    b"proxy-authorization",
+    b"proxy-connection",
+    b"te",
+    b"trailer",
+    b"transfer-encoding",
+    b"upgrade",
+)
+
+# Who the client is, as one proxy or another says it to a backend that believes it.
+_IDENTITY = (
+    b"remote-user",
+    b"x-authenticated-user",
+    b"x-authenticated-userid",
+    b"x-forwarded-access-token",
+    b"x-forwarded-email",
+    b"x-forwarded-groups",
+    b"x-forwarded-preferred-username",
+    b"x-forwarded-user",
+    b"x-remote-user",
+    b"x-webauth-user",
+)
+_IDENTITY_PREFIXES = (b"x-lumina-", b"x-auth-request-", b"x-pomerium-")
+
+# Where the request came from. Written anew, see ``forwarded_lines``.
+_FORWARDING = (
+    b"forwarded",
+    b"true-client-ip",
+    b"cf-connecting-ip",
+    b"x-client-ip",
+    b"x-cluster-client-ip",
+    b"x-forwarded",
+    b"x-forwarded-by",
+    b"x-forwarded-host",
+    b"x-forwarded-port",
+    b"x-forwarded-prefix",
+    b"x-forwarded-server",
+    b"x-real-ip",
+)
+
+# What makes some backends answer another method or path than the one that matched.
+_STEERING = (
+    b"x-forwarded-uri",
+    b"x-http-method",
+    b"x-http-method-override",
+    b"x-method-override",
+    b"x-original-uri",
+    b"x-original-url",
+    b"x-rewrite-url",
+)
+
+_REQUEST: dict[bytes, int] = {
+    **dict.fromkeys(
+        (
+            b"accept",
+            b"accept-language",
+            b"cookie",
+            b"origin",
+            b"referer",
+            b"user-agent",
+        ),
+        _KEEP,
+    ),
+    **dict.fromkeys((*_HOP_BY_HOP, *_IDENTITY, *_FORWARDING, *_STEERING), _DROP),
+    **dict.fromkeys(
+        (
+            b"connection",
+            b"content-length",
+            b"expect",
+            b"host",
+            b"transfer-encoding",
+            b"x-forwarded-for",
+            b"x-forwarded-proto",
+            b"x-request-id",
+        ),
+        _NOTE,
+    ),
+    **dict.fromkeys(
+        (
+            b"accept-encoding",
+            b"authorization",
+            b"content-encoding",
+            b"content-type",
+            b"traceparent",
+        ),
+        _NOTE_AND_KEEP,
+    ),
+}
+
+# A second one of these would leave two readers with two answers.
+_SINGLE = frozenset(
+    (
+        b"authorization",
+        b"content-length",
+        b"content-type",
+        b"host",
+        b"transfer-encoding",
+    )
+)
+
+_RESPONSE_DROP = frozenset((*_HOP_BY_HOP, b"content-length"))
+
+# What would make an answer compressed, a part of one, or none at all.
+_PARTIAL = (
+    b"accept-encoding",
+    b"if-match",
+    b"if-none-match",
+    b"if-range",
+    b"range",
+)
+
+# What a backend says of bytes that decryption changes.
+_OF_THE_BYTES = frozenset(
+    (
+        b"accept-ranges",
+        b"content-digest",
+        b"content-md5",
+        b"digest",
+        b"etag",
+        b"repr-digest",
+    )
+)
+
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}").fullmatch
+_TRACEPARENT = re.compile(
+    rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}"
+).fullmatch
+_HOST = re.compile(
+    rb"[A-Za-z0-9._~!$&'()*+,;=%-]+(:[0-9]*)?|\[[0-9A-Fa-f:.]+\](:[0-9]*)?"
+)
+# What a field value made from a claim may hold as it is (RFC 9110 section 5.5).
+_UNSAFE_IN_VALUE = re.compile(r"[^\x21-\x24\x26-\x7e]")
+
+
+@dataclasses.dataclass(slots=True)
+class RequestHeaders:
+    """The header section of a request, examined.
+
+    Attributes:
+        kept: the field lines that are forwarded.
+        noted: by lower-case name, the values that the proxy itself acts on.
+        host: the Host value; b"" from an HTTP/1.0 client that sent none.
+    """
+
+    kept: RawHeaders
+    noted: dict[bytes, bytes]
+    host: bytes
+
+    @property
+    def expects_continue(self) -> bool:
+        """Whether the client waits for 100 before it sends its body."""
+        return b"expect" in self.noted
+
+
+def examine(raw: RawHeaders, version: str) -> RequestHeaders:
+    """Decide what of a request's header section is forwarded.
+
+    Raises:
+        Refused: MALFORMED or EXPECTATION_UNKNOWN.
+    """
+    kept: RawHeaders = []
+    noted: dict[bytes, bytes] = {}
+    for field in raw:
+        lower = field[0]
+        verdict = _REQUEST.get(lower)
+        if verdict is None:
+            if not _is_forged(lower):
+                kept.append(field)
+        elif verdict == _KEEP:
+            kept.append(field)
+        elif verdict != _DROP:
+            if lower in noted:
+                _refuse_second(lower)
+                noted[lower] += b", " + field[2]
+            else:
+                noted[lower] = field[2]
+            if verdict == _NOTE_AND_KEEP:
+                kept.append(field)
+    _check(noted, version)
+    named = noted.get(b"connection")
+    if named is not None:
+        kept = _without_named(kept, named)
+    return RequestHeaders(kept, noted, noted.get(b"host", b""))
+
+
+def _is_forged(lower: bytes) -> bool:
+    if b"_" in lower:
+        lower = lower.replace(b"_", b"-")
+        if _REQUEST.get(lower, _KEEP) != _KEEP:
+            return True
+    return lower.startswith(_IDENTITY_PREFIXES)
+
+
+def _refuse_second(lower: bytes) -> None:
+    if lower in _SINGLE:
+        raise Refused(
+            Reason.MALFORMED, f"The field {lower.decode('ascii')} is there twice."
+        )
+
+
+def _check(noted: dict[bytes, bytes], version: str) -> None:
+    host = noted.get(b"host")
+    if host is None:
+        if version != "1.0":  # RFC 9112 section 3.2
+            raise Refused(Reason.MALFORMED, "The Host field is missing.")
+    elif not _HOST.fullmatch(host):
+        raise Refused(Reason.MALFORMED, "The Host field does not hold one host.")
+    coding = noted.get(b"transfer-encoding")
+    if coding is not None and (
+        version == "1.0" or coding.strip().lower() != b"chunked"
+    ):
+        raise Refused(
+            Reason.MALFORMED, "The only transfer coding this proxy reads is chunked."
+        )
+    expect = noted.get(b"expect")
+    if expect is not None and expect.lower() != b"100-continue":
+        raise Refused(Reason.EXPECTATION_UNKNOWN)
+
+
+def _without_named(kept: RawHeaders, connection: bytes) -> RawHeaders:
+    named = {token.strip().lower() for token in connection.split(b",")}
+    named -= {b"close", b"keep-alive", b"upgrade", b""}
+    if not named:
+        return kept
+    return [field for field in kept if field[0] not in named]
+
+
+def is_trusted(address: str, networks: Sequence[Network]) -> bool:
+    """Say whether an address is in one of the networks; text that is none is not."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return any(parsed in network for network in networks)
+
+
+def client_address(
+    peer: str, *, trusted: Sequence[Network], forwarded_for: bytes | None
+) -> str:
+    """Return the address of the client, as far as it can be believed.
+
+    Walks X-Forwarded-For from the right, through addresses of trusted networks only,
+    to the first that is not trusted. A hop that cannot be read ends the walk.
+
+    Args:
+        peer: the address of the connection, which the caller found to be trusted.
+        trusted: the networks of the proxies in front of this one.
+        forwarded_for: the field's value; None when there is none.
+    """
+    client = peer
+    for hop in reversed((forwarded_for or b"").split(b",")):
+        try:
+            address = ipaddress.ip_address(hop.strip().decode("ascii"))
+        except ValueError:
+            break
+        client = str(address)
+        if not any(address in network for network in trusted):
+            break
+    return client
+
+
+def request_id_of(noted: dict[bytes, bytes], *, trusted: bool) -> str:
+    """Return the X-Request-ID that a trusted peer sent, or ""."""
+    sent = noted.get(b"x-request-id")
+    if trusted and sent is not None and _REQUEST_ID(sent):
+        return sent.decode("ascii")
+    return ""
+
+
+def header_value(text: str) -> bytes:
+    """Make any text safe as a field value.
+
+    Printable ASCII stays; everything else, and "%", is percent-encoded as UTF-8.
+    """
+    if _UNSAFE_IN_VALUE.search(text) is None:
+        return text.encode("ascii")
+    return _UNSAFE_IN_VALUE.sub(
+        lambda found: "".join(
+            f"%{byte:02X}" for byte in found.group().encode("utf-8", "surrogatepass")
+        ),
+        text,
+    ).encode("ascii")
+
+
+def forwarded_lines(
+    headers: RequestHeaders, *, peer: str, peer_trusted: bool, request_id: str
+) -> list[bytes]:
+    """Return the lines that tell the backend where the request came from.
+
+    X-Forwarded-For and -Proto of a trusted peer are continued, others replaced.
+    ``Forwarded`` (RFC 7239) is never written: one source of truth is enough.
+    """
+    noted = headers.noted
+    chain, proto = b"", b""
+    if peer_trusted:
+        chain = noted.get(b"x-forwarded-for", b"")
+        proto = noted.get(b"x-forwarded-proto", b"")
+    origin = peer.encode("ascii")
+    if chain:
+        origin = chain + b", " + origin
+    return [
+        b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Host: %b\r\n"
+        b"X-Request-ID: %b\r\n"
+        % (
+            origin,
+            proto if proto == b"https" else b"http",
+            headers.host,
+            request_id.encode("ascii"),
+        )
+    ]
+
+
+def request_lines(headers: RequestHeaders, *, whole: bool) -> list[bytes]:
+    """Return the client's own field lines as they are forwarded.
+
+    Args:
+        headers: the examined section.
+        whole: whether the answer must come whole and uncompressed, because fields of
+            it will be decrypted.
+    """
+    trace = headers.noted.get(b"traceparent")
+    if not whole and (trace is None or _TRACEPARENT(trace)):
+        return [b"%b: %b\r\n" % (name, value) for _, name, value in headers.kept]
+    unwanted = set(_PARTIAL) if whole else set()
+    if trace is not None and not _TRACEPARENT(trace):
+        unwanted.add(b"traceparent")
+    lines = [
+        b"%b: %b\r\n" % (name, value)
+        for lower, name, value in headers.kept
+        if lower not in unwanted
+    ]
+    if whole:
+        lines.append(b"Accept-Encoding: identity\r\n")
+    return lines
+
+
+def response_lines(raw: RawHeaders) -> list[bytes]:
+    """Return the field lines of an answer as they go to the client."""
+    named = b""
+    lines = []
+    for lower, name, value in raw:
+        if lower not in _RESPONSE_DROP:
+            lines.append((lower, b"%b: %b\r\n" % (name, value)))
+        elif lower == b"connection":
+            named += b"," + value
+    if named:
+        tokens = {token.strip().lower() for token in named.split(b",")}
+        return [line for lower, line in lines if lower not in tokens]
+    return [line for _, line in lines]
+
+
+def without_validators(raw: RawHeaders) -> RawHeaders:
+    """Drop what a backend says of bytes that were decrypted since.
+
+    Validators and digests no longer hold (RFC 9110 section 7.7).
+    """
+    return [field for field in raw if field[0] not in _OF_THE_BYTES]
+
+
+def value_of(raw: RawHeaders, lower: bytes) -> bytes | None:
+    """Return the value of the first field with this lower-case name, or None."""
+    for field in raw:
+        if field[0] == lower:
+            return field[2]
+    return None
+
+
+def field_lines(fields: Iterable[tuple[str, str]]) -> list[bytes]:
+    """Return (name, value) pairs of our own making as field lines."""
+    return [f"{name}: {value}\r\n".encode("latin-1") for name, value in fields]
+
+
+def is_json(content_type: bytes | None) -> bool:
+    """Say whether a Content-Type is JSON in UTF-8 (RFC 8259, RFC 6839 section 3.1)."""
+    if content_type is None:
+        return False
+    if content_type == b"application/json":
+        return True
+    media_type, *parameters = content_type.lower().split(b";")
+    media_type = media_type.strip()
+    if media_type != b"application/json" and not (
+        media_type.startswith(b"application/") and media_type.endswith(b"+json")
+    ):
+        return False
+    return all(
+        parameter.strip() in (b"", b"charset=utf-8", b'charset="utf-8"')
+        or not parameter.strip().startswith(b"charset")
+        for parameter in parameters
+    )

@@ -1,0 +1,101 @@
+"""The two values that cross every boundary: a request as it arrived, an answer's head.
+
+They hold what a parser read, not what anybody may believe: ``headers`` decides what
+is forwarded, ``routing`` what the path means. Bodies are streams of the edges;
+here they only have a shape.
+"""
+
+import dataclasses
+from typing import Protocol
+
+RawHeaders = list[tuple[bytes, bytes, bytes]]
+"""(lower-case name, name as sent, value) of every field line, in order."""
+
+
+class Body(Protocol):
+    """A body that arrives in pieces.
+
+    Attributes:
+        complete: whether every byte has arrived (they may not have been read yet).
+        limit: bytes in all that are taken before BODY_TOO_LARGE; None for no limit.
+    """
+
+    complete: bool
+    limit: int | None
+
+    def abandon(self) -> None:
+        """Say that nobody will read the rest."""
+        ...
+
+    async def read(self) -> bytes:
+        """Return the bytes that have arrived, waiting for some; b"" at the end.
+
+        Raises:
+            Refused: the sender was too slow, left, or broke the framing.
+        """
+        ...
+
+
+class Whole:
+    """A body that is all there."""
+
+    __slots__ = ("_data", "complete", "limit")
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self.complete = True
+        self.limit: int | None = None
+
+    def abandon(self) -> None:
+        """Drop the bytes."""
+        self._data = b""
+
+    async def read(self) -> bytes:
+        """Return all of it, then b""."""
+        data, self._data = self._data, b""
+        return data
+
+
+@dataclasses.dataclass(slots=True)
+class Request:
+    """A request whose head is complete.
+
+    Attributes:
+        method: upper case, one of the methods llhttp knows.
+        target: the request target as sent, ASCII.
+        version: "1.1" or "1.0"; others were refused.
+        headers: every field line.
+        body: the stream; complete at once when there is none.
+        peer: the address at the other end of the connection; "" for a unix socket.
+        peer_trusted: whether what that peer says about the client is believed.
+    """
+
+    method: str
+    target: str
+    version: str
+    headers: RawHeaders
+    body: Body
+    peer: str
+    peer_trusted: bool
+
+
+@dataclasses.dataclass(slots=True)
+class Response:
+    """An answer of the backend whose head is complete.
+
+    Attributes:
+        status: 200 to 599.
+        phrase: the reason phrase as sent; may be empty.
+        headers: every field line.
+        body: the stream; complete at once when there is none.
+        length: the number of bytes the body has; None when only its end will tell.
+        bodiless: whether this answer has no body whatever its headers say
+            (HEAD, 204, 304: RFC 9112 section 6.3).
+    """
+
+    status: int
+    phrase: bytes
+    headers: RawHeaders
+    body: Body
+    length: int | None
+    bodiless: bool

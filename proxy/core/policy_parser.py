@@ -1,0 +1,203 @@
+"""The YAML of security teams, compiled to a ``Policy``; or every finding at once.
+
+A folder is one policy: its files are read one by one, their sections are laid together,
+then each section is turned into frozen objects, and what only the whole can tell is
+looked for last. Nothing is allowed by omission: an unknown key, a missing rate or a
+rule that two files define refuse the policy.
+
+The file order decides nothing but the order of findings. Nothing here opens a file.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+
+from proxy.core import policy_values as values
+from proxy.core.errors import Finding, PolicyError
+from proxy.core.policy import Policy, Rule
+from proxy.core.policy_issuers import read_issuers
+from proxy.core.policy_lint import Draft, find_contradictions, find_omissions
+from proxy.core.policy_rules import Known, read_rule
+from proxy.core.policy_sections import (
+    read_backends,
+    read_fields,
+    read_limits,
+    read_roles,
+    read_views,
+)
+from proxy.core.policy_values import Report, refuse
+from proxy.core.routing import Router
+from proxy.core.yaml_source import Node, Place, Scalar, Table, read_yaml
+
+VERSION = "1"
+DEFAULT_DEPLOYMENT = "default"
+
+_TABLES = ("backends", "issuers", "limits", "fields", "views")
+_LISTS = ("roles", "rules")
+_KEYS = ("version", "deployment", *_TABLES, *_LISTS)
+
+
+def parse_policy(
+    files: Sequence[tuple[str, str]], environment: Mapping[str, str]
+) -> tuple[Policy, tuple[Finding, ...]]:
+    """Compile the files of one policy.
+
+    Args:
+        files: name and text of each file, in the order of their names.
+        environment: what ``${NAME}`` stands for.
+
+    Returns:
+        The policy and its warnings.
+
+    Raises:
+        PolicyError: there is an error; carries every finding, warnings too.
+    """
+    report = Report()
+    order = [name for name, _ in files] or ["policy"]
+
+    def findings() -> tuple[Finding, ...]:
+        return tuple(
+            sorted(
+                report.findings,
+                key=lambda found: (order.index(found.file), found.line, found.column),
+            )
+        )
+
+    document = _Document(Place(files[0][0] if files else "policy"))
+    if not files:
+        report.error(document.start, "there is no file of a policy")
+        document.complete = False
+    for name, text in files:
+        document.add(report, name, text, environment)
+    if not document.complete:
+        raise PolicyError(findings())
+    draft = _draft(report, document)
+    find_contradictions(report, draft)
+    if report.failed:
+        raise PolicyError(findings())
+    find_omissions(report, draft)
+    return _policy(draft, document, _digest(files)), findings()
+
+
+class _Document:
+    """The sections of every file, laid together."""
+
+    def __init__(self, start: Place) -> None:
+        self.start = start
+        self.complete = True
+        self.deployment: Scalar | None = None
+        self.tables: dict[str, dict[str, tuple[Scalar, Node]]] = {
+            section: {} for section in _TABLES
+        }
+        self.lists: dict[str, list[Node]] = {section: [] for section in _LISTS}
+
+    def add(
+        self, report: Report, file: str, text: str, environment: Mapping[str, str]
+    ) -> None:
+        """Add one file. One that cannot be read makes the document incomplete."""
+        root, findings = read_yaml(file, text, environment)
+        report.findings.extend(findings)
+        if root is None and not findings:
+            report.error(Place(file), "the file is empty", "begin with version: 1")
+        if not isinstance(root, Table):
+            # Every reference to what it holds would look wrong, which helps nobody.
+            self.complete = False
+        entries = report.entries(root, _KEYS, ("version",))
+        report.read(entries.get("version"), _version, None)
+        self._set_deployment(report, entries.get("deployment"))
+        for section in _TABLES:
+            self._add_table(report, section, entries.get(section))
+        for section in _LISTS:
+            self.lists[section].extend(report.items(entries.get(section)))
+
+    def _set_deployment(self, report: Report, node: Node | None) -> None:
+        scalar = report.read(node, values.as_scalar, None)
+        if scalar is None:
+            return
+        if self.deployment:
+            first = f"first in {_where(self.deployment.at)}"
+            report.error(scalar.at, "the deployment is named twice", first)
+        self.deployment = scalar
+
+    def _add_table(self, report: Report, section: str, node: Node | None) -> None:
+        table = report.read(node, values.as_table, None)
+        if table is None:
+            return
+        known = self.tables[section]
+        for name, key in table.keys.items():
+            if name in known:
+                first = f"first in {_where(known[name][0].at)}"
+                report.error(key.at, f"{name!r} is defined twice", first)
+                continue
+            known[name] = key, table.values[name]
+
+
+def _where(at: Place) -> str:
+    return f"{at.file}:{at.line}"
+
+
+def _version(node: Node) -> None:
+    scalar = values.as_scalar(node)
+    if scalar.text != VERSION:
+        message = f"version {values.quoted(scalar)} is not known"
+        raise refuse(node, message, f"this version of the proxy reads {VERSION}")
+
+
+def _draft(report: Report, document: _Document) -> Draft:
+    """Read every section, then the rules against them."""
+    tables = document.tables
+    if not tables["backends"]:
+        report.error(document.start, "there are no backends")
+    if not document.lists["rules"]:
+        report.error(document.start, "there are no rules: nothing would be served")
+    roles = read_roles(report, document.lists["roles"])
+    known = Known(
+        backends=read_backends(report, tables["backends"]),
+        roles=roles,
+        limits=read_limits(report, tables["limits"], roles),
+        fields=read_fields(report, tables["fields"]),
+    )
+    issuers = read_issuers(report, tables["issuers"])
+    views = read_views(report, tables["views"], roles, known.fields)
+    rules: list[tuple[Table, Rule]] = []
+    for node in document.lists["rules"]:
+        rule = read_rule(report, node, known)
+        if rule and isinstance(node, Table):
+            rules.append((node, rule))
+    return Draft(
+        sections=tables,
+        roles=document.lists["roles"],
+        known=known,
+        issuers=issuers,
+        views=views,
+        rules=rules,
+    )
+
+
+def _digest(files: Sequence[tuple[str, str]]) -> str:
+    """Return 16 hex digits of what was written; variables count by their names."""
+    digest = hashlib.sha256()
+    for _, text in files:
+        encoded = text.encode()
+        # Where one file ends must count: two files are not their concatenation.
+        digest.update(f"{len(encoded)}\n".encode() + encoded)
+    return digest.hexdigest()[:16]
+
+
+def _policy(draft: Draft, document: _Document, digest: str) -> Policy:
+    """Build the policy of a draft without errors."""
+    known, rules = draft.known, tuple(rule for _, rule in draft.rules)
+    issuers = [issuer for issuer in draft.issuers.values() if issuer]
+    return Policy(
+        digest=digest,
+        deployment=document.deployment.text
+        if document.deployment
+        else DEFAULT_DEPLOYMENT,
+        backends={name: item for name, item in known.backends.items() if item},
+        issuers={issuer.issuer: issuer for issuer in issuers},
+        roles=known.roles,
+        limits={name: item for name, item in known.limits.items() if item},
+        fields=known.fields,
+        views=draft.views,
+        rules=rules,
+        router=Router(rules),
+    )

@@ -1,0 +1,195 @@
+"""The rules of a policy: from nodes to frozen objects.
+
+A rule is read against the sections it refers to, which were read before it. What can
+only be said of all rules together is in ``policy_lint``.
+"""
+
+import dataclasses
+import re
+from collections.abc import Mapping
+
+from proxy.core import policy_values as values
+from proxy.core.fields import Selection
+from proxy.core.policy import ANYONE, Backend, Field, Limit, Rule
+from proxy.core.policy_sections import read_limit
+from proxy.core.policy_values import Report, refuse
+from proxy.core.routing import Ambiguity, Pattern
+from proxy.core.yaml_source import Listing, Node, Scalar, Table
+
+# RFC 9110 section 9.3 and the WebDAV methods that a service may speak (RFC 4918,
+# 3253, 4791). CONNECT and TRACE are never forwarded.
+METHODS = (
+    *("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"),
+    *("PROPFIND", "PROPPATCH", "MKCOL", "COPY", "MOVE", "LOCK", "UNLOCK", "REPORT"),
+)
+
+NEVER_TOLERATED = frozenset({Ambiguity.DOT_SEGMENT, Ambiguity.CONTROL})
+"""Ambiguities that no rule may let pass, for no service reads them in one way."""
+
+_REQUIRED = ("id", "match", "allow")
+_OPTIONAL = ("backend", "limits", "protect", "count", "tolerate", "max_body")
+_RULE_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_COUNTER = re.compile(r"lumina_[a-z0-9_]{1,80}_total")
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """The sections that a rule refers to; None is what could not be read."""
+
+    backends: Mapping[str, Backend | None]
+    roles: tuple[str, ...]
+    limits: Mapping[str, Limit | None]
+    fields: Mapping[str, Field]
+
+
+def read_rule(report: Report, node: Node, known: Known) -> Rule | None:
+    """Read one rule; None when it cannot be built at all."""
+    entries = report.entries(node, (*_REQUIRED, *_OPTIONAL), _REQUIRED)
+    rule_id = report.read(entries.get("id"), _rule_id, None)
+    match = report.read(entries.get("match"), _match, None)
+    allow = report.read(entries.get("allow"), lambda n: _allow(report, n, known), None)
+    backend = _backend(report, node, entries, known)
+    limits = _limits(report, entries.get("limits"), rule_id or "", known)
+    protect = report.entries(entries.get("protect"), ("request", "response"))
+    request = _selection(report, protect.get("request"), known)
+    response = _selection(report, protect.get("response"), known)
+    count = report.read(entries.get("count"), _counter, None)
+    tolerate = _tolerate(report, entries.get("tolerate"))
+    max_body = report.read(entries.get("max_body"), values.size, None)
+    if not (rule_id and match and allow and backend):
+        return None
+    return Rule(
+        id=rule_id,
+        methods=match[0],
+        pattern=match[1],
+        backend=backend,
+        allow=None if allow == {ANYONE} else allow,
+        limits=limits,
+        protect_request=request,
+        protect_response=response,
+        count=count,
+        tolerate=tolerate,
+        max_body_bytes=max_body,
+    )
+
+
+def _rule_id(node: Node) -> str:
+    scalar = values.written(node)
+    if not _RULE_ID.fullmatch(scalar.text):
+        hint = "letters, digits, '_' and '-', 64 at most"
+        raise refuse(node, f"{values.quoted(scalar)} is not a rule id", hint)
+    return scalar.text
+
+
+def _match(node: Node) -> tuple[frozenset[str], Pattern]:
+    scalar = values.written(node)
+    words = scalar.text.split(" ")
+    if len(words) != 2:  # noqa: PLR2004 - methods and path
+        hint = "such as GET /api/users/{id}, or * /files/{path...}"
+        raise refuse(node, "expected methods, one space and a path", hint)
+    try:
+        pattern = Pattern.parse(words[1])
+    except ValueError as error:
+        raise refuse(node, str(error)) from None
+    return _methods(node, words[0]), pattern
+
+
+def _methods(node: Node, text: str) -> frozenset[str]:
+    if text == "*":
+        return frozenset()
+    methods = text.split(",")
+    for method in methods:
+        if method not in METHODS:
+            word = Scalar(node.at, method.upper(), method)
+            raise refuse(node, *values.unknown("method", word, METHODS))
+        if methods.count(method) > 1:
+            raise refuse(node, f"the method {method!r} is there twice")
+    return frozenset(methods)
+
+
+def _allow(report: Report, node: Node, known: Known) -> frozenset[str]:
+    """Read the roles; {"anyone"} when no token is needed."""
+    if isinstance(node, Scalar):
+        if node.shown == ANYONE:
+            return frozenset({ANYONE})
+        hint = f"write allow: [{node.shown}]" if node.shown in known.roles else ""
+        raise refuse(node, "expected 'anyone' or a list of roles", hint)
+    if isinstance(node, Listing):
+        for item in node.items:
+            if isinstance(item, Scalar) and item.text == ANYONE:
+                raise refuse(item, "'anyone' is not a role", f"write allow: {ANYONE}")
+    return frozenset(report.choices(node, "role", known.roles))
+
+
+def _backend(
+    report: Report, node: Node, entries: Mapping[str, Node], known: Known
+) -> Backend | None:
+    if "backend" in entries:
+        name = report.read(
+            entries["backend"],
+            lambda n: values.choice(n, "backend", known.backends),
+            None,
+        )
+        return known.backends[name] if name else None
+    if entries and len(known.backends) > 1:
+        hint = f"backend: one of {', '.join(known.backends)}"
+        report.error(node.at, "there are several backends: say which", hint)
+    return next(iter(known.backends.values()), None)
+
+
+def _limits(
+    report: Report, node: Node | None, rule_id: str, known: Known
+) -> tuple[Limit, ...]:
+    limits: dict[str, Limit | None] = {}
+    for index, item in enumerate(report.items(node)):
+        if isinstance(item, Table):
+            name = f"{rule_id}#{index}"
+            limits[name] = read_limit(report, name, item, known.roles)
+            continue
+        chosen = report.read(
+            item, lambda n: values.choice(n, "limit", known.limits), None
+        )
+        if chosen in limits:
+            report.error(item.at, f"the limit {chosen!r} is listed twice")
+        elif chosen:
+            limits[chosen] = known.limits[chosen]
+    return tuple(limit for limit in limits.values() if limit)
+
+
+def _selection(report: Report, node: Node | None, known: Known) -> Selection | None:
+    """Compile the protected places of one body; None when there are none."""
+    places: dict[str, str] = {}
+    for path, field in report.entries(node).items():
+        name = report.read(
+            field, lambda n: values.choice(n, "field", known.fields), None
+        )
+        try:
+            # One by one first, so that a finding points at its own line.
+            Selection.compile({path: name or ""})
+        except ValueError as error:
+            report.error(field.at, str(error))
+        else:
+            places[path] = name or ""
+    if node is None or not places:
+        return None
+    try:
+        return Selection.compile(places)
+    except ValueError as error:
+        report.error(node.at, str(error))
+        return None
+
+
+def _counter(node: Node) -> str:
+    scalar = values.written(node)
+    if not _COUNTER.fullmatch(scalar.text):
+        hint = "lumina_…_total, in lower case"
+        raise refuse(node, f"{values.quoted(scalar)} is not a counter", hint)
+    return scalar.text
+
+
+def _tolerate(report: Report, node: Node | None) -> frozenset[Ambiguity]:
+    words = report.choices(node, "ambiguity", [kind.value for kind in Ambiguity])
+    kinds = frozenset(Ambiguity(word) for word in words)
+    if node and (never := sorted(kind.value for kind in kinds & NEVER_TOLERATED)):
+        report.error(node.at, f"{' and '.join(never)} can never be tolerated")
+    return kinds

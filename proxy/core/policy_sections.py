@@ -1,0 +1,274 @@
+"""The sections of a policy that rules refer to: from nodes to frozen objects.
+
+Every function reads one section. Its result has a key for every name that was written,
+with None for what could not be read: so a rule that names it is not told that it does
+not exist.
+
+Nothing here knows a rule.
+"""
+
+import fnmatch
+import ipaddress
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import TypeVar
+
+from proxy.core import policy_values as values
+from proxy.core.bucket import RateLimit
+from proxy.core.policy import (
+    ANYONE,
+    Backend,
+    Field,
+    HealthCheck,
+    Limit,
+    Per,
+    Server,
+    Timeouts,
+    View,
+)
+from proxy.core.policy_values import Report, refuse
+from proxy.core.yaml_source import Node, Scalar
+
+T = TypeVar("T")
+
+Section = Mapping[str, tuple[Scalar, Node]]
+"""The entries of a section over all files: name to (key, value)."""
+
+DEFAULT = "default"
+"""The key of a role map that stands for every role without a key of its own."""
+
+UNLIMITED = "unlimited"
+
+_LATER_MODES = ("deterministic", "vector", "digits", "token", "pepper")
+_LATER_FIELD_KEYS = ("shape", "mail_domain")
+
+_ROLE = re.compile(r"[!-~]{1,128}")
+_SERVER = re.compile(
+    r"http://(?:\[(?P<six>[0-9a-fA-F:.]+)\]|(?P<host>[A-Za-z0-9](?:[A-Za-z0-9._-]*"
+    r"[A-Za-z0-9])?)):(?P<port>[0-9]{1,5})"
+)
+_RATE = re.compile(r"([0-9]{1,15}) ?/ ?([A-Za-z0-9]+)")
+_PERIODS = {"second": "1s", "minute": "1m", "hour": "1h", "day": "1d"}
+_GLOB = re.compile(r"[A-Za-z0-9_.*-]{1,64}")
+
+
+def read_roles(report: Report, items: Sequence[Node]) -> tuple[str, ...]:
+    """Read the names of all roles."""
+    roles: dict[str, None] = {}
+    for item in items:
+        role = report.read(item, _role, None)
+        if role in roles:
+            report.error(item.at, f"the role {role!r} is listed twice")
+        elif role is not None:
+            roles[role] = None
+    return tuple(roles)
+
+
+def _role(node: Node) -> str:
+    scalar = values.written(node)
+    if scalar.text in (ANYONE, DEFAULT):
+        raise refuse(node, f"{values.quoted(scalar)} is a reserved word, not a role")
+    if not _ROLE.fullmatch(scalar.text):
+        raise refuse(
+            node,
+            f"{values.quoted(scalar)} is not a role",
+            "printable ASCII without spaces",
+        )
+    return scalar.text
+
+
+def named(
+    report: Report, section: Section, read: Callable[[Report, str, Node], T]
+) -> dict[str, T]:
+    """Read every entry of a section whose keys are names."""
+    for key, _ in section.values():
+        report.read(key, values.name, None)
+    return {name: read(report, name, node) for name, (_, node) in section.items()}
+
+
+def read_backends(report: Report, section: Section) -> dict[str, Backend | None]:
+    """Read the services behind the proxy."""
+    return named(report, section, _backend)
+
+
+def _backend(report: Report, name: str, node: Node) -> Backend | None:
+    entries = report.entries(node, ("servers", "timeouts", "health"), ("servers",))
+    servers: dict[Server, None] = {}
+    for item in report.items(entries.get("servers")):
+        server = report.read(item, _server, None)
+        if server in servers:
+            report.error(item.at, "this server is listed twice")
+        elif server:
+            servers[server] = None
+    timeouts = _timeouts(report, entries.get("timeouts"))
+    health = _health(report, entries.get("health"))
+    if not servers:
+        return None
+    return Backend(id=name, servers=tuple(servers), timeouts=timeouts, health=health)
+
+
+def _server(node: Node) -> Server:
+    """Read an address. Never quoted: people write passwords into addresses."""
+    text = values.string(node)
+    if text.startswith(("https:", "unix:")):
+        raise refuse(
+            node,
+            "https and unix servers are not supported in this version",
+            "write http://host:port",
+        )
+    match = _SERVER.fullmatch(text)
+    if not match:
+        hint = "http://127.0.0.1:9000, http://lms:9000 or http://[::1]:9000"
+        raise refuse(node, "a server is http://host:port and nothing more", hint)
+    host, port = match["six"] or match["host"], int(match["port"])
+    if not 1 <= port <= 65_535:  # noqa: PLR2004 - RFC 9293 section 3.1: 16 bits
+        raise refuse(node, "a port is a number from 1 to 65535")
+    if match["six"] or re.fullmatch(r"[0-9.]+", host):
+        try:
+            ipaddress.ip_address(host)
+        except ValueError:
+            raise refuse(node, "this is not an IP address") from None
+    return Server(host=host, port=port)
+
+
+def _timeouts(report: Report, node: Node | None) -> Timeouts:
+    entries = report.entries(node, ("connect", "first_byte", "idle"))
+    usual = Timeouts()
+
+    def seconds(key: str, default: float) -> float:
+        return report.read(entries.get(key), values.positive_duration, default)
+
+    return Timeouts(
+        connect=seconds("connect", usual.connect),
+        first_byte=seconds("first_byte", usual.first_byte),
+        idle=seconds("idle", usual.idle),
+    )
+
+
+def _health(report: Report, node: Node | None) -> HealthCheck | None:
+    entries = report.entries(node, ("path", "every"), ("path", "every"))
+    path = report.read(entries.get("path"), _health_path, None)
+    every = report.read(entries.get("every"), values.positive_duration, None)
+    return HealthCheck(path=path, every=every) if path and every else None
+
+
+def _health_path(node: Node) -> str:
+    text = values.string(node)
+    if not re.fullmatch(r"/[!-~]*", text) or "#" in text:
+        raise refuse(node, "a health path begins with '/' and has no spaces")
+    return text
+
+
+def read_limits(
+    report: Report, section: Section, roles: Collection[str]
+) -> dict[str, Limit | None]:
+    """Read the rate limits that have a name."""
+    return named(
+        report, section, lambda r, name, node: read_limit(r, name, node, roles)
+    )
+
+
+def read_limit(
+    report: Report, name: str, node: Node, roles: Collection[str]
+) -> Limit | None:
+    """Read one rate limit, named or inline."""
+    entries = report.entries(node, ("rate", "per", "burst"), ("rate",))
+    known = [per.value for per in Per]
+    per: Per | None = Per.SUBJECT
+    if "per" in entries:
+        per = report.read(
+            entries["per"], lambda n: Per(values.choice(n, "bucket", known)), None
+        )
+    burst = report.read(entries.get("burst"), values.integer, None)
+    rate = entries.get("rate")
+    if rate is None or per is None:
+        return None
+    rates: dict[str | None, RateLimit | None] = {}
+    if isinstance(rate, Scalar):
+        rates[None] = report.read(rate, lambda n: _rate(n, burst), None)
+    else:
+        for role, each in report.entries(rate, (*roles, DEFAULT)).items():
+            key = None if role == DEFAULT else role
+            rates[key] = report.read(each, lambda n: _rate(n, burst), None)
+    return Limit(id=name, per=per, rates=rates) if rates else None
+
+
+def _rate(node: Node, burst: int | None) -> RateLimit | None:
+    """Read a rate; None means unlimited."""
+    scalar = values.as_scalar(node)
+    if scalar.text == UNLIMITED:
+        return None
+    match = _RATE.fullmatch(scalar.text)
+    period = match and values.microseconds(_PERIODS.get(match[2], match[2]))
+    if not match or period is None:
+        hint = "such as 5/minute, 100/hour, 10/30s or unlimited"
+        raise refuse(node, f"{values.quoted(scalar)} is not a rate", hint)
+    try:
+        return RateLimit.of(int(match[1]), period, burst)
+    except ValueError as error:
+        raise refuse(node, str(error)) from None
+
+
+def read_fields(report: Report, section: Section) -> dict[str, Field]:
+    """Read the protected fields."""
+    return named(report, section, _field)
+
+
+def _field(report: Report, name: str, node: Node) -> Field:
+    entries = report.entries(node, ("mode", *_LATER_FIELD_KEYS), ("mode",))
+    for key in _LATER_FIELD_KEYS:
+        if key in entries:
+            at = entries[key].at
+            report.error(at, f"{key!r} is not available in this version", "remove it")
+    return Field(id=name, mode=report.read(entries.get("mode"), _mode, "random"))
+
+
+def _mode(node: Node) -> str:
+    scalar = values.written(node)
+    if scalar.text in _LATER_MODES:
+        message = f"mode {scalar.text!r} is not available in this version"
+        raise refuse(node, message, "only 'random' is")
+    return values.choice(node, "mode", ("random",))
+
+
+def read_views(
+    report: Report, section: Section, roles: Collection[str], fields: Collection[str]
+) -> dict[str, dict[str, View]]:
+    """Read what each role sees of each field, globs spread over the fields."""
+    known = (*roles, ANYONE)
+    for name, (key, _) in section.items():
+        if name not in known:
+            report.error(key.at, *values.unknown("role", key, known))
+    return {name: _view(report, node, fields) for name, (_, node) in section.items()}
+
+
+def _view(report: Report, node: Node, fields: Collection[str]) -> dict[str, View]:
+    """Read one role's view: an exact name beats a glob, a longer glob a shorter."""
+    table = report.read(node, values.as_table, None)
+    entries = table.values if table else {}
+    keys = table.keys if table else {}
+    words = [view.value for view in View]
+    views: dict[str, View] = {}
+    decided_by: dict[str, str] = {}
+    # The weakest first, so that the stronger overwrite.
+    for glob in sorted(entries, key=lambda glob: ("*" not in glob, len(glob), glob)):
+        view = report.read(
+            entries[glob], lambda n: View(values.choice(n, "view", words)), View.MASK
+        )
+        matched = _matched(glob, fields)
+        if not matched:
+            report.error(keys[glob].at, *values.unknown("field", keys[glob], fields))
+        for field in matched:
+            rival = decided_by.get(field, "")
+            if len(rival) == len(glob) and "*" in glob and views[field] is not view:
+                message = f"{rival!r} and {glob!r} disagree about {field!r}"
+                report.error(keys[glob].at, message, f"name {field!r} itself")
+            views[field], decided_by[field] = view, glob
+    return views
+
+
+def _matched(glob: str, fields: Collection[str]) -> list[str]:
+    """Return the fields that a name or a glob with ``*`` stands for."""
+    if not _GLOB.fullmatch(glob):
+        return []
+    return [field for field in fields if fnmatch.fnmatchcase(field, glob)]

@@ -1,0 +1,136 @@
+"""The metrics port: what operators and Prometheus ask, on aiohttp, not the hot path."""
+
+import dataclasses
+import hmac
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+OPEN = frozenset(("/health", "/ready"))
+"""What is answered without the metrics token: probes carry none."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class AdminPorts:
+    """What the port asks of the process.
+
+    Attributes:
+        metrics: an Accept value to (body, content type).
+        ready: whether requests are served as they should be, and a word per check.
+        policy: what is in force, and the last reload.
+        limits: (who, rule id or path, role or None) to rows; None for no such rule.
+    """
+
+    metrics: Callable[[str], tuple[bytes, str]]
+    ready: Callable[[], tuple[bool, Mapping[str, str]]]
+    policy: Callable[[], Mapping[str, object]]
+    limits: Callable[[str, str, str | None], Awaitable[Mapping[str, object] | None]]
+
+
+class Admin:
+    """The metrics port.
+
+    Args:
+        ports: what it asks of the process.
+        token: what it asks of its clients; None asks for nothing.
+    """
+
+    def __init__(self, ports: AdminPorts, token: str | None) -> None:
+        self._ports = ports
+        self._token = None if token is None else f"Bearer {token}".encode()
+        app = web.Application(middlewares=[self._guard])
+        app.add_routes(
+            [
+                web.get("/metrics", self._metrics),
+                web.get("/health", self._health),
+                web.get("/ready", self._ready),
+                web.get("/policy", self._policy),
+                web.get("/limits/{who}", self._limits),
+            ]
+        )
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on; 0 before ``start``."""
+        addresses = self._runner.addresses
+        return int(addresses[0][1]) if addresses else 0
+
+    async def start(self, host: str, port: int) -> None:
+        """Listen; port 0 is any free one.
+
+        Raises:
+            OSError: the address is not to be had.
+        """
+        await self._runner.setup()
+        await web.TCPSite(self._runner, host, port).start()
+
+    async def stop(self) -> None:
+        """Stop listening."""
+        await self._runner.cleanup()
+
+    @web.middleware
+    async def _guard(
+        self, request: web.Request, handler: Handler
+    ) -> web.StreamResponse:
+        """Ask for the token; make every error a problem document (RFC 9457)."""
+        response: web.StreamResponse
+        if self._is_allowed(request):
+            try:
+                response = await handler(request)
+            except web.HTTPException as error:
+                response = _problem(error.status, error.reason)
+                if "Allow" in error.headers:
+                    response.headers["Allow"] = error.headers["Allow"]
+        else:
+            response = _problem(401, "The metrics token is missing or wrong")
+            response.headers["WWW-Authenticate"] = 'Bearer realm="lumina-proxy metrics"'
+        response.headers["Cache-Control"] = "no-store"
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        return response
+
+    def _is_allowed(self, request: web.Request) -> bool:
+        if self._token is None or request.path in OPEN:
+            return True
+        sent = request.headers.get("Authorization", "").encode("utf-8", "replace")
+        return hmac.compare_digest(sent, self._token)
+
+    async def _metrics(self, request: web.Request) -> web.Response:
+        body, content_type = self._ports.metrics(request.headers.get("Accept", ""))
+        return web.Response(body=body, headers={"Content-Type": content_type})
+
+    async def _health(self, _: web.Request) -> web.Response:
+        return web.json_response({"status": "ok"})
+
+    async def _ready(self, _: web.Request) -> web.Response:
+        ready, checks = self._ports.ready()
+        return web.json_response(
+            {"status": "ready" if ready else "not ready", "checks": dict(checks)},
+            status=200 if ready else 503,
+        )
+
+    async def _policy(self, _: web.Request) -> web.Response:
+        return web.json_response(dict(self._ports.policy()))
+
+    async def _limits(self, request: web.Request) -> web.Response:
+        rule = request.query.get("rule")
+        if not rule:
+            return _problem(400, "Say which rule: ?rule=ID, its id or its path")
+        found = await self._ports.limits(
+            request.match_info["who"], rule, request.query.get("role")
+        )
+        if found is None:
+            return _problem(404, "The policy has no such rule")
+        return web.json_response(dict(found))
+
+
+def _problem(status: int, title: str) -> web.Response:
+    document: dict[str, Any] = {"title": title, "status": status}
+    return web.Response(
+        status=status,
+        body=json.dumps(document).encode(),
+        content_type="application/problem+json",
+    )

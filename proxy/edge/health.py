@@ -1,0 +1,87 @@
+"""Active health checks: a server that fails twice is down until it succeeds once."""
+
+import asyncio
+import logging
+from collections.abc import Iterable
+
+import aiohttp
+
+from proxy.core.policy import Backend, HealthCheck, Server
+
+log = logging.getLogger("lumina.health")
+
+FAILURES = 2
+"""Failures in a row that make a server count as down."""
+OK = 2
+"""The class of statuses that mean healthy."""
+TIMEOUT = 2.0
+"""Seconds that a check may take, unless it is repeated sooner."""
+
+
+class HealthChecks:
+    """Asks servers how they are."""
+
+    def __init__(self) -> None:
+        self._down: set[tuple[str, Server]] = set()
+        self._tasks: dict[tuple[str, Server, HealthCheck], asyncio.Task[None]] = {}
+
+    def is_up(self, backend: str, server: Server) -> bool:
+        """Say whether a server is up; one that nobody checked counts as up."""
+        return (backend, server) not in self._down
+
+    def snapshot(self) -> list[tuple[str, str, bool]]:
+        """Return (backend, host:port, up) of every server that is checked."""
+        return [
+            (backend, f"{server.host}:{server.port}", self.is_up(backend, server))
+            for backend, server, _ in self._tasks
+        ]
+
+    def configure(self, backends: Iterable[Backend]) -> None:
+        """Check the servers of ``backends`` from now on, and no others."""
+        wanted = {
+            (backend.id, server, backend.health)
+            for backend in backends
+            if backend.health is not None
+            for server in backend.servers
+        }
+        for key in self._tasks.keys() - wanted:
+            self._tasks.pop(key).cancel()
+            self._down.discard(key[:2])
+        loop = asyncio.get_running_loop()
+        for key in wanted - self._tasks.keys():
+            self._tasks[key] = loop.create_task(self._watch(*key))
+
+    async def _watch(self, backend: str, server: Server, check: HealthCheck) -> None:
+        host = f"[{server.host}]" if ":" in server.host else server.host
+        url = f"http://{host}:{server.port}{check.path}"
+        timeout = aiohttp.ClientTimeout(total=min(check.every, TIMEOUT))
+        failures = 0
+        async with aiohttp.ClientSession(timeout=timeout) as session:
+            while True:
+                failures = 0 if await _succeeds(session, url) else failures + 1
+                self._note(backend, server, failures)
+                await asyncio.sleep(check.every)
+
+    def _note(self, backend: str, server: Server, failures: int) -> None:
+        key = (backend, server)
+        if failures == 0 and key in self._down:
+            self._down.discard(key)
+            log.info("backend %s: %s:%d is up", backend, server.host, server.port)
+        elif failures >= FAILURES and key not in self._down:
+            self._down.add(key)
+            log.warning("backend %s: %s:%d is down", backend, server.host, server.port)
+
+    async def stop(self) -> None:
+        """Stop checking."""
+        tasks, self._tasks = list(self._tasks.values()), {}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _succeeds(session: aiohttp.ClientSession, url: str) -> bool:
+    try:
+        async with session.get(url, allow_redirects=False) as response:
+            return response.status // 100 == OK
+    except (aiohttp.ClientError, TimeoutError):
+        return False

@@ -1,0 +1,362 @@
+"""THE DATA PATH: one request through every stage, in order.
+
+Rules of this file:
+
+1. The order of stages is written here and nowhere else: ``Pipeline._serve``.
+2. A stage returns its result or raises ``Refused``. It never writes to a shared bag;
+   ``Exchange`` only collects what observers read afterwards.
+3. A request holds one ``Snapshot`` from match to response, whatever is reloaded.
+4. Every request ends in ``Recorder.record``, exactly once.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+from proxy.core.authz import acting_role
+from proxy.core.errors import Refused
+from proxy.core.exchange import Exchange
+from proxy.core.headers import (
+    Network,
+    RequestHeaders,
+    client_address,
+    examine,
+    field_lines,
+    forwarded_lines,
+    header_value,
+    is_json,
+    request_id_of,
+    request_lines,
+    response_lines,
+    value_of,
+    without_validators,
+)
+from proxy.core.limits import limit_fields, retry_after, takes_for
+from proxy.core.message import Body, Request, Response, Whole
+from proxy.core.policy import Rule
+from proxy.core.problem import problem_body, problem_lines
+from proxy.core.protection import decrypt_body, encrypt_body
+from proxy.core.reasons import Reason
+from proxy.core.routing import Match
+from proxy.core.target import split_target
+from proxy.ports import BucketStore, Clocks, Downstream, Recorder, Snapshot, Upstream
+
+
+class Pipeline:
+    """Answers requests by policy.
+
+    Attributes:
+        snapshot: what requests that start now will hold.
+    """
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        *,
+        store: BucketStore,
+        upstream: Upstream,
+        recorder: Recorder,
+        clocks: Clocks,
+        trusted: Sequence[Network] = (),
+        body_bytes: int,
+        buffered_bytes: int,
+    ) -> None:
+        self.snapshot = snapshot
+        self._store = store
+        self._upstream = upstream
+        self._recorder = recorder
+        self._wall = clocks.wall
+        self._clock = clocks.monotonic
+        self._new_id = clocks.request_id
+        self._trusted = trusted
+        self._body_bytes = body_bytes
+        self._buffered_bytes = buffered_bytes
+
+    async def handle(self, request: Request, downstream: Downstream) -> None:
+        """Answer one request. Raises nothing but CancelledError."""
+        exchange = Exchange(method=request.method, started=self._clock())
+        exchange.aborted = True  # until the last byte is written
+        try:
+            await self._serve(request, downstream, exchange)
+            exchange.aborted = False
+        except Refused as refused:
+            self._refuse(refused, downstream, exchange)
+        except Exception as error:  # noqa: BLE001 - a bug: 500, logged and counted
+            self._recorder.failed(error, exchange)
+            self._refuse(Refused(Reason.INTERNAL), downstream, exchange)
+        finally:
+            exchange.ended = self._clock()
+            self._recorder.record(exchange)
+
+    async def _serve(
+        self, request: Request, downstream: Downstream, exchange: Exchange
+    ) -> None:
+        snapshot = self.snapshot
+        # sanitise
+        headers = examine(request.headers, request.version)
+        exchange.request_id = (
+            request_id_of(headers.noted, trusted=request.peer_trusted) or self._new_id()
+        )
+        # match
+        path, query = split_target(request.target, headers.host)
+        match = snapshot.policy.router.match(request.method, path)
+        rule = match.rule
+        exchange.rule = rule.id
+        # authenticate, authorise
+        if rule.allow is not None:
+            principal = snapshot.authenticator.authenticate(
+                headers.noted.get(b"authorization"), self._wall()
+            )
+            exchange.subject = principal.subject
+            exchange.role = acting_role(principal, rule.allow)
+        # take tokens
+        limited = await self._take(rule, request, headers, exchange)
+        # encrypt
+        body, framing = await self._outgoing_body(snapshot, rule, request, headers)
+        # exchange
+        head = self._head(request, match, query, headers, exchange, framing)
+        exchange.upstream_started = self._clock()
+        response = await self._upstream.exchange(
+            rule.backend, request.method, head, body, chunked=framing is _CHUNKED
+        )
+        # decrypt or mask, answer
+        response = await self._decrypted(snapshot, rule, response, exchange)
+        # answer
+        await self._answer(response, limited, downstream, exchange)
+        if rule.count is not None and response.status // 100 == _SUCCESSFUL:
+            self._recorder.count(rule.count)
+
+    async def _take(
+        self,
+        rule: Rule,
+        request: Request,
+        headers: RequestHeaders,
+        exchange: Exchange,
+    ) -> list[bytes]:
+        """Take from every limit of the rule; return the field lines that say so."""
+        if not rule.limits:
+            return []
+        client = request.peer
+        if request.peer_trusted:
+            client = client_address(
+                client,
+                trusted=self._trusted,
+                forwarded_for=headers.noted.get(b"x-forwarded-for"),
+            )
+        takes = takes_for(
+            rule.limits, role=exchange.role, subject=exchange.subject, client=client
+        )
+        if not takes:
+            return []
+        grants = await self._store.take(takes)
+        fields = limit_fields(takes, grants)
+        if all(grant.allowed for grant in grants):
+            return field_lines(fields)
+        names = ", ".join(
+            take.id
+            for take, grant in zip(takes, grants, strict=True)
+            if not grant.allowed
+        )
+        raise Refused(
+            Reason.RATE_LIMITED,
+            f"Used up: {names}.",
+            (("Retry-After", retry_after(grants)), *fields),
+        )
+
+    async def _outgoing_body(
+        self,
+        snapshot: Snapshot,
+        rule: Rule,
+        request: Request,
+        headers: RequestHeaders,
+    ) -> tuple[bytes | Body, bytes]:
+        """Return the body to send and the field line that frames it."""
+        body, noted = request.body, headers.noted
+        length = noted.get(b"content-length")
+        if length is None and b"transfer-encoding" not in noted:
+            return b"", b""
+        most = rule.max_body_bytes or self._body_bytes
+        if rule.protect_request is not None:
+            most = min(most, self._buffered_bytes)
+        if length is not None and int(length) > most:
+            raise Refused(Reason.BODY_TOO_LARGE, f"At most {most} bytes are taken.")
+        body.limit = most
+        if rule.protect_request is not None:
+            plain = await _read_all(body)
+            if plain:
+                if not is_json(noted.get(b"content-type")) or (
+                    b"content-encoding" in noted
+                ):
+                    raise Refused(Reason.MEDIA_TYPE_NOT_ALLOWED)
+                plain = encrypt_body(
+                    snapshot.cipher, rule.protect_request, plain, self._recorder.cipher
+                )
+            return plain, b"Content-Length: %d\r\n" % len(plain)
+        if body.complete:
+            data = await body.read()
+            return data, b"Content-Length: %d\r\n" % len(data)
+        if length is not None:
+            return body, b"Content-Length: %b\r\n" % length
+        return body, _CHUNKED
+
+    def _head(  # noqa: PLR0917 - a line of the request each
+        self,
+        request: Request,
+        match: Match[Rule],
+        query: str,
+        headers: RequestHeaders,
+        exchange: Exchange,
+        framing: bytes,
+    ) -> bytes:
+        """Return the head of the request that the backend gets."""
+        target = match.path + "?" + query if query else match.path
+        identity = b""
+        if exchange.role:
+            identity = b"X-Lumina-Subject: %b\r\nX-Lumina-Role: %b\r\n" % (
+                header_value(exchange.subject),
+                exchange.role.encode("ascii"),
+            )
+        return b"".join(
+            (
+                f"{request.method} {target} HTTP/1.1\r\n".encode("ascii"),
+                b"Host: %b\r\n" % headers.host,
+                *request_lines(headers, whole=match.rule.protect_response is not None),
+                *forwarded_lines(
+                    headers,
+                    peer=request.peer,
+                    peer_trusted=request.peer_trusted,
+                    request_id=exchange.request_id,
+                ),
+                identity,
+                framing,
+                b"\r\n",
+            )
+        )
+
+    async def _decrypted(
+        self, snapshot: Snapshot, rule: Rule, response: Response, exchange: Exchange
+    ) -> Response:
+        """Return the answer with what this role may see of the protected fields."""
+        selection = rule.protect_response
+        if selection is None:
+            return response
+        headers = without_validators(response.headers)
+        if response.bodiless or not is_json(value_of(headers, b"content-type")):
+            # Nothing to decrypt; but the length that HEAD promises is not GET's.
+            length = None if response.bodiless else response.length
+            return dataclasses.replace(response, headers=headers, length=length)
+        try:
+            sealed = await self._sealed(response)
+        except BaseException:
+            response.body.abandon()
+            raise
+        exchange.upstream_seconds = self._clock() - exchange.upstream_started
+        plain = sealed and decrypt_body(
+            (snapshot.policy, snapshot.cipher),
+            selection,
+            sealed,
+            exchange.role,
+            self._recorder.cipher,
+        )
+        return dataclasses.replace(response, headers=headers, body=Whole(plain))
+
+    async def _sealed(self, response: Response) -> bytes:
+        if value_of(response.headers, b"content-encoding") is not None:
+            raise Refused(Reason.RESPONSE_UNREADABLE, "It is compressed.")
+        response.body.limit = self._buffered_bytes
+        try:
+            return await _read_all(response.body)
+        except Refused as refused:
+            if refused.reason is Reason.BODY_TOO_LARGE:
+                raise Refused(Reason.RESPONSE_UNREADABLE, "It is too long.") from None
+            raise
+
+    async def _answer(
+        self,
+        response: Response,
+        limited: list[bytes],
+        downstream: Downstream,
+        exchange: Exchange,
+    ) -> None:
+        """Pass the answer on: at once when it is there, else as it comes."""
+        body = response.body
+        exchange.status = response.status
+        lines = response_lines(response.headers)
+        lines.append(b"X-Request-ID: %b\r\n" % exchange.request_id.encode("ascii"))
+        lines += limited
+        if body.complete and not response.bodiless:
+            data = await body.read()
+            if not exchange.upstream_seconds:
+                exchange.upstream_seconds = self._clock() - exchange.upstream_started
+            downstream.send(response.status, response.phrase, lines, data)
+            return
+        downstream.start(response.status, response.phrase, lines, response.length)
+        try:
+            while chunk := await body.read():
+                await downstream.write(chunk)
+        except BaseException:
+            body.abandon()
+            raise
+        finally:
+            exchange.upstream_seconds = self._clock() - exchange.upstream_started
+        downstream.end()
+
+    def reject(self, refused: Refused, downstream: Downstream) -> None:
+        """Answer what could not be read as a request."""
+        now = self._clock()
+        exchange = Exchange(method=downstream.method, started=now)
+        self._refuse(refused, downstream, exchange)
+        exchange.ended = self._clock()
+        self._recorder.record(exchange)
+
+    def _refuse(
+        self, refused: Refused, downstream: Downstream, exchange: Exchange
+    ) -> None:
+        exchange.reason = refused.reason
+        if downstream.started:
+            # The head is out: only a broken connection says that the rest is missing.
+            exchange.aborted = True
+            downstream.abort()
+            return
+        if refused.reason is Reason.MALFORMED:
+            downstream.close_after_answer()  # RFC 9112 section 9.6
+        exchange.aborted = False
+        exchange.status = refused.reason.status
+        exchange.request_id = exchange.request_id or self._new_id()
+        downstream.send(
+            exchange.status,
+            _PHRASES[exchange.status],
+            problem_lines(refused, request_id=exchange.request_id),
+            problem_body(refused, rule=exchange.rule, request_id=exchange.request_id),
+        )
+
+
+_SUCCESSFUL = 2
+_CHUNKED = b"Transfer-Encoding: chunked\r\n"
+
+_PHRASES = {
+    400: b"Bad Request",
+    401: b"Unauthorized",
+    403: b"Forbidden",
+    404: b"Not Found",
+    405: b"Method Not Allowed",
+    408: b"Request Timeout",
+    413: b"Content Too Large",
+    414: b"URI Too Long",
+    415: b"Unsupported Media Type",
+    417: b"Expectation Failed",
+    422: b"Unprocessable Content",
+    429: b"Too Many Requests",
+    431: b"Request Header Fields Too Large",
+    500: b"Internal Server Error",
+    502: b"Bad Gateway",
+    503: b"Service Unavailable",
+    504: b"Gateway Timeout",
+}
+"""RFC 9110 section 15, for the statuses of the reasons table."""
+
+
+async def _read_all(body: Body) -> bytes:
+    chunks = []
+    while chunk := await body.read():
+        chunks.append(chunk)
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)

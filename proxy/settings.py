@@ -1,0 +1,175 @@
+"""Process settings: the only reader of the environment.
+
+What the process is (addresses, files, secrets) is here; what requests may do is in
+the policy. Nothing here has a side effect, and every error names its variable.
+"""
+
+import dataclasses
+import ipaddress
+import pathlib
+from collections.abc import Iterator, Mapping
+from urllib.parse import urlsplit
+
+from proxy.core.headers import Network
+
+
+class SettingsError(Exception):
+    """A setting is missing or wrong.
+
+    Args:
+        problems: one sentence each, naming the variable; never a secret's value.
+    """
+
+    def __init__(self, problems: tuple[str, ...]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class Environment(Mapping[str, str]):
+    """The environment with files: NAME is NAME, or the content of the file NAME_FILE.
+
+    Raises:
+        KeyError: neither is set, or the file cannot be read.
+    """
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+
+    def __getitem__(self, name: str) -> str:
+        value = self._environ.get(name)
+        if value:
+            return value
+        path = self._environ.get(name + "_FILE")
+        if not path:
+            raise KeyError(name)
+        try:
+            return pathlib.Path(path).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError):
+            raise KeyError(name) from None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._environ)
+
+    def __len__(self) -> int:
+        return len(self._environ)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """A host and a port to listen on; port 0 is any free one."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> "Address":
+        """Read ``host:port``, ``[v6]:port`` or ``:port`` (every interface).
+
+        Raises:
+            ValueError: it is something else.
+        """
+        parts = urlsplit("//" + text)
+        if parts.port is None or parts.path or parts.query or "@" in text:
+            raise ValueError("host:port was expected")
+        return cls(host=parts.hostname or "0.0.0.0", port=parts.port)  # noqa: S104 - asked
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything that ``serve`` is told.
+
+    Attributes:
+        listen: the data port.
+        metrics_listen: the metrics port; loopback unless told otherwise.
+        policy: the file or folder of the policy.
+        redis_url: where the buckets are; None keeps them in this process.
+        encryption_key: as ``Keyset.from_text`` reads it.
+        metrics_token: what the metrics port asks for; None asks for nothing.
+        trusted_proxies: networks whose X-Forwarded-* are believed.
+        drain_grace: seconds between "not ready" and the first closed connection.
+        drain_timeout: seconds that open exchanges get to finish.
+    """
+
+    listen: Address
+    metrics_listen: Address
+    policy: pathlib.Path
+    encryption_key: str = dataclasses.field(repr=False)
+    redis_url: str | None = dataclasses.field(default=None, repr=False)
+    metrics_token: str | None = dataclasses.field(default=None, repr=False)
+    trusted_proxies: tuple[Network, ...] = ()
+    drain_grace: float = 5.0
+    drain_timeout: float = 30.0
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str]) -> "Settings":
+        """Read the settings, and say everything that is wrong with them at once.
+
+        Raises:
+            SettingsError: with one sentence per problem.
+        """
+        reader = _Reader(environment)
+        settings = cls(
+            listen=reader.address("LISTEN", "127.0.0.1:8080"),
+            metrics_listen=reader.address("METRICS_LISTEN", "127.0.0.1:8000"),
+            policy=pathlib.Path(environment.get("POLICY") or "policies"),
+            encryption_key=reader.required(
+                "ENCRYPTION_KEY",
+                "32 bytes in URL-safe base64; lost keys mean lost data, so none is "
+                "made for you",
+            ),
+            redis_url=environment.get("REDIS_URL") or None,
+            metrics_token=environment.get("METRICS_TOKEN") or None,
+            trusted_proxies=reader.networks("TRUSTED_PROXIES"),
+            drain_grace=reader.seconds("DRAIN_GRACE", 5.0),
+            drain_timeout=reader.seconds("DRAIN_TIMEOUT", 30.0),
+        )
+        if environment.get("WORKERS", "1") != "1":
+            reader.problems.append("WORKERS: only 1 is supported in this version.")
+        if reader.problems:
+            raise SettingsError(tuple(reader.problems))
+        return settings
+
+
+class _Reader:
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = environment
+        self.problems: list[str] = []
+
+    def required(self, name: str, what: str) -> str:
+        value = self._environment.get(name)
+        if not value:
+            self.problems.append(f"{name} or {name}_FILE must be set: {what}.")
+        return value or ""
+
+    def address(self, name: str, default: str) -> Address:
+        text = self._environment.get(name) or default
+        try:
+            return Address.parse(text)
+        except ValueError:
+            self.problems.append(f"{name}: {text!r} is not host:port.")
+            return Address.parse(default)
+
+    def seconds(self, name: str, default: float) -> float:
+        text = self._environment.get(name)
+        try:
+            value = float(text) if text else default
+        except ValueError:
+            value = -1.0
+        if not 0 <= value < float("inf"):
+            self.problems.append(f"{name}: {text!r} is not a number of seconds.")
+        return value
+
+    def networks(self, name: str) -> tuple[Network, ...]:
+        networks = []
+        for text in (self._environment.get(name) or "").replace(",", " ").split():
+            try:
+                network = ipaddress.ip_network(text)
+            except ValueError:
+                self.problems.append(f"{name}: {text!r} is not a network.")
+                continue
+            if network.prefixlen == 0:
+                self.problems.append(
+                    f"{name}: {text!r} is every address; name your proxies' network."
+                )
+            networks.append(network)
+        return tuple(networks)

@@ -1,0 +1,25 @@
+-- For wrk: one request for each line of the file named after `--`, a token each, in turn;
+-- an empty line is a request without one. Ends with one line of JSON.
+local requests, turn = {}, 0
+
+function init(arguments)
+  for token in io.lines(arguments[1]) do
+    local headers = {}
+    if token ~= "" then headers["Authorization"] = "Bearer " .. token end
+    requests[#requests + 1] = wrk.format("GET", nil, headers)
+  end
+end
+
+function request()
+  turn = turn % #requests + 1
+  return requests[turn]
+end
+
+function done(summary, latency)
+  local failed = summary.errors
+  io.write(string.format(
+    '\nRESULT {"requests": %d, "seconds": %.6f, "p50": %.6f, "p99": %.6f, "refused": %d, "broken": %d}\n',
+    summary.requests, summary.duration / 1e6,
+    latency:percentile(50) / 1e6, latency:percentile(99) / 1e6,
+    failed.status, failed.connect + failed.read + failed.write + failed.timeout))
+end
