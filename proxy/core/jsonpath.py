@@ -113,15 +113,17 @@ class Node:
         children: where to go for a member or element that is named.
         rest: where to go for every other one; None for nowhere.
         reach: how many elements of an array can matter when ``rest`` is None.
-        needles: each named member as (name, its spelling in JSON without escapes,
-            node); None when text search cannot find all of them (see ``fields``).
+        needles: when every place is a named member of a plain name, each as (name,
+            its spelling in JSON without escapes, node); else None.
+        elements: ``rest``, when it is the only way and goes on; else None.
     """
 
     field: str | None
     children: Mapping[Step, "Node"]
     rest: "Node | None"
     reach: int
-    needles: tuple[tuple[str, str, "Node"], ...] | None
+    needles: tuple[tuple[str, str, "Node"], ...] | None = None
+    elements: "Node | None" = None
 
     @classmethod
     def compile(cls, places: Mapping[str, str]) -> "Node":
@@ -149,15 +151,16 @@ def _node(places: list[_Place]) -> Node:
     }
     rest = _node(everywhere) if everywhere else None
     names = [head for head in heads if isinstance(head, str)]
-    searchable = rest is None and all(map(_PLAIN_NAME.fullmatch, names))
+    plain = len(names) == len(heads) and all(map(_PLAIN_NAME.fullmatch, names))
     return Node(
         field=None,
         children=children,
         rest=rest,
         reach=max((head + 1 for head in heads if isinstance(head, int)), default=0),
         needles=tuple((name, f'"{name}"', children[name]) for name in names)
-        if searchable
+        if plain and rest is None
         else None,
+        elements=None if rest is None or heads or rest.field is not None else rest,
     )
 
 
@@ -168,7 +171,7 @@ def _leaf(end: _Place, places: Iterable[_Place]) -> Node:
             raise ValueError(f"{path} and {other} overlap: one lies inside the other")
         if other_field != field:
             raise ValueError(f"{path} and {other} overlap with different fields")
-    return Node(field=field, children={}, rest=None, reach=0, needles=None)
+    return Node(field=field, children={}, rest=None, reach=0)
 
 
 def _tails(places: Iterable[_Place], head: Step) -> list[_Place]:
