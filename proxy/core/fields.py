@@ -145,13 +145,16 @@ class _Finder:
         return True
 
     def take(self, needle: str, field: str, count: int) -> bool:
-        """Take ``count`` members by their name; False if more have that name."""
-        name = -1
+        """Take ``count`` members by their name; False if it occurs more often."""
+        ends = [0]
         for _ in range(count):
-            name = self.text.index(needle, name + 1)
-            start = _gap(self.text, name + len(needle)).end()
+            ends.append(self.text.index(needle, ends[-1]) + len(needle))
+        if self.text.find(needle, ends[-1]) >= 0:
+            return False  # as a value, or as a name where no path leads
+        for end in ends[1:]:
+            start = _gap(self.text, end).end()
             self.spans.append((start, _skip(self.text, start)[1], field))
-        return self.text.find(needle, name + 1) < 0
+        return True
 
     def walk(self, start: int, value: Any, node: Node) -> None:
         """Find the leaves in ``value``, which starts at ``start``, step by step."""

@@ -57,7 +57,7 @@ def parse(path: str) -> tuple[Step, ...]:
         ('users', None, 'e-mail')
     """
     if not path.startswith("$"):
-        raise ValueError(f"{path}: a path starts with $")
+        raise ValueError(f"{path}: a path begins with $")
     steps: list[Step] = []
     position = 1
     while position < len(path):
@@ -167,10 +167,9 @@ def _node(places: list[_Place]) -> Node:
 def _leaf(end: _Place, places: Iterable[_Place]) -> Node:
     _, field, path = end
     for steps, other_field, other in places:
-        if steps:
-            raise ValueError(f"{path} and {other} overlap: one lies inside the other")
-        if other_field != field:
-            raise ValueError(f"{path} and {other} overlap with different fields")
+        # One inside the other, or one leaf as two fields.
+        if steps or other_field != field:
+            raise ValueError(f"{path}: it selects what {other} selects")
     return Node(field=field, children={}, rest=None, reach=0)
 
 

@@ -1,0 +1,249 @@
+"""Splicing: the selected leaves are replaced, and nothing else changes."""
+
+import dataclasses
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.core.errors import Refused
+from proxy.core.fields import Selection, splice
+from proxy.core.jsonpath import Node, Step, parse
+from proxy.core.reasons import Reason
+
+MARK = '"\N{PILCROW SIGN}"'
+"""What no generated body holds."""
+
+
+def leaves(selection: Selection, body: bytes) -> list[tuple[str, str]]:
+    """Return what ``replace`` is called with, having checked that None changes nothing.
+
+    Splicing in marks must leave exactly the text between the leaves.
+    """
+    found: list[tuple[str, str]] = []
+    assert splice(body, selection, lambda *leaf: found.append(leaf)) == body
+    marked = splice(body, selection, lambda _, __: MARK).decode().split(MARK)
+    texts = [text for _, text in found]
+    woven = [part for pair in zip(marked, [*texts, ""], strict=True) for part in pair]
+    assert "".join(woven).encode() == body
+    return found
+
+
+@pytest.mark.parametrize(
+    ("places", "body", "expected"),
+    [
+        ({"$.a": "f"}, '{"a":1}', [("f", "1")]),
+        ({"$.a": "f"}, '{ "a"\t:\n1.10 , "b":-0}', [("f", "1.10")]),
+        ({"$.a": "f"}, '{"a":{"b":[1, 2]}}', [("f", '{"b":[1, 2]}')]),
+        ({"$.a": "f"}, '{"a":""}', [("f", '""')]),
+        ({"$.a": "f"}, '{"a":null}', [("f", "null")]),
+        ({"$.a": "f"}, '{"A":1}', []),
+        ({"$.a": "f"}, '{"b":{"a":1}}', []),
+        ({"$.a": "f"}, '[{"a":1}]', []),
+        ({"$.a": "f"}, '"a"', []),
+        ({"$.a.b": "f"}, '{"a":"b"}', []),
+        ({"$.a[0]": "f"}, '{"a":{"0":1}}', []),
+        ({"$['0']": "f"}, "[1]", []),
+        ({"$.a": "f"}, '{"x":{"a":0},"a":1}', [("f", "1")]),
+        ({"$.a": "f"}, '{"x":"a","a":1}', [("f", "1")]),
+        ({"$.a": "f"}, '{"x":["a"],"a":1}', [("f", "1")]),
+        ({"$.a": "f"}, r'{"x\"a":0,"a":1}', [("f", "1")]),
+        ({"$.a": "f"}, r'{"x":"\"a","a":1}', [("f", "1")]),
+        ({"$.a": "f"}, r'{"x":{"a":0},"\u0061":1}', [("f", "1")]),
+        ({"$.a": "f"}, r'{"\u0061":1}', [("f", "1")]),
+        ({"$['a/b']": "f"}, r'{"x":{"a/b":0},"a\/b":1}', [("f", "1")]),
+        ({"$['é']": "f"}, '{"ü":"ö","é":"ä"}', [("f", '"ä"')]),
+        ({"$.b": "f", "$.a": "g"}, '{"a":1,"b":2}', [("g", "1"), ("f", "2")]),
+        ({"$.a.x": "f", "$.b.x": "g"}, '{"b":{"x":1},"a":{}}', [("g", "1")]),
+        ({"$.a.b.a": "f"}, '{"a":{"b":{"a":1}}}', [("f", "1")]),
+        ({"$.a.b.a": "f"}, '{"a":{"b":{"a":{"a":2}}}}', [("f", '{"a":2}')]),
+        ({"$[*].a": "f"}, '[{"a":1},{},{"a":2},3]', [("f", "1"), ("f", "2")]),
+        ({"$[*].a": "f"}, '[{"a":1},{"b":{"a":3}}]', [("f", "1")]),
+        ({"$.u[*].a": "f"}, '{"u":[{"a":1}]}', [("f", "1")]),
+        ({"$.u[*].a": "f"}, '{"u":{"k":{"a":1}}}', [("f", "1")]),
+        ({"$.u[*][*].a": "f"}, '{"u":[[{"a":1}],[]]}', [("f", "1")]),
+        ({"$[*]": "f"}, '[1 , "a",[2]]', [("f", "1"), ("f", '"a"'), ("f", "[2]")]),
+        ({"$.*": "f"}, '{"a":1, "b":[]}', [("f", "1"), ("f", "[]")]),
+        ({"$[*]": "f"}, "[]", []),
+        ({"$[*]": "f"}, "{ }", []),
+        ({"$[1]": "f"}, "[0, 1 ,2]", [("f", "1")]),
+        ({"$[1]": "f"}, "[0]", []),
+        ({"$[1].a": "f"}, '[0,{"a":1},{"a":2}]', [("f", "1")]),
+        ({"$[0].a": "f", "$[*].b": "g"}, '[{"a":1,"b":2},{"a":3}]', None),
+        ({"$.*.b": "f", "$.a.c": "g"}, '{"a":{"b":1,"c":2},"d":{"c":3}}', None),
+        ({"$": "f"}, ' {"a": 1} ', [("f", '{"a": 1}')]),
+        ({}, '{"a":1}', []),
+    ],
+)
+def test_places_select_leaves(
+    places: dict[str, str], body: str, expected: list[tuple[str, str]] | None
+) -> None:
+    """Exactly the named leaves are found, in the order of the body."""
+    expected = [("f", "1"), ("g", "2")] if expected is None else expected
+    assert leaves(Selection.compile(places), body.encode()) == expected
+
+
+def test_numbers_survive_untouched() -> None:
+    """Digits that no float and no int conversion could keep are kept."""
+    long = b"9" * 10_000
+    body = b'{"n":%b,"a":-0.0,"f":1.10e+00}' % long
+    selection = Selection.compile({"$.a": "f"})
+    assert splice(body, selection, lambda *_: "1") == body.replace(b"-0.0", b"1")
+
+
+@pytest.mark.parametrize(
+    "leaf",
+    [r'"\ud800"', r'"\uDC00\ud800"', r'["\udfff"]', r'{"\ud800":1}', r'"\\\ud83d "'],
+)
+def test_half_characters_are_refused_in_leaves_only(leaf: str) -> None:
+    """Half of a surrogate pair has no UTF-8, which matters where we encrypt."""
+    body = f'{{"a":1, "b":{leaf}}}'.encode()
+    assert leaves(Selection.compile({"$.a": "f"}), body) == [("f", "1")]
+    with pytest.raises(Refused) as caught:
+        splice(body, Selection.compile({"$.b": "f"}), lambda *_: MARK)
+    assert caught.value.reason is Reason.BODY_NOT_JSON
+    assert "surrogate pair, at byte 12" in caught.value.detail
+
+
+@pytest.mark.parametrize("leaf", [r'"\\ud800"', r'"\ud83d\ude00"', r'"\u0000"'])
+def test_other_escapes_in_leaves_are_fine(leaf: str) -> None:
+    """Whole surrogate pairs, and backslashes before a u, are text like any other."""
+    body = f'{{"b":{leaf}}}'.encode()
+    assert leaves(Selection.compile({"$.b": "f"}), body) == [("f", leaf)]
+
+
+def test_nothing_is_replaced_in_a_refused_body() -> None:
+    """A body with a late mistake is refused before the first replacement."""
+    selection = Selection.compile({"$.a": "f"})
+    called: list[tuple[str, str]] = []
+    with pytest.raises(Refused):
+        splice(b'{"a":1,"b":{"c":1,"c":2}}', selection, lambda *a: called.append(a))
+    assert called == []
+
+
+def test_a_selection_knows_its_fields() -> None:
+    """The logical fields are listed once each, and places compare by what they say."""
+    places = {"$.a": "f", "$.b": "f", "$.c": "g"}
+    selection = Selection.compile(places)
+    assert selection.fields == {"f", "g"}
+    assert selection == Selection.compile(places)
+    assert "Node" not in repr(selection)
+
+
+# The properties: any body, written in any way, against a slow and plain reference.
+
+NAMES = ["a", "b", "email", 'q"', "s/", "é"]
+
+_blank = st.text(alphabet=" \t\r\n", max_size=2)
+
+
+@st.composite
+def _string(draw: st.DrawFn, text: str) -> str:
+    """Write a string, each character as it stands or escaped."""
+    return '"' + "".join(draw(_character(one)) for one in text) + '"'
+
+
+def _character(one: str) -> st.SearchStrategy[str]:
+    spellings = [json.dumps(one)[1:-1], json.dumps(one, ensure_ascii=False)[1:-1]]
+    if one == "/":
+        spellings.append("\\/")
+    if one <= "\uffff":
+        spellings.append(f"\\u{ord(one):04X}")
+    # Shorter ones first and more often, for most bodies have no escapes.
+    return st.sampled_from([spellings[1]] * 20 + spellings)
+
+
+@st.composite
+def _json(draw: st.DrawFn, depth: int = 4) -> str:
+    """Write a JSON text with any white space."""
+    kind = draw(st.sampled_from(["object", "object", "array", "scalar"]))
+    if kind == "scalar" or depth == 0:
+        words = ["null", "true", "0", "-1.50e+3", "12345678901234567890123", '""']
+        text = draw(st.sampled_from(NAMES) | st.text(max_size=5))
+        return draw(st.sampled_from(words) | _string(text))
+    items = draw(st.lists(_json(depth - 1), max_size=4))
+    if kind == "object":
+        names = draw(st.permutations(NAMES))
+        items = [
+            f"{draw(_string(name))}{draw(_blank)}:{draw(_blank)}{item}"
+            for name, item in zip(names, items, strict=False)
+        ]
+    inside = ",".join(f"{draw(_blank)}{item}{draw(_blank)}" for item in items)
+    return f"{{{inside}}}" if kind == "object" else f"[{inside}]"
+
+
+_path = st.lists(
+    st.sampled_from([*(f"[{json.dumps(n)}]" for n in NAMES), "[*]", ".*", "[0]", "[2]"])
+    | st.just("[*]"),
+    max_size=4,
+).map(lambda steps: "$" + "".join(steps))
+
+
+@st.composite
+def _selection(draw: st.DrawFn) -> Selection:
+    """Draw places, leaving out what overlaps."""
+    places: dict[str, str] = {}
+    for path in draw(st.lists(_path, max_size=5, unique=True)):
+        trial = {**places, path: draw(st.sampled_from(["f", "g"]))}
+        try:
+            Selection.compile(trial)
+        except ValueError:
+            continue
+        places = trial
+    return Selection.compile(places)
+
+
+def reference(value: Any, steps: tuple[Step, ...], mark: str) -> Any:
+    """Return ``value`` with ``mark`` at a path, slowly and plainly."""
+    if not steps:
+        return mark
+    head, rest = steps[0], steps[1:]
+    if isinstance(value, dict) and not isinstance(head, int):
+        return {
+            name: reference(one, rest, mark) if head in {None, name} else one
+            for name, one in value.items()
+        }
+    if isinstance(value, list) and not isinstance(head, str):
+        return [
+            reference(one, rest, mark) if head in {None, index} else one
+            for index, one in enumerate(value)
+        ]
+    return value
+
+
+def loads(text: bytes | str) -> Any:
+    """Read JSON with numbers as text, and members in their order."""
+    return json.loads(text, parse_int=str, parse_float=str)
+
+
+@given(_json(), _selection())
+def test_splicing_equals_the_reference(text: str, selection: Selection) -> None:
+    """Whatever the body and the paths, what is replaced is what the paths name."""
+    body = text.encode()
+    leaves(selection, body)
+    expected = loads(text)
+    for path, field in selection.places:
+        expected = reference(expected, parse(path), field)
+    spliced = splice(body, selection, lambda field, _: f'"{field}"')
+    assert json.dumps(loads(spliced)) == json.dumps(expected)
+
+
+def unsearchable(node: Node) -> Node:
+    """Return the tree without what text search needs."""
+    return dataclasses.replace(
+        node,
+        children={step: unsearchable(child) for step, child in node.children.items()},
+        rest=node.rest and unsearchable(node.rest),
+        needles=None,
+        elements=None,
+    )
+
+
+@given(_json(), _selection())
+def test_searching_equals_walking(text: str, selection: Selection) -> None:
+    """Text search finds exactly the leaves that the walk finds."""
+    walking = dataclasses.replace(selection, root=unsearchable(selection.root))
+    body = text.encode()
+    assert leaves(selection, body) == leaves(walking, body)
