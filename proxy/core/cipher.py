@@ -14,7 +14,7 @@ Wire format v1, frozen by ``tests/vectors/cipher_v1.json``::
 
     plaintext       = "s" || the string, decoded, in UTF-8
                     | "j" || the JSON text of any other value, byte for byte
-    key             = HKDF-SHA-512 subkey of (key id, "random", logical field)
+    key             = HKDF-SHA-512 subkey of (key id, "lumina field v1", logical field)
     associated data = "lumina-ctx-1" || LP(suite, 1 byte) || LP(key id, 4 bytes)
                       || LP(deployment) || LP(logical field)
     LP(x)           = length of x as u32 BE || x
@@ -53,6 +53,7 @@ PREFIX = "lm1r"
 
 NONCE_BYTES = 12
 
+_PURPOSE = "lumina field v1"
 _VERSION_AND_SUITE = b"\xe1\x04"
 _HEADER_BYTES = 6
 _TAG_BYTES = 16
@@ -178,7 +179,7 @@ class Cipher:
         )
         return _Context(
             header=_VERSION_AND_SUITE + id_bytes,
-            aead=AESGCM(self._keyset.subkey(key_id, "random", field)),
+            aead=AESGCM(self._keyset.subkey(key_id, _PURPOSE, field)),
             associated_data=b"lumina-ctx-1" + b"".join(map(length_prefixed, bound)),
         )
 

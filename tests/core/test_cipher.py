@@ -75,7 +75,7 @@ def open_by_hand(root: bytes, deployment: str, field: str, leaf: str) -> bytes:
     version, suite, key_id = message[:1], message[1:2], message[2:6]
     assert (version, suite) == (b"\xe1", b"\x04")
     assert key_id == hkdf("sha256", root, b"lumina key id v1", 4)
-    key = hkdf("sha512", root, lp(b"random", field.encode()), 32)
+    key = hkdf("sha512", root, lp(b"lumina field v1", field.encode()), 32)
     nonce, sealed, tag = message[6:18], message[18:-16], message[-16:]
     gcm = Primitive(algorithms.AES(key), modes.GCM(nonce, tag)).decryptor()
     bound = lp(suite, key_id, deployment.encode(), field.encode())
@@ -273,7 +273,7 @@ def test_an_unknown_type_of_plaintext_is_refused() -> None:
     """What an authentic ciphertext of a later format holds is not guessed."""
     keyset = Keyset([NEW])
     key_id = keyset.primary.to_bytes(4, "big")
-    key = keyset.subkey(keyset.primary, "random", FIELD)
+    key = keyset.subkey(keyset.primary, "lumina field v1", FIELD)
     gcm = Primitive(algorithms.AES(key), modes.GCM(bytes(12))).encryptor()
     bound = lp(b"\x04", key_id, b"lms", FIELD.encode())
     gcm.authenticate_additional_data(b"lumina-ctx-1" + bound)
