@@ -54,18 +54,18 @@ def text(limit: int | None = None, *, blank: bool = False, trim: bool = True) ->
     def rule(value: Any) -> str:
         if isinstance(value, bool) or not isinstance(value, str | int | float):
             raise RuleError("Not a valid string.")
-        value = str(value).strip() if trim else str(value)
-        if not value and not blank:
+        string = str(value).strip() if trim else str(value)
+        if not string and not blank:
             raise RuleError("This field may not be blank.")
-        if "\0" in value:
+        if "\0" in string:
             raise RuleError("Null characters are not allowed.")
-        if re.search("[\ud800-\udfff]", value):
+        if re.search("[\ud800-\udfff]", string):
             raise RuleError("Surrogate characters are not allowed.")
-        if limit is not None and len(value) > limit:
+        if limit is not None and len(string) > limit:
             raise RuleError(
                 f"Ensure this field has no more than {limit} characters.",
             )
-        return value
+        return string
 
     return rule
 
