@@ -157,6 +157,12 @@ def vector(value: Any) -> list[float]:
     return numbers
 
 
+def _member(field: Field, value: Any) -> Any:
+    if value is None:
+        raise RuleError("This field may not be null.")
+    return field.rule(value)
+
+
 def clean(data: Any, schema: Schema, *, partial: bool = False) -> dict[str, Any]:
     """Return the members a schema names, checked; others are ignored.
 
@@ -180,11 +186,9 @@ def clean(data: Any, schema: Schema, *, partial: bool = False) -> dict[str, Any]
                 errors[name] = ["This field is required."]
             elif not partial:
                 values[name] = field.default
-        elif data[name] is None:
-            errors[name] = ["This field may not be null."]
         else:
             try:
-                values[name] = field.rule(data[name])
+                values[name] = _member(field, data[name])
             except RuleError as error:
                 errors[name] = [str(error)]
     if errors:
