@@ -156,5 +156,5 @@ async def backend(script: Script) -> AsyncIterator[int]:
 async def eventually(condition: Callable[[], bool]) -> None:
     """Wait until ``condition()`` holds."""
     async with asyncio.timeout(DEADLINE):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - others set what is watched
             await asyncio.sleep(0.005)

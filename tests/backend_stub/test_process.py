@@ -25,7 +25,7 @@ def start(
     return subprocess.Popen(
         [sys.executable, "-m", module, *flags],
         cwd=demo.ROOT,
-        env={**os.environ, "JWT_SECRET": secret},  # noqa: TID251 - handed on
+        env={**os.environ, "JWT_SECRET": secret},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
