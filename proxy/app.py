@@ -32,8 +32,8 @@ from proxy.edge.limits import WireLimits
 from proxy.edge.listener import Listener
 from proxy.edge.metrics import Metrics
 from proxy.edge.policy_source import PolicySource
+from proxy.edge.pool import Upstreams
 from proxy.edge.redis_store import RedisStore
-from proxy.edge.upstream import Upstreams
 from proxy.pipeline import Clocks, Pipeline, Snapshot
 from proxy.settings import Address, Settings
 
@@ -279,7 +279,9 @@ class App:
             policy = self._source.reload()
         except PolicyError as error:
             self._metrics.policy_refused()
-            log.error("the policy was refused, the last good one stays:\n%s", error)
+            log.error(  # noqa: TRY400 - the findings say it, a traceback nothing
+                "the policy was refused, the last good one stays:\n%s", error
+            )
             return
         self._put_in_force(policy)
         self._health.configure(policy.backends.values())

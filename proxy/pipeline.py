@@ -1,4 +1,4 @@
-"""THE DATA PATH: one request through every stage, in order, and the ports it needs.
+"""THE DATA PATH: one request through every stage, in order.
 
 Rules of this file:
 
@@ -10,16 +10,11 @@ Rules of this file:
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Sequence
 
-from proxy.core.authn import Authenticator
 from proxy.core.authz import acting_role
-from proxy.core.bucket import Grant
-from proxy.core.cipher import Cipher, is_ciphertext
 from proxy.core.errors import Refused
 from proxy.core.exchange import Exchange
-from proxy.core.fields import Selection, splice
 from proxy.core.headers import (
     Network,
     RequestHeaders,
@@ -33,120 +28,17 @@ from proxy.core.headers import (
     request_lines,
     response_lines,
     value_of,
+    without_validators,
 )
-from proxy.core.limits import Take, limit_fields, retry_after, takes_for
-from proxy.core.masks import mask
-from proxy.core.message import Body, Request, Response
-from proxy.core.policy import Backend, Policy, Rule, View
+from proxy.core.limits import limit_fields, retry_after, takes_for
+from proxy.core.message import Body, Request, Response, Whole
+from proxy.core.policy import Rule
 from proxy.core.problem import problem_body, problem_lines
+from proxy.core.protection import decrypt_body, encrypt_body
 from proxy.core.reasons import Reason
 from proxy.core.routing import Match
 from proxy.core.target import split_target
-
-
-class Downstream(Protocol):
-    """Where the answer goes. Frames it anew for its client."""
-
-    method: str
-
-    @property
-    def started(self) -> bool:
-        """Whether the head of an answer has been written."""
-        ...
-
-    def send(self, status: int, phrase: bytes, lines: list[bytes], body: bytes) -> None:
-        """Write a whole answer."""
-        ...
-
-    def start(
-        self, status: int, phrase: bytes, lines: list[bytes], length: int | None
-    ) -> None:
-        """Write the head of an answer whose body follows."""
-        ...
-
-    async def write(self, chunk: bytes) -> None:
-        """Write a part of the body, waiting until the client can take more."""
-        ...
-
-    def end(self) -> None:
-        """Write the end of the body."""
-        ...
-
-    def close_after_answer(self) -> None:
-        """Let the answer be the last one of this connection."""
-        ...
-
-    def abort(self) -> None:
-        """Break the connection, for the answer cannot be completed."""
-        ...
-
-
-class Upstream(Protocol):
-    """Who exchanges a request with a backend."""
-
-    async def exchange(
-        self,
-        backend: Backend,
-        method: str,
-        head: bytes,
-        body: bytes | Body,
-        *,
-        chunked: bool = False,
-    ) -> Response:
-        """Return the answer once its head has come."""
-        ...
-
-
-class BucketStore(Protocol):
-    """Who keeps the buckets."""
-
-    async def take(self, takes: Sequence[Take], cost: int = 1) -> list[Grant]:
-        """Take from all buckets or from none."""
-        ...
-
-
-class Recorder(Protocol):
-    """Who observes."""
-
-    def record(self, exchange: Exchange) -> None:
-        """Note one request that is over."""
-        ...
-
-    def count(self, name: str) -> None:
-        """Add one to a counter of the policy."""
-        ...
-
-    def cipher(self, field: str, operation: str, outcome: str) -> None:
-        """Note one protected leaf."""
-        ...
-
-    def failed(self, error: BaseException, exchange: Exchange) -> None:
-        """Note a bug of ours."""
-        ...
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Snapshot:
-    """What is in force: swapped whole at a reload, held by each request."""
-
-    policy: Policy
-    authenticator: Authenticator
-    cipher: Cipher
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Clocks:
-    """Time and randomness, bound by the composition root.
-
-    Attributes:
-        wall: epoch seconds, for tokens.
-        monotonic: seconds, for durations.
-        request_id: a new id for every call.
-    """
-
-    wall: Callable[[], float]
-    monotonic: Callable[[], float]
-    request_id: Callable[[], str]
+from proxy.ports import BucketStore, Clocks, Downstream, Recorder, Snapshot, Upstream
 
 
 class Pipeline:
@@ -227,13 +119,10 @@ class Pipeline:
             rule.backend, request.method, head, body, chunked=framing is _CHUNKED
         )
         # decrypt or mask, answer
-        if rule.protect_response is not None and _is_protected(response):
-            await self._answer_decrypted(
-                snapshot, rule, response, limited, downstream, exchange
-            )
-        else:
-            await self._answer(rule, response, limited, downstream, exchange)
-        if rule.count is not None and 200 <= response.status < 300:
+        response = await self._decrypted(snapshot, rule, response, exchange)
+        # answer
+        await self._answer(response, limited, downstream, exchange)
+        if rule.count is not None and response.status // 100 == _SUCCESSFUL:
             self._recorder.count(rule.count)
 
     async def _take(
@@ -294,7 +183,13 @@ class Pipeline:
         if rule.protect_request is not None:
             plain = await _read_all(body)
             if plain:
-                plain = self._encrypt(snapshot, rule.protect_request, plain, noted)
+                if not is_json(noted.get(b"content-type")) or (
+                    b"content-encoding" in noted
+                ):
+                    raise Refused(Reason.MEDIA_TYPE_NOT_ALLOWED)
+                plain = encrypt_body(
+                    snapshot.cipher, rule.protect_request, plain, self._recorder.cipher
+                )
             return plain, b"Content-Length: %d\r\n" % len(plain)
         if body.complete:
             data = await body.read()
@@ -303,25 +198,7 @@ class Pipeline:
             return body, b"Content-Length: %b\r\n" % length
         return body, _CHUNKED
 
-    def _encrypt(
-        self,
-        snapshot: Snapshot,
-        selection: Selection,
-        plain: bytes,
-        noted: dict[bytes, bytes],
-    ) -> bytes:
-        if not is_json(noted.get(b"content-type")) or b"content-encoding" in noted:
-            raise Refused(Reason.MEDIA_TYPE_NOT_ALLOWED)
-        cipher, note = snapshot.cipher, self._recorder.cipher
-
-        def encrypt(field: str, leaf: str) -> str:
-            encrypted = cipher.encrypt(field, leaf)
-            note(field, "encrypt", "ok")
-            return encrypted
-
-        return splice(plain, selection, encrypt)
-
-    def _head(
+    def _head(  # noqa: PLR0917 - a line of the request each
         self,
         request: Request,
         match: Match[Rule],
@@ -355,27 +232,64 @@ class Pipeline:
             )
         )
 
+    async def _decrypted(
+        self, snapshot: Snapshot, rule: Rule, response: Response, exchange: Exchange
+    ) -> Response:
+        """Return the answer with what this role may see of the protected fields."""
+        selection = rule.protect_response
+        if selection is None:
+            return response
+        headers = without_validators(response.headers)
+        if response.bodiless or not is_json(value_of(headers, b"content-type")):
+            # Nothing to decrypt; but the length that HEAD promises is not GET's.
+            length = None if response.bodiless else response.length
+            return dataclasses.replace(response, headers=headers, length=length)
+        try:
+            sealed = await self._sealed(response)
+        except BaseException:
+            response.body.abandon()
+            raise
+        exchange.upstream_seconds = self._clock() - exchange.upstream_started
+        plain = sealed and decrypt_body(
+            (snapshot.policy, snapshot.cipher),
+            selection,
+            sealed,
+            exchange.role,
+            self._recorder.cipher,
+        )
+        return dataclasses.replace(response, headers=headers, body=Whole(plain))
+
+    async def _sealed(self, response: Response) -> bytes:
+        if value_of(response.headers, b"content-encoding") is not None:
+            raise Refused(Reason.RESPONSE_UNREADABLE, "It is compressed.")
+        response.body.limit = self._buffered_bytes
+        try:
+            return await _read_all(response.body)
+        except Refused as refused:
+            if refused.reason is Reason.BODY_TOO_LARGE:
+                raise Refused(Reason.RESPONSE_UNREADABLE, "It is too long.") from None
+            raise
+
     async def _answer(
         self,
-        rule: Rule,
         response: Response,
         limited: list[bytes],
         downstream: Downstream,
         exchange: Exchange,
     ) -> None:
-        """Pass the answer on as it comes."""
+        """Pass the answer on: at once when it is there, else as it comes."""
         body = response.body
         exchange.status = response.status
-        protected = rule.protect_response is not None
-        lines = response_lines(response.headers, transformed=protected)
-        lines += self._own_lines(exchange, limited)
+        lines = response_lines(response.headers)
+        lines.append(b"X-Request-ID: %b\r\n" % exchange.request_id.encode("ascii"))
+        lines += limited
         if body.complete and not response.bodiless:
             data = await body.read()
-            exchange.upstream_seconds = self._clock() - exchange.upstream_started
+            if not exchange.upstream_seconds:
+                exchange.upstream_seconds = self._clock() - exchange.upstream_started
             downstream.send(response.status, response.phrase, lines, data)
             return
-        length = None if protected and response.bodiless else response.length
-        downstream.start(response.status, response.phrase, lines, length)
+        downstream.start(response.status, response.phrase, lines, response.length)
         try:
             while chunk := await body.read():
                 await downstream.write(chunk)
@@ -385,67 +299,6 @@ class Pipeline:
         finally:
             exchange.upstream_seconds = self._clock() - exchange.upstream_started
         downstream.end()
-
-    async def _answer_decrypted(
-        self,
-        snapshot: Snapshot,
-        rule: Rule,
-        response: Response,
-        limited: list[bytes],
-        downstream: Downstream,
-        exchange: Exchange,
-    ) -> None:
-        """Answer with what this role may see of the protected fields."""
-        assert rule.protect_response is not None
-        if value_of(response.headers, b"content-encoding") is not None:
-            response.body.abandon()
-            raise Refused(Reason.RESPONSE_UNREADABLE, "It is compressed.")
-        response.body.limit = self._buffered_bytes
-        try:
-            sealed = await _read_all(response.body)
-        except Refused as refused:
-            response.body.abandon()
-            if refused.reason is Reason.BODY_TOO_LARGE:
-                raise Refused(Reason.RESPONSE_UNREADABLE, "It is too long.") from None
-            raise
-        except BaseException:
-            response.body.abandon()
-            raise
-        finally:
-            exchange.upstream_seconds = self._clock() - exchange.upstream_started
-        plain = self._decrypt(snapshot, rule.protect_response, sealed, exchange.role)
-        exchange.status = response.status
-        lines = response_lines(response.headers, transformed=True)
-        lines += self._own_lines(exchange, limited)
-        downstream.send(response.status, response.phrase, lines, plain)
-
-    def _decrypt(
-        self, snapshot: Snapshot, selection: Selection, sealed: bytes, role: str
-    ) -> bytes:
-        cipher, policy, note = snapshot.cipher, snapshot.policy, self._recorder.cipher
-
-        def decrypt(field: str, leaf: str) -> str:
-            view = policy.view(role, field)
-            try:
-                plain = cipher.decrypt(field, leaf)
-            except Refused:
-                note(field, "decrypt", "failed")
-                raise
-            if view is View.MASK:
-                note(field, "decrypt", "masked")
-                return mask(plain)
-            note(field, "decrypt", "ok" if is_ciphertext(leaf) else "plaintext")
-            return plain
-
-        try:
-            return splice(sealed, selection, decrypt) if sealed else sealed
-        except Refused as refused:
-            if refused.reason is Reason.BODY_NOT_JSON:
-                raise Refused(Reason.RESPONSE_UNREADABLE, refused.detail) from None
-            raise
-
-    def _own_lines(self, exchange: Exchange, limited: list[bytes]) -> list[bytes]:
-        return [b"X-Request-ID: %b\r\n" % exchange.request_id.encode("ascii"), *limited]
 
     def reject(self, refused: Refused, downstream: Downstream) -> None:
         """Answer what could not be read as a request."""
@@ -477,6 +330,7 @@ class Pipeline:
         )
 
 
+_SUCCESSFUL = 2
 _CHUNKED = b"Transfer-Encoding: chunked\r\n"
 
 _PHRASES = {
@@ -499,13 +353,6 @@ _PHRASES = {
     504: b"Gateway Timeout",
 }
 """RFC 9110 section 15, for the statuses of the reasons table."""
-
-
-def _is_protected(response: Response) -> bool:
-    """Whether the answer has a body in which protected fields can be."""
-    return not response.bodiless and is_json(
-        value_of(response.headers, b"content-type")
-    )
 
 
 async def _read_all(body: Body) -> bytes:

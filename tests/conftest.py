@@ -1,12 +1,13 @@
 """What every test shares: the event loop that the proxy runs on."""
 
 import asyncio
+from collections.abc import Callable, Mapping
 
-import pytest
 import uvloop
 
 
-@pytest.fixture(scope="session")
-def event_loop_policy() -> asyncio.AbstractEventLoopPolicy:
+def pytest_asyncio_loop_factories() -> Mapping[
+    str, Callable[[], asyncio.AbstractEventLoop]
+]:
     """Run coroutines on uvloop, as the proxy does."""
-    return uvloop.EventLoopPolicy()
+    return {"uvloop": uvloop.new_event_loop}

@@ -5,6 +5,7 @@ import sys
 import urllib.error
 import urllib.parse
 import urllib.request
+from typing import NoReturn
 
 import click
 
@@ -77,6 +78,6 @@ def _line(row: dict[str, object]) -> str:
     )
 
 
-def _exit(message: str) -> None:
+def _exit(message: str) -> NoReturn:
     click.secho(message, fg="red", err=True)
     sys.exit(1)

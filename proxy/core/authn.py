@@ -1,56 +1,48 @@
-"""Bearer token to Principal: signature first, then claims, and time at ``now``.
+"""Bearer token to Principal (RFC 6750, 7519, 8725).
 
 Rules of this file:
 
-1. An issuer pins its algorithms, and its keys fit them (RFC 8725 section 3.1). What a
-   token says of its own algorithm only has to agree.
-2. ``iss``, ``aud``, ``exp`` and ``sub`` are required (RFC 7519 section 4.1). A claim of
-   the wrong type is never coerced.
-3. A signature is verified once and remembered by the header's bytes, but time is looked
-   at on every request: a remembered token expires on time.
-4. No error says what the token held.
+1. The issuer decides which algorithms and keys count; the token only says which issuer
+   and which of its keys it means.
+2. The signature comes first, then the claims, then the time.
+3. A verified token is remembered by the bytes of its field value, so most requests cost
+   a look-up. Time is compared on every request, remembered or not.
+4. Nothing of a token reaches an exception: not the one that is raised, nor those it was
+   raised from.
 """
 
 import dataclasses
-import hashlib
 import re
 from collections.abc import Mapping
 from typing import Any
 
-import jwt
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
-from cryptography.hazmat.primitives.serialization import load_pem_public_key
-
+from proxy.core import jws
 from proxy.core.errors import Refused
-from proxy.core.jws import Claims, Token, read_token
+from proxy.core.jws import FAMILIES
 from proxy.core.reasons import Reason
 
-REALM = "lumina-proxy"
+__all__ = [
+    "CHALLENGE",
+    "FAMILIES",
+    "Authenticator",
+    "Issuer",
+    "Principal",
+    "VerificationKey",
+]
 
-FAMILIES: Mapping[str, frozenset[str]] = {
-    "HMAC": frozenset(("HS256", "HS384", "HS512")),
-    "RSA": frozenset(("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")),
-    "EC": frozenset(("ES256", "ES384", "ES512")),
-    "EdDSA": frozenset(("EdDSA",)),
-}
-"""Kind of key to the algorithms that sign with it (RFC 7518, RFC 8037)."""
+CHALLENGE = 'Bearer realm="lumina-proxy"'
+"""The beginning of every WWW-Authenticate that this proxy sends."""
 
-_CURVES = {"ES256": "secp256r1", "ES384": "secp384r1", "ES512": "secp521r1"}
-_MIN_RSA_BITS = 2048  # RFC 7518 section 3.3
+_SCHEME = b"bearer"
 _MAX_SUBJECT = 1024
-_BEARER = re.compile(rb"[Bb][Ee][Aa][Rr][Ee][Rr] +(\S+) *").fullmatch
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]").search
+_MAX_INSTANT = 2**53
+# C0, DEL, C1, and the halves of surrogate pairs, which no encoding can carry on.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class VerificationKey:
-    """One key of an issuer.
-
-    Attributes:
-        kid: the key id that tokens name it by; None fits every token.
-        key: the prepared key; never shown.
-    """
+    """One key of an issuer; ``kid`` None matches tokens without ``kid`` and any kid."""
 
     kid: str | None
     key: Any = dataclasses.field(repr=False)
@@ -59,54 +51,14 @@ class VerificationKey:
     def load(
         cls, text: str, algorithms: tuple[str, ...], kid: str | None = None
     ) -> "VerificationKey":
-        """Prepare a shared secret (HMAC) or a public key in PEM (all others).
+        """Prepare a shared secret or PEM public key; ValueError says what is wrong.
 
         Args:
-            text: the secret's UTF-8 text, or the PEM.
-            algorithms: what the issuer signs with, all of one family.
-            kid: the key id; None for none.
-
-        Raises:
-            ValueError: the key does not fit; the message never holds it.
+            text: the secret itself, at least as long as the hash; or a PEM public key.
+            algorithms: those of the issuer.
+            kid: the only ``kid`` the key answers to, or None for any.
         """
-        if FAMILIES["HMAC"].issuperset(algorithms):
-            return cls(kid=kid, key=_shared_secret(text, algorithms))
-        return cls(kid=kid, key=_public_key(text, algorithms))
-
-
-def _shared_secret(text: str, algorithms: tuple[str, ...]) -> bytes:
-    if "-----BEGIN" in text:
-        raise ValueError("a PEM key is no shared secret; was RS256 meant?")
-    secret = text.encode()
-    least = max(
-        hashlib.new(f"sha{name.removeprefix('HS')}").digest_size for name in algorithms
-    )
-    if len(secret) < least:  # RFC 7518 section 3.2
-        raise ValueError(f"the secret has {len(secret)} bytes and needs {least}")
-    return secret
-
-
-def _public_key(text: str, algorithms: tuple[str, ...]) -> Any:
-    if "PRIVATE KEY" in text:
-        raise ValueError("this is a private key; a verifier needs the public one")
-    try:
-        key = load_pem_public_key(text.strip().encode())
-    except (ValueError, UnsupportedAlgorithm):
-        raise ValueError("this is no public key in PEM") from None
-    names = ", ".join(algorithms)
-    if isinstance(key, rsa.RSAPublicKey):
-        if not FAMILIES["RSA"].issuperset(algorithms):
-            raise ValueError(f"an RSA key does not verify {names}")
-        if key.key_size < _MIN_RSA_BITS:
-            raise ValueError(f"the RSA key has {key.key_size} bits and needs 2048")
-    elif isinstance(key, ec.EllipticCurvePublicKey):
-        if [_CURVES.get(name) for name in algorithms] != [key.curve.name]:
-            raise ValueError(f"a key on {key.curve.name} does not verify {names}")
-    elif not isinstance(
-        key, ed25519.Ed25519PublicKey | ed448.Ed448PublicKey
-    ) or not FAMILIES["EdDSA"].issuperset(algorithms):
-        raise ValueError(f"a key of this kind does not verify {names}")
-    return key
+        return cls(kid=kid, key=jws.load_key(text, algorithms))
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,7 +94,8 @@ class Principal:
         roles: the token's roles in the token's order; may be empty.
         issuer: the issuer's id in the policy.
         expires_at: epoch seconds, from ``exp``.
-        not_before: epoch seconds, the later of ``nbf`` and ``iat``; 0.0 without them.
+        not_before: epoch seconds, the later of ``nbf`` and ``iat``; 0.0 when the token
+            has neither.
         leeway: seconds, from the issuer.
     """
 
@@ -154,159 +107,165 @@ class Principal:
     leeway: float = 0.0
 
 
-def challenge(error: str = "", description: str = "") -> tuple[str, str]:
-    """Return the WWW-Authenticate field of RFC 6750 section 3.
-
-    Args:
-        error: the error code; "" where no token was sent, for that is no error.
-        description: one ASCII sentence without quotes; "" for none.
-    """
-    value = f'Bearer realm="{REALM}"'
-    if error:
-        value += f', error="{error}", error_description="{description}"'
-    return "WWW-Authenticate", value
-
-
 class Authenticator:
     """Verifies tokens and remembers verified ones by their bytes.
 
-    The memory is two generations of half its size: when the young one is full it
-    becomes the old one, and what is still used is carried over by its next use. Only
-    tokens that verified are remembered, so a flood of bad ones displaces nothing.
+    Memory is bounded by two generations: when the young one is full it becomes the old
+    one, and the old one is forgotten but for what was asked for since.
 
     Args:
-        issuers: whom to trust, by ``iss``.
-        cache_size: how many verified tokens are remembered at most.
+        issuers: whom to trust; their ``issuer`` values decide, not the mapping's keys.
+        cache_size: the most tokens to remember, at least two.
     """
 
     def __init__(
         self, issuers: Mapping[str, Issuer], *, cache_size: int = 100_000
     ) -> None:
-        self._issuers = issuers
-        self._half = max(1, cache_size // 2)
-        self._young: dict[bytes, Principal] = {}
-        self._old: dict[bytes, Principal] = {}
+        self._issuers = {issuer.issuer: issuer for issuer in issuers.values()}
+        self._generation_size = max(1, cache_size // 2)
+        # Field value -> first valid instant, first invalid instant, principal.
+        self._young: dict[bytes, tuple[float, float, Principal]] = {}
+        self._old: dict[bytes, tuple[float, float, Principal]] = {}
 
     def authenticate(self, authorization: bytes | None, now: float) -> Principal:
         """Return who an Authorization field value speaks for, at ``now``.
 
         Args:
-            authorization: the one value there is; None when there is none.
+            authorization: the only value of the field, without outer white space; None
+                when the request has none.
             now: epoch seconds.
 
         Raises:
-            Refused: the reason, with the challenge of RFC 6750 section 3.
+            Refused: a TOKEN_* or related reason, with an RFC 6750 WWW-Authenticate.
         """
-        principal = self._young.get(authorization) if authorization else None
-        if principal is None:
-            principal = self._verified(authorization)
-        if now >= principal.expires_at + principal.leeway:
-            raise _refused(Reason.TOKEN_EXPIRED)
-        if now < principal.not_before - principal.leeway:
+        if authorization is None:
+            raise _refused(Reason.TOKEN_MISSING)
+        known = self._young.get(authorization)
+        if known is None:
+            known = self._old.pop(authorization, None) or self._verify(authorization)
+            self._remember(authorization, known)
+        valid_from, valid_until, principal = known
+        if valid_from <= now < valid_until:
+            return principal
+        if now < valid_until:
             raise _refused(Reason.TOKEN_NOT_YET_VALID)
-        return principal
+        del self._young[authorization]
+        raise _refused(Reason.TOKEN_EXPIRED)
 
-    def _verified(self, authorization: bytes | None) -> Principal:
-        found = _BEARER(authorization) if authorization else None
-        if found is None or authorization is None:
-            raise Refused(Reason.TOKEN_MISSING, headers=(challenge(),))
-        principal = self._old.get(authorization)
-        if principal is None:
-            try:
-                principal = self._verify(read_token(found[1]))
-            except Refused as refused:
-                raise _refused(refused.reason) from None
-        if len(self._young) >= self._half:
+    def _remember(
+        self, authorization: bytes, known: tuple[float, float, Principal]
+    ) -> None:
+        if len(self._young) >= self._generation_size:
             self._old, self._young = self._young, {}
-        self._young[authorization] = principal
-        return principal
+        self._young[authorization] = known
 
-    def _verify(self, token: Token) -> Principal:
-        name = token.claims.get("iss")
+    def _verify(self, authorization: bytes) -> tuple[float, float, Principal]:
+        try:
+            token = jws.parse(_bearer_token(authorization))
+        except jws.MalformedError as error:
+            raise _refused(Reason.TOKEN_MALFORMED, str(error)) from None
+        issuer = self._issuer(token.payload.get("iss"))
+        _check_signature(token, issuer)
+        principal = _principal(token.payload, issuer)
+        leeway = principal.leeway
+        return principal.not_before - leeway, principal.expires_at + leeway, principal
+
+    def _issuer(self, name: object) -> Issuer:
         issuer = self._issuers.get(name) if isinstance(name, str) else None
         if issuer is None:
-            raise Refused(Reason.ISSUER_NOT_TRUSTED)
-        if token.algorithm not in issuer.algorithms:
-            raise Refused(Reason.ALGORITHM_NOT_ALLOWED)
-        keys = [
-            one.key
-            for one in issuer.keys
-            if one.kid is None or token.key_id is None or one.kid == token.key_id
-        ]
-        if not keys:
-            raise Refused(Reason.KEY_UNKNOWN)
-        algorithm = jwt.get_algorithm_by_name(token.algorithm)
-        if not any(_signed_by(algorithm, token, key) for key in keys):
-            raise Refused(Reason.SIGNATURE_INVALID)
-        return _principal(token.claims, issuer)
+            raise _refused(Reason.ISSUER_NOT_TRUSTED)
+        return issuer
 
 
-def _refused(reason: Reason) -> Refused:
-    return Refused(reason, headers=(challenge("invalid_token", reason.title),))
+def _refused(reason: Reason, detail: str = "") -> Refused:
+    """Return a refusal with its challenge (RFC 6750, 3)."""
+    challenge = CHALLENGE
+    if reason is not Reason.TOKEN_MISSING:
+        challenge += f', error="invalid_token", error_description="{reason.title}"'
+    return Refused(reason, detail, (("WWW-Authenticate", challenge),))
 
 
-def _signed_by(algorithm: jwt.algorithms.Algorithm, token: Token, key: Any) -> bool:
-    try:
-        return bool(algorithm.verify(token.signed, key, token.signature))
-    except (ValueError, jwt.PyJWTError):
-        # A signature that cannot even be read, such as an ECDSA one of odd length.
-        return False
+def _bearer_token(authorization: bytes) -> bytes:
+    """Return the token of ``Bearer 1*SP token`` (RFC 6750, 2.1)."""
+    scheme, _, token = authorization.partition(b" ")
+    if scheme.lower() != _SCHEME:
+        raise _refused(
+            Reason.TOKEN_MISSING, "The scheme of Authorization is not Bearer."
+        )
+    # Measured with its spaces, for the whole value is what will be remembered.
+    if len(token) > jws.MAX_TOKEN_BYTES:
+        raise jws.MalformedError(
+            f"The token is longer than {jws.MAX_TOKEN_BYTES} bytes."
+        )
+    return token.lstrip(b" ")
 
 
-def _principal(claims: Claims, issuer: Issuer) -> Principal:
+def _check_signature(token: jws.Jws, issuer: Issuer) -> None:
+    if token.algorithm not in issuer.algorithms:
+        raise _refused(Reason.ALGORITHM_NOT_ALLOWED)
+    keys = issuer.keys
+    if token.kid is not None:
+        named = tuple(key for key in keys if key.kid == token.kid)
+        keys = named or tuple(key for key in keys if key.kid is None)
+    if not keys:
+        raise _refused(Reason.KEY_UNKNOWN)
+    if not any(jws.verify(token, key.key) for key in keys):
+        raise _refused(Reason.SIGNATURE_INVALID)
+
+
+def _principal(claims: dict[str, Any], issuer: Issuer) -> Principal:
+    """Read the claims of a verified token; ``now`` is compared later."""
     audience = claims.get("aud")
-    if isinstance(audience, str):
-        audience = [audience]
-    if not _is_texts(audience):
-        raise Refused(Reason.CLAIM_INVALID)
-    if not set(issuer.audience).intersection(audience):
-        raise Refused(Reason.AUDIENCE_MISMATCH)
-    subject = claims.get("sub")
-    if not isinstance(subject, str) or not 0 < len(subject) <= _MAX_SUBJECT:
-        raise Refused(Reason.CLAIM_INVALID)
-    if _CONTROL(subject):
-        raise Refused(Reason.CLAIM_INVALID)
+    if not any(one in issuer.audience for one in _strings(audience, "aud")):
+        raise _refused(Reason.AUDIENCE_MISMATCH)
     expires_at = _instant(claims, "exp")
-    if expires_at is None:
-        raise Refused(Reason.CLAIM_INVALID)
-    not_before = max(_instant(claims, "nbf") or 0.0, _instant(claims, "iat") or 0.0)
+    not_before = [_instant(claims, name) for name in ("nbf", "iat") if name in claims]
+    subject = claims.get("sub")
+    if (
+        not isinstance(subject, str)
+        or not 0 < len(subject) <= _MAX_SUBJECT
+        or _CONTROL.search(subject)
+    ):
+        raise _claim_invalid("sub")
     return Principal(
         subject=subject,
         roles=_roles(claims, issuer.roles),
         issuer=issuer.id,
         expires_at=expires_at,
-        not_before=not_before,
+        not_before=max(not_before, default=0.0),
         leeway=issuer.leeway,
     )
 
 
-def _instant(claims: Claims, name: str) -> float | None:
-    """Return a NumericDate claim in epoch seconds; None when it is absent."""
-    if name not in claims:
-        return None
-    value = claims[name]
+def _claim_invalid(name: str) -> Refused:
+    return _refused(Reason.CLAIM_INVALID, f"The claim is {name!r}.")
+
+
+def _strings(value: object, name: str) -> tuple[str, ...]:
+    """Return a string or a list of strings as a tuple."""
+    values = value if isinstance(value, list) else [value]
+    if not all(isinstance(one, str) for one in values):
+        raise _claim_invalid(name)
+    return tuple(values)
+
+
+def _instant(claims: dict[str, Any], name: str) -> float:
+    """Return a NumericDate in epoch seconds (RFC 7519, 2)."""
+    value = claims.get(name)
+    # To Python a bool is an int, and an int may be too large for a float.
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise Refused(Reason.CLAIM_INVALID)
-    try:
-        return float(value)
-    except OverflowError:
-        raise Refused(Reason.CLAIM_INVALID) from None
+        raise _claim_invalid(name)
+    if abs(value) > _MAX_INSTANT:
+        raise _claim_invalid(name)
+    return float(value)
 
 
-def _roles(claims: Claims, path: tuple[str, ...]) -> tuple[str, ...]:
-    value: Any = claims
+def _roles(claims: dict[str, Any], path: tuple[str, ...]) -> tuple[str, ...]:
+    value: object = claims
     for name in path:
         if not isinstance(value, dict):
-            raise Refused(Reason.CLAIM_INVALID)
+            raise _claim_invalid(".".join(path))
         if name not in value:
             return ()
         value = value[name]
-    if isinstance(value, str):
-        return (value,)
-    if not _is_texts(value):
-        raise Refused(Reason.CLAIM_INVALID)
-    return tuple(value)
-
-
-def _is_texts(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(one, str) for one in value)
+    return _strings(value, ".".join(path))

@@ -1,26 +1,22 @@
-"""May this principal use this rule?"""
+"""May this Principal use a rule, and as which of its roles?
 
-from proxy.core.authn import Principal, challenge
+What must not live here: tokens (``authn``) and what a role gets to see (``policy``).
+"""
+
+from proxy.core.authn import CHALLENGE, Principal
 from proxy.core.errors import Refused
 from proxy.core.reasons import Reason
 
+_CHALLENGE = (("WWW-Authenticate", CHALLENGE + ', error="insufficient_scope"'),)
+
 
 def acting_role(principal: Principal, allow: frozenset[str]) -> str:
-    """Return the role in which the request is made: the token's first allowed one.
-
-    Limits and views are those of this role, and it is what the backend is told.
-
-    Args:
-        principal: who is asking.
-        allow: the roles that may use the rule.
+    """Return the first role of the token, in the token's order, that ``allow`` has.
 
     Raises:
-        Refused: ROLE_NOT_ALLOWED, with the challenge of RFC 6750 section 3.1.
+        Refused: ROLE_NOT_ALLOWED, with the challenge of RFC 6750, 3.1.
     """
     for role in principal.roles:
         if role in allow:
             return role
-    raise Refused(
-        Reason.ROLE_NOT_ALLOWED,
-        headers=(challenge("insufficient_scope", Reason.ROLE_NOT_ALLOWED.title),),
-    )
+    raise Refused(Reason.ROLE_NOT_ALLOWED, headers=_CHALLENGE)

@@ -92,8 +92,7 @@ class Cipher:
             return leaf
         keyset = self._keyset
         key_id = keyset.primary
-        aead = keyset.aead(key_id, field)
-        assert aead is not None
+        aead = keyset.primary_aead(field)
         nonce = self._nonce()
         sealed = aead.encrypt(
             nonce, self._plaintext(field, leaf), self._context(key_id, field)

@@ -17,8 +17,8 @@ import dataclasses
 import json
 import re
 from collections.abc import Callable, Mapping
-from json.decoder import scanstring
-from json.scanner import c_make_scanner
+from json.decoder import scanstring  # type: ignore[attr-defined]  # in C, untold
+from json.scanner import c_make_scanner  # type: ignore[attr-defined]  # as above
 from typing import Any, NoReturn
 
 from proxy.core.errors import Refused
@@ -162,9 +162,9 @@ def splice(body: bytes, selection: Selection, replace: Replace) -> bytes:
     except UnicodeDecodeError as error:
         raise _refused("It is not UTF-8", error.start) from None
     walk = _Walk(text, replace)
-    start = _end(_SPACE(text, 0))
+    start = _space_end(text, 0)
     end = walk.value(start, selection._root, 1)  # noqa: SLF001 - one mechanism
-    if _end(_SPACE(text, end)) != len(text):
+    if _space_end(text, end) != len(text):
         raise _refused("Something stands behind the value", end)
     return walk.result()
 
@@ -216,7 +216,7 @@ class _Walk:
         children, wild = node.children, node.wild
         seen: set[str] = set()
         count = 0
-        position = _end(_SPACE(text, at))
+        position = _space_end(text, at)
         if text[position : position + 1] == "}":
             return position + 1
         while True:
@@ -232,7 +232,7 @@ class _Walk:
             end = self.value(position, children.get(name, wild), depth)
             character = text[end : end + 1]
             if character not in (",", "}"):
-                end = _end(_SPACE(text, end))
+                end = _space_end(text, end)
                 character = text[end : end + 1]
             at = end + 1
             if character == ",":
@@ -243,40 +243,41 @@ class _Walk:
 
     def _array(self, at: int, node: _Node, depth: int) -> int:
         text = self._text
-        position = _end(_SPACE(text, at))
+        position = _space_end(text, at)
         if text[position : position + 1] == "]":
             return position + 1
         index = 0
         while True:
             end = self.value(position, node.children.get(index, node.wild), depth)
-            end = _end(_SPACE(text, end))
+            end = _space_end(text, end)
             character = text[end : end + 1]
             if character == "]":
                 return end + 1
             if character != ",":
                 raise _refused("It is not JSON", end)
-            position = _end(_SPACE(text, end + 1))
+            position = _space_end(text, end + 1)
             index += 1
 
 
-def _end(found: re.Match[str] | None) -> int:
-    assert found is not None  # a pattern that matches nothing, too
-    return found.end()
+def _space_end(text: str, at: int) -> int:
+    """Return where the white space at ``at`` ends."""
+    found = _SPACE(text, at)
+    return at if found is None else found.end()
 
 
 def _escaped_name(text: str, at: int) -> tuple[str, int]:
     """Return a member's name that holds escapes, and where its value begins."""
-    start = _end(_SPACE(text, at))
+    start = _space_end(text, at)
     if text[start : start + 1] != '"':
         raise _refused("It is not JSON", start)
     try:
         name, end = scanstring(text, start + 1, True)
     except ValueError:
         raise _refused("It is not JSON", start) from None
-    colon = _end(_SPACE(text, end))
+    colon = _space_end(text, end)
     if text[colon : colon + 1] != ":":
         raise _refused("It is not JSON", colon)
-    return name, _end(_SPACE(text, colon + 1))
+    return name, _space_end(text, colon + 1)
 
 
 def _skip(text: str, at: int, depth: int) -> int:

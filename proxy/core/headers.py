@@ -364,28 +364,27 @@ def request_lines(headers: RequestHeaders, *, whole: bool) -> list[bytes]:
     return lines
 
 
-def response_lines(raw: RawHeaders, *, transformed: bool) -> list[bytes]:
-    """Return the field lines of an answer as they go to the client.
-
-    Args:
-        raw: the field lines of the backend.
-        transformed: whether fields were decrypted, so that validators and digests of
-            the bytes the backend sent no longer hold (RFC 9110 section 7.7).
-    """
+def response_lines(raw: RawHeaders) -> list[bytes]:
+    """Return the field lines of an answer as they go to the client."""
     named = b""
     lines = []
     for lower, name, value in raw:
-        if lower in _RESPONSE_DROP:
-            if lower == b"connection":
-                named += b"," + value
-            continue
-        if transformed and lower in _OF_THE_BYTES:
-            continue
-        lines.append((lower, b"%b: %b\r\n" % (name, value)))
+        if lower not in _RESPONSE_DROP:
+            lines.append((lower, b"%b: %b\r\n" % (name, value)))
+        elif lower == b"connection":
+            named += b"," + value
     if named:
         tokens = {token.strip().lower() for token in named.split(b",")}
         return [line for lower, line in lines if lower not in tokens]
     return [line for _, line in lines]
+
+
+def without_validators(raw: RawHeaders) -> RawHeaders:
+    """Drop what a backend says of bytes that were decrypted since.
+
+    Validators and digests no longer hold (RFC 9110 section 7.7).
+    """
+    return [field for field in raw if field[0] not in _OF_THE_BYTES]
 
 
 def value_of(raw: RawHeaders, lower: bytes) -> bytes | None:

@@ -1,124 +1,228 @@
-"""Signed tokens in compact form, read strictly (RFC 7515 section 7.1, RFC 8725).
+"""Compact JSON Web Signatures: take one apart strictly, and check its signature.
 
-What two readers could take for two things is refused: padding or stray bits in
-base64url, JSON with a member twice, numbers that are none, text that is not UTF-8.
-Whether the signature is right is a question of its own: ``authn`` asks it.
+Strict means that a token has one reading: canonical base64url, UTF-8, JSON without
+duplicate names or numbers beyond the finite (RFC 7515, 5.2; RFC 8725).
+The cryptography is pyjwt's and cryptography's; what is decided here is which key may
+serve which algorithm.
+
+What must not live here: claims, issuers, time. No error of this file quotes the token,
+and none is raised while one that does is being handled.
 """
 
 import base64
-import binascii
-import dataclasses
 import json
-import re
-from typing import Any, NoReturn
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
-from proxy.core.errors import Refused
-from proxy.core.reasons import Reason
+import jwt
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.ed448 import Ed448PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-MAX_BYTES = 8 * 1024
-"""The longest token that is read; header sections end there in most servers."""
+MAX_TOKEN_BYTES = 8192
 
-_COMPACT = re.compile(
-    rb"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)"
-).fullmatch
-_TYPES = frozenset(("jwt", "at+jwt", "application/jwt", "application/at+jwt"))
+FAMILIES: Mapping[str, frozenset[str]] = {
+    "HMAC": frozenset(("HS256", "HS384", "HS512")),
+    "RSA": frozenset(("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")),
+    "EC": frozenset(("ES256", "ES384", "ES512")),
+    "EdDSA": frozenset(("EdDSA",)),
+}
+"""Kind of key to the algorithms that use it (RFC 7518, RFC 8037), without ``none``."""
 
-Claims = dict[str, Any]
+_FAMILY_OF = {name: family for family, names in FAMILIES.items() for name in names}
+_ALGORITHMS = {name: jwt.get_algorithm_by_name(name) for name in _FAMILY_OF}
+_SECRET_BYTES = {"HS256": 32, "HS384": 48, "HS512": 64}
+_CURVES = {"ES256": "secp256r1", "ES384": "secp384r1", "ES512": "secp521r1"}
+_RSA_BITS = 2048
+_TYPES = frozenset({"jwt", "at+jwt"})
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Token:
-    """A token whose signature nobody has looked at yet.
+class MalformedError(ValueError):
+    """The bytes are not one compact JWS with JSON in it; says why in a sentence."""
+
+
+class Jws(NamedTuple):
+    """A token taken apart, not verified.
 
     Attributes:
-        algorithm: the header's ``alg``.
-        key_id: the header's ``kid``; None when it has none.
-        claims: the payload.
+        algorithm: the ``alg`` of its header; any string.
+        kid: the ``kid`` of its header, or None without one.
+        payload: its claims, to be believed only after ``verify``.
         signed: the bytes that the signature is over.
-        signature: the signature.
+        signature: the raw signature.
     """
 
     algorithm: str
-    key_id: str | None
-    claims: Claims = dataclasses.field(repr=False)
-    signed: bytes = dataclasses.field(repr=False)
-    signature: bytes = dataclasses.field(repr=False)
+    kid: str | None
+    payload: dict[str, Any]
+    signed: bytes
+    signature: bytes
 
 
-def malformed() -> Refused:
-    """Return the one refusal of whatever is no token."""
-    return Refused(Reason.TOKEN_MALFORMED)
+def parse(token: bytes) -> Jws:
+    """Take a token of the compact serialisation apart (RFC 7515, 7.1).
 
-
-def read_token(text: bytes) -> Token:
-    """Read a token without believing it.
+    Header members that bring or point to a key (``jwk``, ``jku``, ``x5c``, ``x5u``)
+    are not looked at: a token does not say what verifies it.
 
     Raises:
-        Refused: TOKEN_MALFORMED.
+        MalformedError: when it has no reading, or more than one.
     """
-    found = _COMPACT(text) if len(text) <= MAX_BYTES else None
-    if found is None:
-        raise malformed()
-    header = _json_object(_bytes_of(found[1]))
-    algorithm, key_id, kind = header.get("alg"), header.get("kid"), header.get("typ")
-    if not isinstance(algorithm, str):
-        raise malformed()
-    if "crit" in header or "b64" in header:  # RFC 7515 4.1.11: none is understood
-        raise malformed()
-    if key_id is not None and not isinstance(key_id, str):
-        raise malformed()
-    if kind is not None and not (isinstance(kind, str) and kind.lower() in _TYPES):
-        raise malformed()  # RFC 8725 section 3.11
-    return Token(
-        algorithm,
-        key_id,
-        _json_object(_bytes_of(found[2])),
-        text[: found.end(2)],
-        _bytes_of(found[3]),
-    )
-
-
-def _bytes_of(segment: bytes) -> bytes:
-    try:
-        decoded = base64.b64decode(
-            segment + b"=" * (-len(segment) % 4), altchars=b"-_", validate=True
+    if len(token) > MAX_TOKEN_BYTES:
+        raise MalformedError(f"The token is longer than {MAX_TOKEN_BYTES} bytes.")
+    parts = token.split(b".")
+    if len(parts) != 3 or not all(parts):  # noqa: PLR2004 - RFC 7515, 3.1
+        raise MalformedError("The token is not three segments with dots between them.")
+    head, body, signature = (_base64url(part) for part in parts)
+    if not (head and body and signature):
+        raise MalformedError("A segment of the token is not canonical base64url.")
+    header, payload = _json(head), _json(body)
+    if not isinstance(header, dict) or not isinstance(payload, dict):
+        raise MalformedError(
+            "The token's header or payload is not a strict JSON object."
         )
-    except binascii.Error:
-        raise malformed() from None
-    if base64.urlsafe_b64encode(decoded).rstrip(b"=") != segment:
-        raise malformed()  # stray bits behind the last byte
-    return decoded
+    algorithm, kid = _header(header)
+    return Jws(algorithm, kid, payload, token[: token.rindex(b".")], signature)
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    document = dict(pairs)
-    if len(document) != len(pairs):
-        raise malformed()
-    return document
+def _header(header: dict[str, Any]) -> tuple[str, str | None]:
+    """Return ``alg`` and ``kid`` of a header that asks for nothing unknown."""
+    if "crit" in header or "b64" in header:
+        # RFC 7515, 4.1.11: an extension that must be understood, and is not.
+        raise MalformedError("The token's header asks for an extension.")
+    kind = header.get("typ", "JWT")
+    # RFC 7515, 4.1.9: "application/" may be left out, case does not matter.
+    if (
+        not isinstance(kind, str)
+        or kind.lower().removeprefix("application/") not in _TYPES
+    ):
+        raise MalformedError("The token's type is neither JWT nor at+jwt.")
+    algorithm, kid = header.get("alg"), header.get("kid")
+    if not isinstance(algorithm, str):
+        raise MalformedError("The token's header names no algorithm.")
+    if "kid" in header and not isinstance(kid, str):
+        raise MalformedError("The token's key id is not a string.")
+    return algorithm, kid
 
 
-def _no_constant(_: str) -> NoReturn:
-    raise malformed()
+def _base64url(segment: bytes) -> bytes:
+    """Decode; nothing unless ``segment`` is the one encoding of its value."""
+    try:
+        decoded = base64.urlsafe_b64decode(segment + b"==")
+    except ValueError:
+        return b""
+    canonical = base64.urlsafe_b64encode(decoded).rstrip(b"=") == segment
+    return decoded if canonical else b""
+
+
+def _json(data: bytes) -> Any:
+    """Decode, or return None for what is not strict JSON in UTF-8."""
+    try:
+        return json.loads(
+            data.decode(),
+            object_pairs_hook=_unique,
+            parse_float=_finite,
+            parse_constant=_finite,
+        )
+    except (ValueError, RecursionError):
+        return None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise ValueError("duplicate name")
+    return members
 
 
 def _finite(text: str) -> float:
+    """Read a number, or what Python's reader takes for one, such as ``NaN``."""
     number = float(text)
-    if number in (float("inf"), float("-inf")):
-        raise malformed()
+    if not math.isfinite(number):
+        raise ValueError("not a finite number")
     return number
 
 
-def _json_object(data: bytes) -> dict[str, Any]:
+def verify(token: Jws, key: object) -> bool:
+    """Say whether ``key`` (of ``load_key``) signed ``token``.
+
+    The caller has already compared the token's algorithm with the pinned ones. A key of
+    another kind or curve than the algorithm's did not sign, and nothing signs ``none``.
+    """
+    if not _fits(key, token.algorithm):
+        return False
+    return _ALGORITHMS[token.algorithm].verify(token.signed, key, token.signature)
+
+
+def _fits(key: object, algorithm: str) -> bool:
+    match _FAMILY_OF.get(algorithm):
+        case "HMAC":
+            return isinstance(key, bytes)
+        case "RSA":
+            return isinstance(key, RSAPublicKey)
+        case "EC":
+            curve = key.curve.name if isinstance(key, EllipticCurvePublicKey) else ""
+            return curve == _CURVES[algorithm]
+        case "EdDSA":
+            return isinstance(key, Ed25519PublicKey | Ed448PublicKey)
+        case _:
+            return False
+
+
+def load_key(text: str, algorithms: tuple[str, ...]) -> object:
+    """Prepare a shared secret or a PEM public key for ``verify``.
+
+    Args:
+        text: the secret itself, or PEM.
+        algorithms: what the key will serve; all of one family, at least one fitting.
+
+    Raises:
+        ValueError: a sentence that says what is wrong and never quotes ``text``.
+    """
+    families = {_FAMILY_OF.get(algorithm) for algorithm in algorithms}
+    if None in families or len(families) != 1:
+        raise ValueError("a key serves known algorithms of exactly one family")
+    material = text.encode(errors="ignore")
+    if material.decode() != text:  # An error of ``encode`` would quote the secret.
+        raise ValueError("the key is not text that UTF-8 can encode")
+    load = _secret if families == {"HMAC"} else _public_key
+    return load(material, algorithms)
+
+
+def _secret(secret: bytes, algorithms: tuple[str, ...]) -> bytes:
+    least = max(_SECRET_BYTES[algorithm] for algorithm in algorithms)
+    if len(secret) < least:  # RFC 7518, 3.2
+        raise ValueError(f"the secret has {len(secret)} bytes and needs {least}")
     try:
-        document = json.loads(
-            data.decode("utf-8"),
-            object_pairs_hook=_once,
-            parse_constant=_no_constant,
-            parse_float=_finite,
+        _ALGORITHMS[algorithms[0]].prepare_key(secret)
+    except jwt.InvalidKeyError:
+        secret = b""
+    if not secret:
+        # Were it accepted, whoever knows the public key could sign (RFC 8725, 2.1).
+        raise ValueError("the secret is a public or private key; HMAC needs a secret")
+    return secret
+
+
+def _public_key(pem: bytes, algorithms: tuple[str, ...]) -> object:
+    if b"PRIVATE KEY-----" in pem:
+        raise ValueError(
+            "this is a private key, which verifying does not need: give the public key "
+            "(openssl pkey -pubout)"
         )
-    except (ValueError, RecursionError):
-        # The error is dropped: it would carry the token's content.
-        raise malformed() from None
-    if not isinstance(document, dict):
-        raise malformed()
-    return document
+    try:
+        key = load_pem_public_key(pem)
+    except (ValueError, UnsupportedAlgorithm):
+        key = None
+    if key is None:
+        raise ValueError("this is no public key in PEM")
+    if not any(_fits(key, algorithm) for algorithm in algorithms):
+        raise ValueError(
+            f"this kind of key or curve does not fit {', '.join(algorithms)}"
+        )
+    if isinstance(key, RSAPublicKey) and key.key_size < _RSA_BITS:
+        raise ValueError(f"the RSA key has {key.key_size} bits; {_RSA_BITS} are needed")
+    return key

@@ -84,16 +84,21 @@ class Keyset:
         """Every key's id, the primary first."""
         return tuple(self._keys)
 
+    def primary_aead(self, field: str) -> AESGCM:
+        """Return the cipher of a field under the primary key."""
+        return self._aead(self.primary, field, self._keys[self.primary])
+
     def aead(self, key_id: int, field: str) -> AESGCM | None:
         """Return the cipher of a field under a key, or None for an unknown key.
 
         Fields come from the policy, so what is remembered here is bounded.
         """
+        key = self._keys.get(key_id)
+        return None if key is None else self._aead(key_id, field, key)
+
+    def _aead(self, key_id: int, field: str, key: bytes) -> AESGCM:
         aead = self._fields.get((key_id, field))
         if aead is None:
-            key = self._keys.get(key_id)
-            if key is None:
-                return None
             info = length_prefixed(b"lumina field v1", field.encode())
             aead = self._fields[key_id, field] = AESGCM(_derive(key, info))
         return aead

@@ -36,6 +36,26 @@ class Body(Protocol):
         ...
 
 
+class Whole:
+    """A body that is all there."""
+
+    __slots__ = ("_data", "complete", "limit")
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self.complete = True
+        self.limit: int | None = None
+
+    def abandon(self) -> None:
+        """Drop the bytes."""
+        self._data = b""
+
+    async def read(self) -> bytes:
+        """Return all of it, then b""."""
+        data, self._data = self._data, b""
+        return data
+
+
 @dataclasses.dataclass(slots=True)
 class Request:
     """A request whose head is complete.

@@ -43,7 +43,7 @@ _SHOWN = 60
 """How many characters of a value a finding quotes."""
 
 
-class Unreadable(Exception):  # noqa: N818 - it never leaves the parser
+class Unreadable(Exception):
     """A node is not what its reader wants; None when that was reported before."""
 
     def __init__(self, finding: Finding | None = None) -> None:

@@ -2,116 +2,36 @@
 
 Rules of this file:
 
-1. One form of a path is matched, and that form is forwarded: percent-encoded
-   unreserved characters decoded, hex digits upper-cased (RFC 3986, 6.2.2), raw
-   characters that no path may hold (such as ``|``) encoded. Nothing else is rewritten;
-   what backends are known to read in two ways is found and refused, not repaired.
-2. A literal is compared by what it means: ``/jobs%3Arun`` is ``/jobs:run``, since
-   every backend decodes both to the same. The forwarded path keeps its own spelling.
-3. The more specific path wins, segment by segment from the left: literal, ``{name}``,
+1. The canonical path (``paths``) is matched, and that path is forwarded.
+2. The more specific path wins, segment by segment from the left: literal, ``{name}``,
    ``{name...}``. The order of the rules never matters.
-4. An ordinary path pays one regular expression and two substring searches.
+3. A path that can be read in two ways is refused unless its rule tolerates that.
 
-Queries, hosts and fragments are none of this file's business.
+Queries and hosts are none of this file's business.
 """
 
 import dataclasses
-import enum
 import itertools
 import re
-import string
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Generic, NamedTuple, NoReturn, Protocol, TypeVar
 from urllib.parse import quote
 
 from proxy.core.errors import Refused
+from proxy.core.paths import (
+    INTOLERABLE,
+    Ambiguity,
+    canonicalise,
+    comparable,
+    is_plain,
+)
 from proxy.core.reasons import Reason
+
+__all__ = ["MAX_DEPTH", "Ambiguity", "Match", "Pattern", "Routable", "Router"]
 
 MAX_DEPTH = 32
 """The most segments a pattern may have; no match looks deeper into a path."""
-
-
-class Ambiguity(enum.Enum):
-    """A way in which a path can be read in two ways.
-
-    A rule may tolerate each of them but the last two, which are always refused.
-    CONTROL stands for whatever no well-formed path holds, raw or encoded: control
-    characters, spaces, ``?``, ``#``, bytes beyond ASCII, a ``%`` without two hex
-    digits, and UTF-8 longer than it need be.
-    """
-
-    ENCODED_SLASH = "encoded-slash"
-    EMPTY_SEGMENT = "empty-segment"
-    BACKSLASH = "backslash"
-    SEMICOLON = "semicolon"
-    DOUBLE_ENCODING = "double-encoding"
-    DOT_SEGMENT = "dot-segment"
-    CONTROL = "control-character"
-
-
-_is_plain = re.compile(r"(?:/(?![/.])[A-Za-z0-9\-._~!$&'()*+,=:@]*+)++").fullmatch
-_REWRITABLE = re.compile(r'%[0-9A-Fa-f]{2}|["<>\[\]^`{|}]')
-_UNRESERVED = string.ascii_letters + string.digits + "-._~"
-_REWRITTEN = {f"%{ord(one):02X}": one for one in _UNRESERVED} | {
-    one: f"%{ord(one):02X}" for one in '"<>[]^`{|}'
-}
-_NESTED = re.compile(r"%(?:25)+(?=[0-9A-Fa-f]{2})")
-# What a segment may hold unencoded beside the unreserved, but for ";" (RFC 3986, 3.3).
-_ENCODED_SUB_DELIMITER = re.compile(r"%(?:2[146789ABC]|3[AD]|40)")
-
-_TOLERABLE = (
-    (Ambiguity.ENCODED_SLASH, re.compile(r"%2F")),
-    (Ambiguity.EMPTY_SEGMENT, re.compile(r"//")),
-    (Ambiguity.BACKSLASH, re.compile(r"\\|%5C")),
-    (Ambiguity.SEMICOLON, re.compile(r";|%3B")),
-    (Ambiguity.DOUBLE_ENCODING, re.compile(r"%25[0-9A-Fa-f]{2}")),
-)
-_INTOLERABLE = (
-    # "..;x" is ".." to servers that know path parameters.
-    (
-        Ambiguity.DOT_SEGMENT,
-        re.compile(r"(?:[/\\]|%2F|%5C)\.{1,2}(?![^/\\;%]|%(?!2F|5C|3B))"),
-    ),
-    (
-        Ambiguity.CONTROL,
-        re.compile(
-            r"[^!-~]|[?#]|%(?![0-9A-F]{2})|%[01]|%7F"
-            # Overlong UTF-8, in which "/" and "." were once smuggled (RFC 3629, 10).
-            r"|%C[01]|%E0%[89]|%F0%8"
-        ),
-    ),
-)
-
-
-def canonicalise(path: str) -> tuple[str, frozenset[Ambiguity]]:
-    """Return the one form of a raw path, and the ways in which it is ambiguous.
-
-    Args:
-        path: as received, without its query; one character per byte.
-
-    Ambiguities are found in the canonical form, so that no encoding of a dot or of a
-    percent sign hides one. The intolerable ones are looked for beneath double encoding
-    too: a rule that tolerates ``%25`` still meets no ``%252E%252E``.
-    """
-    canonical = _REWRITABLE.sub(_rewrite, path)
-    bare = canonical
-    if "%25" in canonical:
-        bare = _REWRITABLE.sub(_rewrite, _NESTED.sub("%", canonical))
-    found = [word for word, sign in _TOLERABLE if sign.search(canonical)]
-    found += [word for word, sign in _INTOLERABLE if sign.search(bare)]
-    return canonical, frozenset(found)
-
-
-def _rewrite(found: re.Match[str]) -> str:
-    text = found[0].upper()
-    return _REWRITTEN.get(text, text)
-
-
-def _comparable(canonical: str) -> str:
-    """Return the form in which literals are compared (rule 2 of this file)."""
-    return _ENCODED_SUB_DELIMITER.sub(
-        lambda found: chr(int(found[0][1:], 16)), canonical
-    )
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -187,7 +107,7 @@ def _literal(segment: str) -> str:
         raise ValueError(f"{segment!r} is a dot segment, which no request may have")
     if Ambiguity.CONTROL in found:
         raise ValueError(f"{segment!r} has a character that no path may hold")
-    return _comparable(canonical[1:])
+    return comparable(canonical[1:])
 
 
 class Routable(Protocol):
@@ -257,7 +177,7 @@ class Router(Generic[R]):
     rule with GET has HEAD too, unless another one of that shape names HEAD.
 
     Args:
-        rules: compared by identity, so each one once.
+        rules: in any order.
 
     Raises:
         ValueError: when two rules tie (see ``ties``).
@@ -265,13 +185,14 @@ class Router(Generic[R]):
 
     def __init__(self, rules: Iterable[R]) -> None:
         rules = tuple(rules)
-        for one, other in self.ties(rules):
+        if tied := self.ties(rules):
+            one, other = tied[0]
             raise ValueError(
                 f"the rules {one.id!r} and {other.id!r} match the same requests "
                 f"equally well ({one.pattern.text})"
             )
         self._root: _Node[R] = _Node()
-        # Most paths of most policies have no parameter; their match is ready made.
+        # A path without parameters has its match ready made, if it is unambiguous.
         self._static: dict[str, dict[str, Match[R]]] = {}
         for rule in rules:
             self._add(rule)
@@ -311,13 +232,13 @@ class Router(Generic[R]):
             match := ready.get(method) or ready.get(_ANY)
         ):
             return match
-        if _is_plain(path):
+        if is_plain(path):
             ambiguities = _NOTHING
             segments = compared = path.split("/", self._splits)
         else:
             path, ambiguities = _admit(path)
             segments = path.split("/", self._splits)
-            compared = _comparable(path).split("/", self._splits)
+            compared = comparable(path).split("/", self._splits)
         route = self._find(method, compared)
         if route is None:
             self._refuse(compared, ambiguities)
@@ -384,11 +305,10 @@ class Router(Generic[R]):
         params = tuple(zip(pattern.params, places, strict=False))
         route = _Route(rule, params, rest)
         _file_by_method(node.routes, rule, route)
-        if not pattern.params:
-            path = "/" + "/".join(one or "" for one in pattern.segments)
-            _file_by_method(
-                self._static.setdefault(path, {}), rule, Match(rule, path, {})
-            )
+        path = "/" + "/".join(one or "" for one in pattern.segments)
+        if not pattern.params and not canonicalise(path)[1]:
+            match = Match(rule, path, MappingProxyType({}))
+            _file_by_method(self._static.setdefault(path, {}), rule, match)
 
 
 V = TypeVar("V")
@@ -405,7 +325,7 @@ def _admit(path: str) -> tuple[str, frozenset[Ambiguity]]:
     if not path.startswith("/"):
         raise Refused(Reason.MALFORMED, "The request target is not a path.")
     path, ambiguities = canonicalise(path)
-    if never := ambiguities & {word for word, _ in _INTOLERABLE}:
+    if never := ambiguities & INTOLERABLE:
         _refuse_ambiguous(never)
     return path, ambiguities
 

@@ -1,4 +1,4 @@
-"""The metrics port: what operators and Prometheus ask, on aiohttp, off the data path."""
+"""The metrics port: what operators and Prometheus ask, on aiohttp, not the hot path."""
 
 import dataclasses
 import hmac

@@ -32,11 +32,11 @@ class BodyStream:
     __slots__ = (
         "_chunks",
         "_error",
-        "_paused",
         "_pause",
+        "_paused",
+        "_received",
         "_resume",
         "_size",
-        "_received",
         "_waiter",
         "abandoned",
         "complete",

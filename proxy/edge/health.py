@@ -12,6 +12,8 @@ log = logging.getLogger("lumina.health")
 
 FAILURES = 2
 """Failures in a row that make a server count as down."""
+OK = 2
+"""The class of statuses that mean healthy."""
 TIMEOUT = 2.0
 """Seconds that a check may take, unless it is repeated sooner."""
 
@@ -80,6 +82,6 @@ class HealthChecks:
 async def _succeeds(session: aiohttp.ClientSession, url: str) -> bool:
     try:
         async with session.get(url, allow_redirects=False) as response:
-            return 200 <= response.status < 300
+            return response.status // 100 == OK
     except (aiohttp.ClientError, TimeoutError):
         return False

@@ -9,8 +9,9 @@ import pytest
 from proxy.core.errors import Refused
 from proxy.core.headers import examine
 from proxy.core.message import Request
+from proxy.edge.downstream import DownstreamConnection
 from proxy.edge.limits import WireLimits
-from proxy.edge.listener import DownstreamConnection, Listener
+from proxy.edge.listener import Listener
 from tests.wire import Client, eventually
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -97,7 +98,7 @@ async def test_one_connection_carries_many_requests() -> None:
     async with connected() as (client, handler):
         for _ in range(3):
             answer = await client.request(GET)
-            assert (200, b"ok") == (answer.status, answer.body)
+            assert (answer.status, answer.body) == (200, b"ok")
             assert "connection" not in answer
 
         assert len(handler.requests) == 3
@@ -121,7 +122,7 @@ async def test_pipelined_requests_are_answered_in_order() -> None:
         )
 
         bodies = [(await client.answer()).body for _ in range(4)]
-        assert [b"/1", b"/2abc", b"/3abc", b"/4"] == bodies
+        assert bodies == [b"/1", b"/2abc", b"/3abc", b"/4"]
 
 
 async def test_a_very_long_pipeline_is_answered_up_to_its_bound() -> None:
@@ -306,7 +307,7 @@ async def test_what_can_be_read_in_two_ways_is_400_and_closed(
                 await asyncio.sleep(0)
         answer = await client.answer()
 
-        assert (400, b"malformed-request") == (answer.status, answer.body)
+        assert (answer.status, answer.body) == (400, b"malformed-request")
         assert answer["connection"] == "close"
         assert await client.rest() == b""
 
@@ -331,7 +332,7 @@ async def test_broken_chunks_are_400_and_closed(body: bytes) -> None:
             POST + b"Transfer-Encoding: chunked\r\n\r\n" + body
         )
 
-        assert (400, "close") == (answer.status, answer["connection"])
+        assert (answer.status, answer["connection"]) == (400, "close")
         assert await client.rest() == b""
 
 
@@ -374,7 +375,7 @@ async def test_100_is_sent_when_the_body_is_wanted() -> None:
         assert (await client.answer()).status == 100
         answer = await client.request(b"abc")
 
-        assert (200, b"abc") == (answer.status, answer.body)
+        assert (answer.status, answer.body) == (200, b"abc")
 
 
 async def test_an_early_answer_to_a_waiting_client_closes() -> None:
@@ -384,7 +385,7 @@ async def test_an_early_answer_to_a_waiting_client_closes() -> None:
             POST + b"Expect: 100-continue\r\nContent-Length: 3\r\n\r\n"
         )
 
-        assert (200, "close") == (answer.status, answer["connection"])
+        assert (answer.status, answer["connection"]) == (200, "close")
 
 
 async def test_an_early_answer_survives_the_rest_of_the_upload() -> None:
@@ -395,11 +396,11 @@ async def test_an_early_answer_survives_the_rest_of_the_upload() -> None:
         with contextlib.suppress(ConnectionError):
             await client.send(b"x" * 3_000_000)
 
-        assert (200, b"ok", "close") == (
+        assert (
             answer.status,
             answer.body,
             answer["connection"],
-        )
+        ) == (200, b"ok", "close")
 
 
 @pytest.mark.parametrize(
@@ -474,7 +475,7 @@ async def test_a_half_closed_client_is_answered() -> None:
         go_on.set()
         answer = await client.answer()
 
-        assert (200, "close") == (answer.status, answer["connection"])
+        assert (answer.status, answer["connection"]) == (200, "close")
 
 
 async def test_a_client_that_does_not_read_stops_the_answer() -> None:
@@ -516,9 +517,9 @@ async def test_draining_closes_idle_connections_and_finishes_busy_ones() -> None
         answer = await busy.answer()
         await draining
 
-        assert (200, "close") == (answer.status, answer["connection"])
+        assert (answer.status, answer["connection"]) == (200, "close")
         assert listener.connections == 0
-        with pytest.raises(OSError, match="refused|Connect call failed"):
+        with pytest.raises(OSError, match=r"refused|Connect call failed"):
             await Client.connect(listener.port or 1)
         await idle.close()
         await busy.close()

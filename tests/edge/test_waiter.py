@@ -17,7 +17,7 @@ def test_a_coroutine_that_never_waits_is_done_at_once() -> None:
     running = step(work(), pytest.fail)
 
     assert running.done
-    assert [1] == seen
+    assert seen == [1]
 
 
 def test_setting_a_waiter_resumes_in_the_setters_stack() -> None:
@@ -35,7 +35,7 @@ def test_setting_a_waiter_resumes_in_the_setters_stack() -> None:
     waiter.set(8)
 
     assert running.done
-    assert [7] == seen
+    assert seen == [7]
 
 
 def test_a_failed_waiter_raises_in_the_coroutine() -> None:
@@ -52,7 +52,7 @@ def test_a_failed_waiter_raises_in_the_coroutine() -> None:
     step(work(), pytest.fail)
     waiter.fail(ValueError("no"))
 
-    assert ["no"] == seen
+    assert seen == ["no"]
 
 
 def test_an_exception_goes_to_on_error_and_not_to_the_setter() -> None:
@@ -67,7 +67,7 @@ def test_an_exception_goes_to_on_error_and_not_to_the_setter() -> None:
     step(work(), errors.append)
     waiter.set(1)
 
-    assert ["KeyError('bug')"] == [repr(error) for error in errors]
+    assert [repr(error) for error in errors] == ["KeyError('bug')"]
 
 
 def test_cancel_raises_where_the_coroutine_waits() -> None:
@@ -87,7 +87,7 @@ def test_cancel_raises_where_the_coroutine_waits() -> None:
     waiter.set(1)
 
     assert running.done
-    assert ["cleaned"] == seen
+    assert seen == ["cleaned"]
 
 
 def test_cancel_from_inside_takes_effect_at_the_next_wait() -> None:
@@ -107,7 +107,7 @@ def test_cancel_from_inside_takes_effect_at_the_next_wait() -> None:
     holder[0].set(1)
 
     assert running.done
-    assert ["still runs"] == seen
+    assert seen == ["still runs"]
 
 
 async def test_a_stepped_coroutine_may_await_ordinary_futures() -> None:

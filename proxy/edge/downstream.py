@@ -1,0 +1,393 @@
+"""The side that clients connect to: bytes to Requests, answers to bytes.
+
+One ``DownstreamConnection`` per socket: llhttp parses, the handler decides, and the
+answer is framed anew (RFC 9112). Requests of one connection are answered one by one, in
+order; those that arrive early wait, and past a number of them the connection is
+closed after the last one taken (section 9.3.2 lets a client repeat the rest).
+
+No policy lives here. What is refused here is what cannot be read: the handler's
+``reject`` makes the answer, so that it has a Reason and is counted like any other.
+"""
+
+import asyncio
+from collections import deque
+from typing import Protocol, cast
+
+import httptools
+
+from proxy.core.errors import Refused
+from proxy.core.headers import value_of
+from proxy.core.message import RawHeaders, Request
+from proxy.core.reasons import Reason
+from proxy.edge.answer import AnswerWriter
+from proxy.edge.body import BodyStream
+from proxy.edge.limits import WireLimits
+from proxy.edge.waiter import Step, step
+
+NEVER = float("inf")
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+class Handler(Protocol):
+    """Who answers requests: the pipeline."""
+
+    async def handle(
+        self, request: Request, downstream: "DownstreamConnection"
+    ) -> None:
+        """Answer ``request`` on ``downstream``; must not raise but when cancelled."""
+        ...
+
+    def reject(self, refused: Refused, downstream: "DownstreamConnection") -> None:
+        """Answer what could not be read as a request."""
+        ...
+
+
+class Owner(Protocol):
+    """The listener that a connection belongs to."""
+
+    handler: Handler
+    limits: WireLimits
+    draining: bool
+    loop: asyncio.AbstractEventLoop
+
+    def now(self) -> float:
+        """Return the loop's time."""
+        ...
+
+    def failed(self, error: BaseException) -> object:
+        """Note what escaped a handler: a bug."""
+        ...
+
+    def opened(
+        self, connection: "DownstreamConnection", transport: asyncio.Transport
+    ) -> tuple[str, bool]:
+        """Note a connection; return its peer's address and whether it is trusted."""
+        ...
+
+    def closed(self, connection: "DownstreamConnection") -> None:
+        """Forget a connection."""
+        ...
+
+
+class DownstreamConnection(AnswerWriter, asyncio.Protocol):
+    """One connection of one client.
+
+    Attributes:
+        deadline: loop time at which the connection has waited long enough for
+            whatever it waits for; the listener's sweep looks at it.
+    """
+
+    __slots__ = (
+        "_body",
+        "_closing",
+        "_half_closed",
+        "_head_bytes",
+        "_headers",
+        "_in_head",
+        "_lines",
+        "_listener",
+        "_parser",
+        "_peer",
+        "_queue",
+        "_reading_paused",
+        "_step",
+        "_target",
+        "deadline",
+    )
+
+    def __init__(self, listener: Owner) -> None:
+        super().__init__()
+        self._listener = listener
+        self._parser = httptools.HttpRequestParser(self)
+        self._peer = ("", False)
+        self._headers: RawHeaders = []
+        self._target = b""
+        self._head_bytes = 0
+        self._lines = 0
+        self._in_head = True
+        self._body: BodyStream | None = None
+        self._queue: deque[tuple[Request, bool]] | None = None
+        self._step: Step | None = None
+        self._closing = False
+        self._half_closed = False
+        self._reading_paused = False
+        self.deadline = NEVER
+
+    # -- what asyncio calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Accept the connection."""
+        # uvloop's transports only look like asyncio's.
+        stream = self._transport = cast("asyncio.Transport", transport)
+        self._peer = self._listener.opened(self, stream)
+        self.deadline = self._listener.now() + self._listener.limits.head_seconds
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's
+        """Cancel whatever is being done for a client that left."""
+        self._closing = True
+        self._transport = None
+        self.deadline = NEVER
+        self._queue = None
+        self._listener.closed(self)
+        if self._drained is not None:
+            self._drained.set(None)
+        if self._step is not None:
+            self._step.cancel()
+
+    def eof_received(self) -> bool:
+        """Go on answering a client that closed its sending side, for a while.
+
+        It may be a half-close or a client that left: only a write would tell.
+        """
+        if self._step is None or self._closing:
+            return False
+        self._keep_alive = False
+        self._half_closed = True
+        self.deadline = self._listener.now() + self._listener.limits.half_close_seconds
+        if self._body is not None:
+            self._body.fail(Refused(Reason.MALFORMED, "The body ended early."))
+        return True
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what arrived, and start on it when nothing is being answered."""
+        if self._closing:
+            return
+        if self._in_head:
+            if self._head_bytes == 0:
+                self.deadline = (
+                    self._listener.now() + self._listener.limits.head_seconds
+                )
+            self._head_bytes += len(data)
+        body = self._body
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._after_upgrade(data[upgrade.args[0] :])
+        except httptools.HttpParserError as error:
+            self._unreadable(error)
+        if self._in_head and self._head_bytes > self._listener.limits.head_bytes:
+            self._refuse_unread(Refused(Reason.HEADERS_TOO_LARGE))
+        if body is not None:
+            body.wake()
+            if body.waiting:
+                self.await_body()
+        if self._step is None and self._queue:
+            self._answer_queued()
+
+    def pause_writing(self) -> None:
+        """Note that the client does not take what was written to it."""
+        self._write_paused = True
+        self.deadline = self._listener.now() + self._listener.limits.write_seconds
+
+    def resume_writing(self) -> None:
+        """Let the handler write on."""
+        self._write_paused = False
+        self.deadline = NEVER
+        if self._half_closed:
+            limits = self._listener.limits
+            self.deadline = self._listener.now() + limits.half_close_seconds
+        drained, self._drained = self._drained, None
+        if drained is not None:
+            drained.set(None)
+
+    # -- what llhttp calls
+
+    def on_message_begin(self) -> None:
+        """Forget the last message."""
+        self._headers = []
+        self._target = b""
+        self._lines = 0
+        self._in_head = True
+
+    def on_url(self, target: bytes) -> None:
+        """Note the request target."""
+        self._target += target
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Note a field line; a trailer is read and dropped (RFC 9110 section 6.5.1)."""
+        if self._in_head:
+            self._headers.append((name.lower(), name, value.rstrip(b" \t")))
+
+    def on_headers_complete(self) -> None:
+        """Queue the request: its head is known."""
+        self._in_head = False
+        self._head_bytes = 0
+        parser = self._parser
+        body = BodyStream(self._pause_reading, self._resume_reading)
+        request = Request(
+            parser.get_method().decode("ascii"),
+            self._target.decode("ascii"),
+            parser.get_http_version(),
+            self._headers,
+            body,
+            *self._peer,
+        )
+        body.wanted = self._body_wanted
+        self._body = body
+        if self._queue is None:
+            self._queue = deque()
+        if len(self._queue) < self._listener.limits.pipelined:
+            self._queue.append((request, parser.should_keep_alive()))
+        if self._step is not None or len(self._queue) > 1:
+            self._pause_reading()
+
+    def on_body(self, chunk: bytes) -> None:
+        """Hand bytes of the body to whoever reads them."""
+        if self._body is not None:
+            self._body.feed(chunk)
+
+    def on_message_complete(self) -> None:
+        """End the body."""
+        if self._body is not None:
+            self._body.finish()
+            self._body = None
+        self._in_head = True
+        self._head_bytes = 0
+
+    # -- requests, one by one
+
+    def _answer_queued(self) -> None:
+        while self._queue and self._step is None and not self._closing:
+            request, self._keep_alive = self._queue.popleft()
+            self._resume_reading()
+            self._answer(request)
+
+    def _answer(self, request: Request) -> None:
+        self.deadline = NEVER
+        self._current = request
+        running = step(self._run(request), self._listener.failed)
+        if not running.done:
+            self._step = running
+
+    async def _run(self, request: Request) -> None:
+        refused = self._unacceptable(request)
+        if refused is not None:
+            self._listener.handler.reject(refused, self)
+        else:
+            await self._listener.handler.handle(request, self)
+        waited = self._step is not None
+        self._step = None
+        self._current = None
+        if self._closing:
+            return
+        if not self._keep_alive:
+            self._close()
+            return
+        self.deadline = self._listener.now() + self._listener.limits.idle_seconds
+        if waited and self._queue:
+            # In its own turn, so that a long pipeline is no deep stack.
+            self._listener.loop.call_soon(self._answer_queued)
+
+    def _unacceptable(self, request: Request) -> Refused | None:
+        limits = self._listener.limits
+        if request.version not in ("1.1", "1.0"):
+            return Refused(Reason.MALFORMED, "Only HTTP/1.1 and HTTP/1.0 are spoken.")
+        if len(request.target) > limits.target_bytes:
+            return Refused(Reason.URI_TOO_LONG)
+        if len(request.headers) > limits.header_lines:
+            return Refused(Reason.HEADERS_TOO_LARGE)
+        return None
+
+    def _after_upgrade(self, rest: bytes) -> None:
+        """Go on after a request that asked for an upgrade.
+
+        llhttp ends such a message at its head. Upgrade is declined by answering it as
+        an ordinary request (RFC 9110 section 7.8), which has no body: one that says it
+        has is refused, for its end is not known any more.
+        """
+        self._parser = httptools.HttpRequestParser(self)
+        if self._queue and any(
+            lower in (b"content-length", b"transfer-encoding")
+            for lower, _, _ in self._queue[-1][0].headers
+        ):
+            self._queue[-1][0].version = "upgrade with a body"
+        elif rest:
+            self.data_received(rest)
+
+    def _unreadable(self, error: httptools.HttpParserError) -> None:
+        if self._body is not None:
+            refused = Refused(Reason.MALFORMED, "The framing of the body is broken.")
+            self._body.fail(refused)
+            self._keep_alive = False
+            if self._queue:
+                self._queue[-1] = (self._queue[-1][0], False)
+        elif self._queue or self._step is not None:
+            # Answer what could be read, then close: the rest has no meaning.
+            self._keep_alive = False
+            if self._queue:
+                self._queue[-1] = (self._queue[-1][0], False)
+        else:
+            self._refuse_unread(Refused(Reason.MALFORMED, f"{error}."))
+
+    def _refuse_unread(self, refused: Refused) -> None:
+        """Answer bytes that never became a request, once, and close."""
+        if self._closing or self._step is not None or self._queue:
+            return
+        self._keep_alive = False
+        self._listener.handler.reject(refused, self)
+        self._close()
+
+    def _is_last(self) -> bool:
+        return self._listener.draining
+
+    # -- bodies
+
+    def _body_wanted(self) -> None:
+        """Ask for a body that waits to be asked (RFC 9110 section 10.1.1)."""
+        request = self._current
+        if request is None or self._transport is None:
+            return
+        self.await_body()
+        if not self._sending and value_of(request.headers, b"expect") is not None:
+            self._transport.write(CONTINUE)
+
+    def await_body(self) -> None:
+        """Give the client its time to send the next part of the body."""
+        self.deadline = self._listener.now() + self._listener.limits.body_seconds
+
+    # -- the end
+
+    def expire(self) -> None:
+        """Act on a deadline that has passed."""
+        self.deadline = NEVER
+        if self._closing or self._write_paused or self._half_closed:
+            self.abort()
+        elif self._body is not None and self._body.waiting:
+            self._body.fail(
+                Refused(Reason.REQUEST_TIMEOUT, "The body did not arrive in time.")
+            )
+        elif self._step is None:
+            if self._head_bytes:
+                self._refuse_unread(Refused(Reason.REQUEST_TIMEOUT))
+            else:
+                self._close()
+
+    def close_if_idle(self) -> None:
+        """Close the connection unless it is in the middle of something."""
+        if self._step is None and not self._queue and not self._head_bytes:
+            self._close()
+
+    def _close(self) -> None:
+        transport = self._transport
+        if transport is None or self._closing:
+            return
+        self._closing = True
+        if self._body is None and self._in_head and not self._head_bytes:
+            transport.close()
+            return
+        # More is on its way. Closing now would reset the connection and could take our
+        # answer with it, so say that we are done and drop what comes (section 9.6).
+        self._resume_reading()
+        if transport.can_write_eof():
+            transport.write_eof()
+        self.deadline = self._listener.now() + self._listener.limits.linger_seconds
+
+    def _pause_reading(self) -> None:
+        if not self._reading_paused and self._transport is not None:
+            self._reading_paused = True
+            self._transport.pause_reading()
+
+    def _resume_reading(self) -> None:
+        if self._reading_paused and self._transport is not None:
+            self._reading_paused = False
+            self._transport.resume_reading()

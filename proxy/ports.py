@@ -1,0 +1,122 @@
+"""What the pipeline needs of the world: small protocols that edges satisfy.
+
+They are the consumer's: an edge has what is named here without knowing it, and
+``app`` brings the two together. The data path itself is in ``pipeline``.
+"""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from proxy.core.authn import Authenticator
+from proxy.core.bucket import Grant
+from proxy.core.cipher import Cipher
+from proxy.core.exchange import Exchange
+from proxy.core.limits import Take
+from proxy.core.message import Body, Response
+from proxy.core.policy import Backend, Policy
+
+
+class Downstream(Protocol):
+    """Where the answer goes. Frames it anew for its client."""
+
+    method: str
+
+    @property
+    def started(self) -> bool:
+        """Whether the head of an answer has been written."""
+        ...
+
+    def send(self, status: int, phrase: bytes, lines: list[bytes], body: bytes) -> None:
+        """Write a whole answer."""
+        ...
+
+    def start(
+        self, status: int, phrase: bytes, lines: list[bytes], length: int | None
+    ) -> None:
+        """Write the head of an answer whose body follows."""
+        ...
+
+    async def write(self, chunk: bytes) -> None:
+        """Write a part of the body, waiting until the client can take more."""
+        ...
+
+    def end(self) -> None:
+        """Write the end of the body."""
+        ...
+
+    def close_after_answer(self) -> None:
+        """Let the answer be the last one of this connection."""
+        ...
+
+    def abort(self) -> None:
+        """Break the connection, for the answer cannot be completed."""
+        ...
+
+
+class Upstream(Protocol):
+    """Who exchanges a request with a backend."""
+
+    async def exchange(
+        self,
+        backend: Backend,
+        method: str,
+        head: bytes,
+        body: bytes | Body,
+        *,
+        chunked: bool = False,
+    ) -> Response:
+        """Return the answer once its head has come."""
+        ...
+
+
+class BucketStore(Protocol):
+    """Who keeps the buckets."""
+
+    async def take(self, takes: Sequence[Take], cost: int = 1) -> list[Grant]:
+        """Take from all buckets or from none."""
+        ...
+
+
+class Recorder(Protocol):
+    """Who observes."""
+
+    def record(self, exchange: Exchange) -> None:
+        """Note one request that is over."""
+        ...
+
+    def count(self, name: str) -> None:
+        """Add one to a counter of the policy."""
+        ...
+
+    def cipher(self, field: str, operation: str, outcome: str) -> None:
+        """Note one protected leaf."""
+        ...
+
+    def failed(self, error: BaseException, exchange: Exchange) -> None:
+        """Note a bug of ours."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What is in force: swapped whole at a reload, held by each request."""
+
+    policy: Policy
+    authenticator: Authenticator
+    cipher: Cipher
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Clocks:
+    """Time and randomness, bound by the composition root.
+
+    Attributes:
+        wall: epoch seconds, for tokens.
+        monotonic: seconds, for durations.
+        request_id: a new id for every call.
+    """
+
+    wall: Callable[[], float]
+    monotonic: Callable[[], float]
+    request_id: Callable[[], str]
