@@ -127,8 +127,8 @@ def test_all_buckets_give_or_none_does() -> None:
     after, grants = take(list(zip((small, large), states, strict=True)), 0)
 
     assert after is None
-    assert [False, True] == [grant.allowed for grant in grants]
-    assert [0, 4] == [grant.remaining for grant in grants]
+    assert [grant.allowed for grant in grants] == [False, True]
+    assert [grant.remaining for grant in grants] == [0, 4]
 
 
 def test_no_bucket_is_no_limit() -> None:
@@ -149,7 +149,7 @@ def test_numbers_below_one_are_refused(
 
 def test_what_doubles_cannot_hold_is_refused() -> None:
     """The largest exact limit is accepted, and one unit more is not."""
-    assert MAX_EXACT - 1 == RateLimit.of(1, MAX_EXACT - 2).capacity + 1
+    assert RateLimit.of(1, MAX_EXACT - 2).capacity + 1 == MAX_EXACT - 1
     with pytest.raises(ValueError, match="smaller burst"):
         RateLimit.of(1, MAX_EXACT - 1)
 
@@ -158,7 +158,7 @@ def test_a_rate_is_kept_in_its_smallest_numbers() -> None:
     """A hundred an hour is one unit a microsecond and 36 million units a token."""
     limit = RateLimit.of(100, HOUR)
 
-    assert (1, 36 * SECOND, HOUR) == (limit.refill, limit.token, limit.capacity)
+    assert (limit.refill, limit.token, limit.capacity) == (1, 36 * SECOND, HOUR)
 
 
 @pytest.mark.parametrize(
@@ -235,9 +235,7 @@ def test_what_is_left_does_not_depend_on_the_order_of_equal_instants(
     limit: RateLimit, costs: list[int]
 ) -> None:
     """Takes that all fit leave the same, whichever came first."""
-    roomy = RateLimit.of(limit.count, limit.period_us, 7) if limit.burst >= 7 else None
-    if roomy is None:
-        return
+    roomy = RateLimit.of(limit.count, limit.period_us, burst=7)
     state: State | None = None
     for cost in costs:
         states, [grant] = take([(roomy, state)], 0, cost)
