@@ -22,13 +22,17 @@ class RedisServer:
         folder: where it runs; it stores nothing there.
         options: further command line options.
         url: how tests connect; "" for the loopback port.
+        password: what it asks for; "" for nothing.
     """
 
-    def __init__(self, folder: Path, *options: str, url: str = "") -> None:
+    def __init__(
+        self, folder: Path, *options: str, url: str = "", password: str = ""
+    ) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port: int = probe.getsockname()[1]
-        self.url = url or f"redis://127.0.0.1:{self.port}"
+        login = f":{password}@" if password else ""
+        self.url = url or f"redis://{login}127.0.0.1:{self.port}"
         self._folder = folder
         self._options = options
         self._process: subprocess.Popen[bytes] | None = None
@@ -85,9 +89,11 @@ class RedisServer:
 
 
 @contextlib.contextmanager
-def redis_server(folder: Path, *options: str, url: str = "") -> Iterator[RedisServer]:
+def redis_server(
+    folder: Path, *options: str, url: str = "", password: str = ""
+) -> Iterator[RedisServer]:
     """Run a Redis for the length of a ``with`` block."""
-    server = RedisServer(folder, *options, url=url)
+    server = RedisServer(folder, *options, url=url, password=password)
     try:
         server.start()
         yield server

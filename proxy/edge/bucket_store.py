@@ -117,6 +117,8 @@ class MemoryStore:
 
     def take_now(self, takes: Sequence[Take], cost: int = 1) -> list[Grant]:
         """Take ``cost`` tokens from every bucket, or from none."""
+        if not takes:
+            return []
         now_us = self._now_us()
         buckets = [(one.limit, self._read(one.key)) for one in takes]
         states, grants = take(buckets, now_us, cost)

@@ -198,15 +198,14 @@ class RedisStore:
     def _flush(self) -> None:
         """Send what may be sent; the rest goes with the next reply."""
         self._flush_scheduled = False
-        while self._pending and len(self._in_flight) < self._max_in_flight:
-            self._send(self._pending.popleft(), "EVALSHA", SCRIPT_SHA1)
+        wire = self._wire
+        while self._pending and wire and len(self._in_flight) < self._max_in_flight:
+            self._send(wire, self._pending.popleft(), "EVALSHA", SCRIPT_SHA1)
 
-    def _send(self, batch: _Batch, command: str, script: str) -> None:
-        if self._wire is None:
-            raise AssertionError("a batch outlived its connection")
+    def _send(self, wire: RedisWire, batch: _Batch, command: str, script: str) -> None:
         now = "" if self._clock is None else self._clock()
         keys = batch.keys
-        self._wire.send((command, script, len(keys), *keys, now, *batch.arguments))
+        wire.send((command, script, len(keys), *keys, now, *batch.arguments))
         self._in_flight.append(batch)
         self.batches += 1
         if self._timer is None:
@@ -215,14 +214,14 @@ class RedisStore:
     # Answers.
 
     def _replied(self, reply: Reply) -> None:
-        batch = self._in_flight.popleft()
+        wire, batch = self._wire, self._in_flight.popleft()
         if isinstance(reply, list):
             self._failures_in_row = 0
             self._flush()  # first, so that Redis works while we do
             batch.settle(cast("list[int]", reply))
-        elif not batch.resent and str(reply).startswith("NOSCRIPT"):
+        elif wire and not batch.resent and str(reply).startswith("NOSCRIPT"):
             batch.resent = True
-            self._send(batch, "EVAL", SCRIPT)  # which loads it for the next
+            self._send(wire, batch, "EVAL", SCRIPT)  # which loads it for the next
         else:
             self._in_flight.appendleft(batch)
             self._failed(f"Redis answered: {reply}")
