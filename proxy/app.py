@@ -21,7 +21,7 @@ from proxy import __version__
 from proxy.core.authn import Authenticator
 from proxy.core.cipher import NONCE_BYTES, Cipher
 from proxy.core.errors import PolicyError
-from proxy.core.headers import Network, is_trusted
+from proxy.core.forwarding import Network, is_trusted
 from proxy.core.keyset import Keyset
 from proxy.core.policy import Policy
 from proxy.edge.admin import Admin, AdminPorts
@@ -34,7 +34,8 @@ from proxy.edge.metrics import Metrics
 from proxy.edge.policy_source import PolicySource
 from proxy.edge.pool import Upstreams
 from proxy.edge.redis_store import RedisStore
-from proxy.pipeline import Clocks, Pipeline, Snapshot
+from proxy.pipeline import Pipeline
+from proxy.ports import Clocks, Snapshot
 from proxy.settings import Address, Settings
 
 log = logging.getLogger("lumina")
