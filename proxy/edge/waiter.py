@@ -144,7 +144,7 @@ class Step:
         self._waiting = waiting
         if self._cancelled:
             # Cancelled while it ran: what it would wait for now is not wanted.
-            if asyncio.isfuture(waiting) and type(waiting) is not Waiter:
+            if waiting is not None and type(waiting) is not Waiter:
                 waiting.cancel()
             return False
         if type(waiting) is Waiter:

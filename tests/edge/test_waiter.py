@@ -206,8 +206,9 @@ async def test_a_cancelled_pause_does_not_end_the_next_wait() -> None:
     running = step(work(), unexpected)
     running.cancel()
     await asyncio.sleep(0)
-    assert not running.done
+    before = running.done, list(seen)
     waiter.set(5)
 
+    assert before == (False, [])
     assert running.done
     assert seen == [5]
