@@ -16,7 +16,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 
 from prometheus_client.registry import CollectorRegistry
-from redis.asyncio import Redis
 
 from proxy import __version__
 from proxy.core.authn import Authenticator
@@ -145,12 +144,11 @@ class App:
             log.warning("no REDIS_URL: rate limits are kept in this process only")
             return MemoryStore(_now_us)
         try:
-            client = Redis.from_url(url)
+            return RedisStore(url, _now_us)
         except ValueError:
             raise StartError(
                 "REDIS_URL is not redis://, rediss:// or unix://."
             ) from None
-        return RedisStore(client, _now_us)
 
     def _snapshot(self, policy: Policy) -> Snapshot:
         return Snapshot(
@@ -238,6 +236,7 @@ class App:
 
     async def _start(self) -> None:
         self._upstreams.start()
+        await self._store.open()
         self._health.configure(self._pipeline.snapshot.policy.backends.values())
         await self._listen(self._admin.start, self._settings.metrics_listen)
         await self._listen(self._listener.start, self._settings.listen)

@@ -173,3 +173,42 @@ async def test_a_cancelled_task_leaves_a_harmless_waiter() -> None:
     waiter.set(1)
 
     assert not waiter.cancel()
+
+
+async def test_cancel_from_inside_does_not_wait_for_a_future() -> None:
+    """The next wait ends at once, whatever it is for, and so does the future."""
+    future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    waiter: Waiter[int] = Waiter()
+
+    async def work() -> None:
+        await waiter
+        running.cancel()
+        await future
+
+    running = step(work(), unexpected)
+    waiter.set(1)
+
+    assert running.done
+    assert future.cancelled()
+
+
+async def test_a_cancelled_pause_does_not_end_the_next_wait() -> None:
+    """Whoever cleans up after a cancelled ``sleep(0)`` waits for what it awaits."""
+    waiter: Waiter[int] = Waiter()
+    seen: list[int] = []
+
+    async def work() -> None:
+        try:
+            await asyncio.sleep(0)
+        finally:
+            seen.append(await waiter)
+
+    running = step(work(), unexpected)
+    running.cancel()
+    await asyncio.sleep(0)
+    before = running.done, list(seen)
+    waiter.set(5)
+
+    assert before == (False, [])
+    assert running.done
+    assert seen == [5]
