@@ -41,6 +41,8 @@ from proxy.settings import Address, Settings
 log = logging.getLogger("lumina")
 
 _NONCES_AT_ONCE = 256
+_GC_THRESHOLD = 20_000
+"""Allocations between collections of the young; a request leaves no cycles behind."""
 
 
 class StartError(Exception):
@@ -99,8 +101,11 @@ class App:
             log.warning("%s", warning)
         self._build(policy)
         try:
+            # Before anything listens: whoever finds us ready may signal us.
+            told, again = self._heed_signals()
             await self._start()
-            await self._serve()
+            await told.wait()
+            await self._drain(again)
         finally:
             await self._stop()
 
@@ -243,6 +248,7 @@ class App:
         # What lives until the end is not looked at by every collection.
         gc.collect()
         gc.freeze()
+        gc.set_threshold(_GC_THRESHOLD, 20, 50)
         log.info(
             "listening on %s:%d, metrics on %s:%d, policy %s",
             self._settings.listen.host,
@@ -262,7 +268,8 @@ class App:
                 f"{error.strerror or error}."
             ) from None
 
-    async def _serve(self) -> None:
+    def _heed_signals(self) -> tuple[asyncio.Event, asyncio.Event]:
+        """Return what the first and the second SIGTERM or SIGINT set."""
         loop = asyncio.get_running_loop()
         told, again = asyncio.Event(), asyncio.Event()
 
@@ -272,8 +279,7 @@ class App:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop)
         loop.add_signal_handler(signal.SIGHUP, self._reload)
-        await told.wait()
-        await self._drain(again)
+        return told, again
 
     def _reload(self) -> None:
         try:
