@@ -15,16 +15,18 @@ from collections.abc import Sequence
 from proxy.core.authz import acting_role
 from proxy.core.errors import Refused
 from proxy.core.exchange import Exchange
-from proxy.core.headers import (
+from proxy.core.forwarding import (
     Network,
-    RequestHeaders,
     client_address,
+    forwarded_lines,
+    request_id_of,
+)
+from proxy.core.headers import (
+    RequestHeaders,
     examine,
     field_lines,
-    forwarded_lines,
     header_value,
     is_json,
-    request_id_of,
     request_lines,
     response_lines,
     value_of,

@@ -11,16 +11,20 @@ from typing import Protocol
 from proxy.core.authn import Authenticator
 from proxy.core.bucket import Grant
 from proxy.core.cipher import Cipher
+from proxy.core.errors import Refused
 from proxy.core.exchange import Exchange
 from proxy.core.limits import Take
-from proxy.core.message import Body, Response
+from proxy.core.message import Body, Request, Response
 from proxy.core.policy import Backend, Policy
 
 
 class Downstream(Protocol):
     """Where the answer goes. Frames it anew for its client."""
 
-    method: str
+    @property
+    def method(self) -> str:
+        """The method of the request; "" when none could be read."""
+        ...
 
     @property
     def started(self) -> bool:
@@ -51,6 +55,18 @@ class Downstream(Protocol):
 
     def abort(self) -> None:
         """Break the connection, for the answer cannot be completed."""
+        ...
+
+
+class Handler(Protocol):
+    """Who answers requests: the pipeline, as the listener sees it."""
+
+    async def handle(self, request: Request, downstream: Downstream) -> None:
+        """Answer ``request`` on ``downstream``; must not raise but when cancelled."""
+        ...
+
+    def reject(self, refused: Refused, downstream: Downstream) -> None:
+        """Answer what could not be read as a request."""
         ...
 
 

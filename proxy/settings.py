@@ -10,7 +10,7 @@ import pathlib
 from collections.abc import Iterator, Mapping
 from urllib.parse import urlsplit
 
-from proxy.core.headers import Network
+from proxy.core.forwarding import Network
 
 
 class SettingsError(Exception):

@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import dataclasses
+import socket
+import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import httptools
@@ -114,6 +116,8 @@ class Client:
 
     def reset(self) -> None:
         """Break the connection with a reset."""
+        raw: socket.socket = self.writer.get_extra_info("socket")
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.writer.transport.abort()
 
 
@@ -152,5 +156,5 @@ async def backend(script: Script) -> AsyncIterator[int]:
 async def eventually(condition: Callable[[], bool]) -> None:
     """Wait until ``condition()`` holds."""
     async with asyncio.timeout(DEADLINE):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - others set what is watched
             await asyncio.sleep(0.005)

@@ -3,21 +3,25 @@
 Rules of this file:
 
 1. ``now`` is an argument, in whole microseconds. A clock that goes back counts as no
-   time passed.
+   time passed. A state from further ahead than the bucket takes to fill is not
+   believed: the clock was wrong when it was written, and the bucket counts as full
+   rather than shutting its owner out until that instant.
 2. Everything is an exact integer. A rate of ``count`` tokens per ``period`` is kept as
    "``refill`` units per microsecond, ``token`` units per token", the smallest whole
    numbers with that ratio, so nothing is ever rounded and no drift exists.
 3. No product may pass 2^53, for Lua's numbers are doubles. ``RateLimit.of`` refuses a
    rate that would, so no request has to check.
-4. Compute, decide, then write: ``level_at`` and ``decide`` change nothing.
+4. Compute, decide, then write: nothing here changes its arguments. All buckets of a
+   request give their tokens, or none does.
 
 A bucket is the pair (level in units, instant of that level in microseconds). A bucket
-that was never touched is full.
+that was never touched is full, so a full one need not be kept.
 """
 
 import dataclasses
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 MAX_EXACT = 2**53
 """The largest integer range that a double holds exactly (IEEE 754)."""
@@ -67,7 +71,7 @@ class RateLimit:
         divisor = math.gcd(count, period_us)
         refill, token = count // divisor, period_us // divisor
         capacity = burst * token
-        # elapsed is capped at the time to fill: refill * elapsed < capacity + refill.
+        # Elapsed time counts up to a full bucket: refill * elapsed < capacity + refill.
         if capacity + refill >= MAX_EXACT:
             raise ValueError(
                 "this rate cannot be counted exactly; use a smaller burst, or a rate "
@@ -77,12 +81,15 @@ class RateLimit:
 
     @property
     def window_seconds(self) -> int:
-        """The period in seconds, rounded up: the ``w`` of ``RateLimit-Policy``."""
-        return -(-self.period_us // MICROSECONDS)
+        """Seconds in which the empty bucket fills, rounded up; the period by default.
+
+        With ``burst`` as the ``q`` of ``RateLimit-Policy`` this is its ``w``: their
+        ratio is the rate, whatever the burst.
+        """
+        return -(-self.capacity // (self.refill * MICROSECONDS))
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Grant:
+class Grant(NamedTuple):
     """The answer of one bucket to one take.
 
     Attributes:
@@ -99,6 +106,11 @@ class Grant:
     reset_after: float
 
 
+def us_until_full(limit: RateLimit, level: int) -> int:
+    """Return the microseconds in which ``level`` grows to the capacity, rounded up."""
+    return -(-(limit.capacity - level) // limit.refill)
+
+
 def level_at(limit: RateLimit, state: State | None, now_us: int) -> State:
     """Return the bucket as it stands at ``now_us``, without changing anything."""
     if state is None:
@@ -106,8 +118,10 @@ def level_at(limit: RateLimit, state: State | None, now_us: int) -> State:
     level, at_us = state
     elapsed = now_us - at_us
     if elapsed <= 0:
+        if -elapsed > us_until_full(limit, 0):
+            return limit.capacity, now_us
         return min(level, limit.capacity), at_us
-    if elapsed >= -(-(limit.capacity - level) // limit.refill):
+    if elapsed >= us_until_full(limit, level):
         return limit.capacity, now_us
     return level + elapsed * limit.refill, now_us
 
@@ -121,18 +135,18 @@ def grant_of(limit: RateLimit, level: int, cost: int, *, allowed: bool) -> Grant
         cost: tokens that were asked for.
         allowed: whether this bucket had them.
     """
-    missing = cost * limit.token - level
     if allowed:
-        retry_us = 0
+        retry_after = 0.0
     elif cost > limit.burst:
-        retry_us = None
+        retry_after = math.inf
     else:
-        retry_us = -(-missing // limit.refill)
+        missing = cost * limit.token - level
+        retry_after = -(-missing // limit.refill) / MICROSECONDS
     return Grant(
         allowed,
         level // limit.token,
-        math.inf if retry_us is None else retry_us / MICROSECONDS,
-        -(-(limit.capacity - level) // limit.refill) / MICROSECONDS,
+        retry_after,
+        us_until_full(limit, level) / MICROSECONDS,
     )
 
 
@@ -157,18 +171,20 @@ def take(
         >>> grant.allowed, grant.remaining, grant.reset_after
         (True, 1, 30.0)
     """
-    current = [level_at(limit, state, now_us) for limit, state in buckets]
-    enough = [
-        level >= cost * limit.token
-        for (limit, _), (level, _) in zip(buckets, current, strict=True)
-    ]
-    everywhere = all(enough)
     states: list[State] = []
-    grants: list[Grant] = []
-    for (limit, _), (level, at_us), allowed in zip(
-        buckets, current, enough, strict=True
-    ):
-        left = level - cost * limit.token if everywhere else level
-        states.append((left, at_us))
-        grants.append(grant_of(limit, left, cost, allowed=allowed))
-    return (states if everywhere and cost else None), grants
+    enough: list[bool] = []
+    for limit, state in buckets:
+        level, at_us = level_at(limit, state, now_us)
+        states.append((level, at_us))
+        enough.append(level >= cost * limit.token)
+    taken = cost > 0 and all(enough)
+    if taken:
+        states = [
+            (level - cost * limit.token, at_us)
+            for (limit, _), (level, at_us) in zip(buckets, states, strict=True)
+        ]
+    grants = [
+        grant_of(limit, level, cost, allowed=allowed)
+        for (limit, _), (level, _), allowed in zip(buckets, states, enough, strict=True)
+    ]
+    return (states if taken else None), grants

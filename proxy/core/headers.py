@@ -13,15 +13,12 @@ Rules of this file:
 """
 
 import dataclasses
-import ipaddress
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from proxy.core.errors import Refused
 from proxy.core.message import RawHeaders
 from proxy.core.reasons import Reason
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _KEEP, _DROP, _NOTE, _NOTE_AND_KEEP = range(4)
 
@@ -151,7 +148,6 @@ _OF_THE_BYTES = frozenset(
     )
 )
 
-_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}").fullmatch
 _TRACEPARENT = re.compile(
     rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}"
 ).fullmatch
@@ -255,48 +251,6 @@ def _without_named(kept: RawHeaders, connection: bytes) -> RawHeaders:
     return [field for field in kept if field[0] not in named]
 
 
-def is_trusted(address: str, networks: Sequence[Network]) -> bool:
-    """Say whether an address is in one of the networks; text that is none is not."""
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return False
-    return any(parsed in network for network in networks)
-
-
-def client_address(
-    peer: str, *, trusted: Sequence[Network], forwarded_for: bytes | None
-) -> str:
-    """Return the address of the client, as far as it can be believed.
-
-    Walks X-Forwarded-For from the right, through addresses of trusted networks only,
-    to the first that is not trusted. A hop that cannot be read ends the walk.
-
-    Args:
-        peer: the address of the connection, which the caller found to be trusted.
-        trusted: the networks of the proxies in front of this one.
-        forwarded_for: the field's value; None when there is none.
-    """
-    client = peer
-    for hop in reversed((forwarded_for or b"").split(b",")):
-        try:
-            address = ipaddress.ip_address(hop.strip().decode("ascii"))
-        except ValueError:
-            break
-        client = str(address)
-        if not any(address in network for network in trusted):
-            break
-    return client
-
-
-def request_id_of(noted: dict[bytes, bytes], *, trusted: bool) -> str:
-    """Return the X-Request-ID that a trusted peer sent, or ""."""
-    sent = noted.get(b"x-request-id")
-    if trusted and sent is not None and _REQUEST_ID(sent):
-        return sent.decode("ascii")
-    return ""
-
-
 def header_value(text: str) -> bytes:
     """Make any text safe as a field value.
 
@@ -310,34 +264,6 @@ def header_value(text: str) -> bytes:
         ),
         text,
     ).encode("ascii")
-
-
-def forwarded_lines(
-    headers: RequestHeaders, *, peer: str, peer_trusted: bool, request_id: str
-) -> list[bytes]:
-    """Return the lines that tell the backend where the request came from.
-
-    X-Forwarded-For and -Proto of a trusted peer are continued, others replaced.
-    ``Forwarded`` (RFC 7239) is never written: one source of truth is enough.
-    """
-    noted = headers.noted
-    chain, proto = b"", b""
-    if peer_trusted:
-        chain = noted.get(b"x-forwarded-for", b"")
-        proto = noted.get(b"x-forwarded-proto", b"")
-    origin = peer.encode("ascii")
-    if chain:
-        origin = chain + b", " + origin
-    return [
-        b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Host: %b\r\n"
-        b"X-Request-ID: %b\r\n"
-        % (
-            origin,
-            proto if proto == b"https" else b"http",
-            headers.host,
-            request_id.encode("ascii"),
-        )
-    ]
 
 
 def request_lines(headers: RequestHeaders, *, whole: bool) -> list[bytes]:

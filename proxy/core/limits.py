@@ -1,8 +1,15 @@
 """From a rule's limits to buckets, and from grants to what clients are told.
 
-A bucket's key is unambiguous and safe whatever a subject holds: braces, NUL, newlines
-or ten kilobytes never make it another bucket. The fields and their values are those of
-draft-ietf-httpapi-ratelimit-headers-11.
+Rules of this file:
+
+1. Two owners never share a bucket, whatever bytes a subject holds: each part of a key
+   is quoted, hashed or from a closed set, so a key can be read in one way only.
+2. A bucket belongs to one rate. A policy that changes a rate begins with full buckets
+   instead of reading old levels in new units.
+3. What is the same for every request of a rule and role is computed once (``Quota``).
+
+The field names and their values are those of draft-ietf-httpapi-ratelimit-headers-11,
+which is not an RFC yet.
 """
 
 import dataclasses
@@ -11,12 +18,45 @@ import math
 import re
 from collections.abc import Sequence
 from typing import NamedTuple
+from urllib.parse import quote
 
-from proxy.core.bucket import Grant, RateLimit
+from proxy.core.bucket import MICROSECONDS, Grant, RateLimit
 from proxy.core.policy import Limit, Per
 
 _PLAIN = re.compile(r"[A-Za-z0-9._@:-]{1,64}").fullmatch
-_UNSAFE_NAME = re.compile(r"[^A-Za-z0-9._#-]")
+"""Owners that stand in a key as they are: no brace, so the hash tag ends once."""
+
+_MAX_REMEMBERED = 4096
+"""Far above rules x roles; every reload leaves some behind, so they are bounded."""
+
+
+class Quota:
+    """A limit as one role has it, without what differs from request to request.
+
+    Attributes:
+        id: the limit's name in the policy.
+        rate: its rate and burst.
+        per: whose bucket.
+        suffix: what follows the owner in a bucket's key.
+        name: the limit's name as a structured-field string.
+        policy: its item in ``RateLimit-Policy``.
+    """
+
+    __slots__ = ("id", "name", "per", "policy", "rate", "suffix")
+
+    def __init__(self, limit: Limit, role: str | None, rate: RateLimit) -> None:
+        self.id = limit.id
+        self.rate = rate
+        self.per = limit.per
+        numbers = f"{rate.refill}-{rate.token}-{rate.capacity}"
+        # Roles without a rate of their own share one bucket. A role named "*" is
+        # quoted, as is everything that could end a part of the key.
+        shown = "*" if role is None else quote(role, safe="")
+        self.suffix = f"}}:{quote(limit.id, safe='#')}:{shown}:{numbers}"
+        # RFC 9651 section 3.3.3; quoting leaves no character that needs escaping.
+        self.name = '"' + quote(limit.id, safe="#") + '"'
+        # The burst and the time it takes to fill: their ratio is the rate.
+        self.policy = f"{self.name};q={rate.burst};w={rate.window_seconds}"
 
 
 class Take(NamedTuple):
@@ -25,12 +65,133 @@ class Take(NamedTuple):
     Attributes:
         key: of the bucket in any store.
         limit: its rate and burst.
-        id: the limit's name in the policy.
+        quota: the limit that the bucket belongs to.
     """
 
     key: str
     limit: RateLimit
-    id: str
+    quota: Quota
+
+    @property
+    def id(self) -> str:
+        """The limit's name in the policy."""
+        return self.quota.id
+
+
+_remembered: dict[tuple[int, str], tuple[Sequence[Limit], list[Quota]]] = {}
+
+
+def _quotas(limits: Sequence[Limit], role: str) -> list[Quota]:
+    """Return the quotas of ``role``, remembered by the identity of ``limits``."""
+    # By id, since a Limit holds a mapping and has no hash. The entry holds ``limits``,
+    # so nothing else can get this id while the entry exists.
+    key = id(limits), role
+    entry = _remembered.get(key)
+    if entry is None:
+        if len(_remembered) >= _MAX_REMEMBERED:
+            _remembered.clear()
+        quotas = []
+        for limit in limits:
+            rate = limit.rate_for(role)
+            if rate is not None:
+                quotas.append(Quota(limit, role if role in limit.rates else None, rate))
+        entry = _remembered[key] = limits, quotas
+    return entry[1]
+
+
+def _owner(per: Per, subject: str, client: str) -> str:
+    """Return the beginning of a key, up to the brace that ends its hash tag.
+
+    The braces make Redis Cluster put all buckets of one owner into one slot.
+    """
+    # Without a subject, its limits fall to the client rather than to one common bucket.
+    kind, who = ("s", subject) if per is Per.SUBJECT and subject else ("c", client)
+    if _PLAIN(who) is None:
+        # surrogatepass: bytes that are not Unicode still make a name.
+        digest = hashlib.blake2b(who.encode("utf-8", "surrogatepass"), digest_size=16)
+        kind, who = kind + "h", digest.hexdigest()
+    return f"lb:{{{kind}:{who}"
+
+
+def takes_for(
+    limits: Sequence[Limit], *, role: str, subject: str, client: str
+) -> list[Take]:
+    """Return the buckets that a request takes from, in the order of ``limits``.
+
+    Args:
+        limits: of the rule; the same object every time, or nothing is remembered.
+            Those that are unlimited for ``role`` are left out.
+        role: the acting role; "" without a token.
+        subject: the verified subject; "" without a token.
+        client: the client's address.
+
+    Example:
+        >>> rate = RateLimit.of(5, 60 * MICROSECONDS)
+        >>> api = Limit(id="api", per=Per.SUBJECT, rates={None: rate})
+        >>> [take] = takes_for((api,), role="", subject="user_123", client="192.0.2.1")
+        >>> take.key
+        'lb:{s:user_123}:api:*:1-12000000-60000000'
+    """
+    return [
+        Take(_owner(quota.per, subject, client) + quota.suffix, quota.rate, quota)
+        for quota in _quotas(limits, role)
+    ]
+
+
+def limit_fields(
+    takes: Sequence[Take], grants: Sequence[Grant]
+) -> tuple[tuple[str, str], ...]:
+    """Return RateLimit-Policy and RateLimit for the answer, as (name, value).
+
+    Args:
+        takes: what was taken from; empty for no fields at all.
+        grants: the store's answer, in the same order.
+    """
+    if not takes:
+        return ()
+    policy = ", ".join([take.quota.policy for take in takes])
+    state = ", ".join(
+        [
+            f"{take.quota.name};r={grant.remaining}{_effective_window(take, grant)}"
+            for take, grant in zip(takes, grants, strict=True)
+        ]
+    )
+    return ("RateLimit-Policy", policy), ("RateLimit", state)
+
+
+def _effective_window(take: Take, grant: Grant) -> str:
+    """Return the ``t`` parameter (draft section 4.1.2), in whole seconds.
+
+    While tokens remain it is the time until the bucket is full, so that whoever spreads
+    ``r`` over ``t`` keeps to the rate. When none is left it is the time until the next
+    one, and for a refused take until it could succeed, so that ``Retry-After`` does not
+    end before it. Left out when no wait would help.
+    """
+    if not grant.allowed:
+        wait = grant.retry_after
+    elif grant.remaining:
+        wait = grant.reset_after
+    else:
+        wait = next_token_after(take.limit, grant)
+    return f";t={math.ceil(wait)}" if wait < math.inf else ""
+
+
+def next_token_after(limit: RateLimit, grant: Grant) -> float:
+    """Return the seconds until the bucket holds a whole token; 0.0 when it does."""
+    if grant.remaining:
+        return 0.0
+    from_one_to_full = (limit.capacity - limit.token) // limit.refill / MICROSECONDS
+    return round(grant.reset_after - from_one_to_full, 6)
+
+
+def retry_after(grants: Sequence[Grant]) -> str:
+    """Return Retry-After for a refusal: whole seconds, rounded up, at least 1.
+
+    It is the longest wait of the refused limits; a day when no wait would help.
+    """
+    waits = [grant.retry_after for grant in grants if not grant.allowed]
+    longest = max((wait for wait in waits if wait < math.inf), default=86_400.0)
+    return str(max(1, math.ceil(longest)))
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,77 +205,59 @@ class LimitStatus:
         burst: tokens in a full bucket; None for an unlimited role.
         remaining: whole tokens left; None for an unlimited role.
         reset_after: seconds until the bucket is full.
+        retry_after: seconds until there is a token; 0.0 when there is one.
     """
 
     id: str
     per: str
     role: str | None
-    burst: int | None
-    remaining: int | None
-    reset_after: float
+    burst: int | None = None
+    remaining: int | None = None
+    reset_after: float = 0.0
+    retry_after: float = 0.0
+
+    @property
+    def unlimited(self) -> bool:
+        """Whether there is no bucket at all."""
+        return self.burst is None
 
 
-def bucket_key(limit: Limit, rate: RateLimit, role: str | None, who: str) -> str:
-    """Return the key of the bucket of ``who``.
-
-    The braces make Redis Cluster put all buckets of one subject into one slot. The
-    numbers of the rate are part of the key, so a changed rate begins with full
-    buckets instead of reading old levels in new units.
-    """
-    kind = limit.per.value[0]
-    if _PLAIN(who) is None:
-        digest = hashlib.blake2b(who.encode("utf-8", "surrogatepass"), digest_size=16)
-        who, kind = digest.hexdigest(), kind + "h"
-    suffix = f"{role or '*'}:{rate.refill}:{rate.token}:{rate.capacity}"
-    return f"lb:{{{kind}:{who}}}:{limit.id}:{suffix}"
+Look = tuple[Limit, str | None, Take | None]
+"""A limit, whose rate of it is meant, and the bucket; None for an unlimited role."""
 
 
-def takes_for(
-    limits: Sequence[Limit], *, role: str, subject: str, client: str
-) -> list[Take]:
-    """Return the buckets that a request takes from.
+def looks_for(limits: Sequence[Limit], role: str | None, who: str) -> list[Look]:
+    """Return the buckets to look into to know what somebody has left.
 
     Args:
         limits: of the rule.
-        role: the acting role; "" without a token.
-        subject: the verified subject; "" without a token.
-        client: the client's address.
+        role: whose rate; None for every rate there is.
+        who: the subject, or the client's address where a limit is per client.
     """
-    takes = []
+    looks: list[Look] = []
     for limit in limits:
         own = role if role in limit.rates else None
-        rate = limit.rates[own]
-        if rate is not None:
-            who = subject if limit.per is Per.SUBJECT else client
-            takes.append(Take(bucket_key(limit, rate, own, who), rate, limit.id))
-    return takes
+        for name in limit.rates if role is None else (own,):
+            rate = limit.rates[name]
+            take = None
+            if rate is not None:
+                quota = Quota(limit, name, rate)
+                take = Take(_owner(limit.per, who, who) + quota.suffix, rate, quota)
+            looks.append((limit, name, take))
+    return looks
 
 
-def _name(limit_id: str) -> str:
-    return _UNSAFE_NAME.sub("_", limit_id)
-
-
-def limit_fields(
-    takes: Sequence[Take], grants: Sequence[Grant]
-) -> tuple[tuple[str, str], ...]:
-    """Return RateLimit-Policy and RateLimit for the answer, as (name, value).
-
-    ``q`` is the quota per window ``w`` in seconds, ``r`` what remains now and ``t`` the
-    seconds until more than that is there again.
-    """
-    policy = ", ".join(
-        f'"{_name(take.id)}";q={take.limit.count};w={take.limit.window_seconds}'
-        for take in takes
+def status_of(look: Look, grant: Grant | None) -> LimitStatus:
+    """Say what a look found; ``grant`` is None where there is no bucket."""
+    limit, role, take = look
+    if take is None or grant is None:
+        return LimitStatus(id=limit.id, per=limit.per.value, role=role)
+    return LimitStatus(
+        id=limit.id,
+        per=limit.per.value,
+        role=role,
+        burst=take.limit.burst,
+        remaining=grant.remaining,
+        reset_after=grant.reset_after,
+        retry_after=next_token_after(take.limit, grant),
     )
-    state = ", ".join(
-        f'"{_name(take.id)}";r={grant.remaining};t={math.ceil(grant.reset_after)}'
-        for take, grant in zip(takes, grants, strict=True)
-    )
-    return ("RateLimit-Policy", policy), ("RateLimit", state)
-
-
-def retry_after(grants: Sequence[Grant]) -> str:
-    """Return Retry-After for a refusal: whole seconds, rounded up, at least 1."""
-    waits = [grant.retry_after for grant in grants if not grant.allowed]
-    longest = max((wait for wait in waits if wait < math.inf), default=86_400.0)
-    return str(max(1, math.ceil(longest)))

@@ -148,12 +148,6 @@ class Reason(enum.Enum):
         Party.CLIENT,
         "A rate limit of the policy is used up.",
     )
-    STORE_UNAVAILABLE = (
-        "store-unavailable",
-        503,
-        Party.STORE,
-        "The store of rate limits does not answer, and this limit fails closed.",
-    )
 
     # Protected bodies.
     BODY_TOO_LARGE = (

@@ -117,10 +117,14 @@ class AnswerWriter:
         transport.write(b"".join(parts))
 
     async def write(self, chunk: bytes) -> None:
-        """Write a part of the body, and wait until the client can take more."""
+        """Write a part of the body, and wait until the client can take more.
+
+        Raises:
+            CancelledError: the client is gone.
+        """
         transport = self._transport
         if transport is None:
-            return
+            raise asyncio.CancelledError
         if self.chunked:
             transport.writelines((b"%x\r\n" % len(chunk), chunk, b"\r\n"))
         else:

@@ -1,93 +1,156 @@
-"""Buckets in this process: for one process without Redis, and while Redis is lost."""
+"""Where buckets are kept: the port that the data path takes through, and one in memory.
 
+``redis_store`` is the other implementation; both pass the same conformance suite. No
+store knows a rule, a role or a subject: it gets keys and limits, and gives grants.
+"""
+
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
-from proxy.core import bucket
-from proxy.core.bucket import Grant, State
+from proxy.core.bucket import Grant, RateLimit, State, take, us_until_full
 from proxy.core.limits import Take
 
-_FEW = 1024
-"""Buckets that are not worth looking through for full ones."""
+_SHARDS = 256
+"""Dictionaries grow by copying themselves; small ones do it without a pause."""
 
 
-class MemoryStore:
-    """Buckets in a dict.
-
-    A full bucket is the same as none, so what is full is dropped, a few at a time with
-    every take: a million keys make no pause. Past ``max_keys`` the oldest is dropped
-    though it is not full; memory is bounded whatever clients do.
-
-    Args:
-        now_us: the clock, in microseconds.
-        max_keys: how many buckets are kept at most.
+class BucketStore(Protocol):
+    """Takes tokens from buckets.
 
     Attributes:
         taken: requests that got all their tokens.
         refused: requests that did not.
-        failures: times the store did not answer: never.
-        batches: round trips: none.
-        state: "ok".
     """
 
-    failures = 0
+    taken: int
+    refused: int
+
+    @property
+    def batches(self) -> int:
+        """Commands sent to a shared store, so far."""
+        ...
+
+    @property
+    def failures(self) -> int:
+        """How often a shared store failed, so far."""
+        ...
+
+    @property
+    def state(self) -> str:
+        """Return "ok", or "degraded" while a fallback answers."""
+        ...
+
+    async def open(self) -> None:
+        """Get ready; returns in bounded time whether or not it went well."""
+        ...
+
+    async def take(self, takes: Sequence[Take], cost: int = 1) -> list[Grant]:
+        """Take ``cost`` tokens from every bucket, or from none.
+
+        Never raises, and never waits longer than the store's own bound.
+
+        Args:
+            takes: the buckets of one request.
+            cost: tokens from each; 0 only looks.
+
+        Returns:
+            One grant for each bucket, in order; all allowed, or nothing was taken.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Let go of what the store holds open."""
+        ...
+
+
+class MemoryStore:
+    """Buckets of this process alone, in a bounded amount of memory.
+
+    A full bucket is the same as an absent one, so every new key pays for looking at
+    two of the oldest and forgetting those that are full: no timer, and no pause
+    however many there are. Past ``max_keys`` the oldest goes even if it is not full,
+    which gives its owner at most one burst.
+
+    Args:
+        now_us: the clock, in microseconds from any origin.
+        max_keys: how many buckets to hold, to within the evenness of hashing.
+
+    Attributes:
+        taken: requests that got all their tokens.
+        refused: requests that did not.
+        batches: commands sent: none.
+        failures: times the store failed: never.
+        state: always "ok".
+    """
+
     batches = 0
+    failures = 0
     state = "ok"
 
     def __init__(self, now_us: Callable[[], int], *, max_keys: int = 1_000_000) -> None:
-        self._now_us = now_us
-        self._max_keys = max_keys
-        self._buckets: dict[str, tuple[State, bucket.RateLimit]] = {}
-        self._sweep: list[str] = []
         self.taken = 0
         self.refused = 0
+        self._now_us = now_us
+        count = min(_SHARDS, max_keys)
+        self._max_per_shard = max_keys // count
+        # (level, at, full at): integers only, so that the collector passes them by.
+        self._shards: list[OrderedDict[str, tuple[int, int, int]]] = [
+            OrderedDict() for _ in range(count)
+        ]
 
     def __len__(self) -> int:
-        """Return how many buckets are kept."""
-        return len(self._buckets)
+        """How many buckets are held."""
+        return sum(len(shard) for shard in self._shards)
+
+    async def open(self) -> None:
+        """Do nothing: there is nothing to open."""
 
     async def take(self, takes: Sequence[Take], cost: int = 1) -> list[Grant]:
-        """Take ``cost`` tokens from every bucket, or from none; never waits.
+        """Take as ``take_now`` does; never suspends."""
+        return self.take_now(takes, cost)
 
-        Args:
-            takes: the buckets.
-            cost: tokens from each; 0 only looks.
-        """
-        now = self._now_us()
-        buckets = self._buckets
-        kept = [buckets.get(take.key) for take in takes]
-        states, grants = bucket.take(
-            [
-                (take.limit, None if one is None else one[0])
-                for take, one in zip(takes, kept, strict=True)
-            ],
-            now,
-            cost,
-        )
+    async def close(self) -> None:
+        """Forget everything."""
+        for shard in self._shards:
+            shard.clear()
+
+    def take_now(self, takes: Sequence[Take], cost: int = 1) -> list[Grant]:
+        """Take ``cost`` tokens from every bucket, or from none."""
+        if not takes:
+            return []
+        now_us = self._now_us()
+        buckets = [(one.limit, self._read(one.key)) for one in takes]
+        states, grants = take(buckets, now_us, cost)
         if states is not None:
             self.taken += 1
-            for take, state in zip(takes, states, strict=True):
-                buckets[take.key] = (state, take.limit)
-            self._forget(now)
+            for one, state in zip(takes, states, strict=True):
+                self._write(one.key, one.limit, state, now_us)
         elif cost:
             self.refused += 1
         return grants
 
-    def _forget(self, now: int) -> None:
-        if not self._sweep:
-            if len(self._buckets) < _FEW:
-                return
-            self._sweep = list(self._buckets)
-        for _ in range(min(4, len(self._sweep))):
-            key = self._sweep.pop()
-            kept = self._buckets.get(key)
-            if kept is not None:
-                state, limit = kept
-                level, _ = bucket.level_at(limit, state, now)
-                if level == limit.capacity:
-                    del self._buckets[key]
-        while len(self._buckets) > self._max_keys:
-            del self._buckets[next(iter(self._buckets))]
+    def _read(self, key: str) -> State | None:
+        entry = self._shard(key).get(key)
+        return None if entry is None else entry[:2]
 
-    async def close(self) -> None:
-        """Forget everything."""
-        self._buckets.clear()
+    def _write(self, key: str, limit: RateLimit, state: State, now_us: int) -> None:
+        shard = self._shard(key)
+        level, at_us = state
+        if key not in shard:
+            self._sweep(shard, now_us)
+        shard[key] = (level, at_us, at_us + us_until_full(limit, level))
+
+    def _shard(self, key: str) -> OrderedDict[str, tuple[int, int, int]]:
+        return self._shards[hash(key) % len(self._shards)]
+
+    def _sweep(
+        self, shard: OrderedDict[str, tuple[int, int, int]], now_us: int
+    ) -> None:
+        """Look at the two oldest; forget the full, send the others to the back."""
+        for _ in range(min(2, len(shard))):
+            key, entry = shard.popitem(last=False)
+            if entry[2] > now_us:
+                shard[key] = entry
+        if len(shard) >= self._max_per_shard:
+            shard.popitem(last=False)

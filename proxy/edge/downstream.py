@@ -23,23 +23,16 @@ from proxy.edge.answer import AnswerWriter
 from proxy.edge.body import BodyStream
 from proxy.edge.limits import WireLimits
 from proxy.edge.waiter import Step, step
+from proxy.ports import Handler
 
 NEVER = float("inf")
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
-class Handler(Protocol):
-    """Who answers requests: the pipeline."""
+_BODY_FIELDS = frozenset((b"content-length", b"transfer-encoding"))
 
-    async def handle(
-        self, request: Request, downstream: "DownstreamConnection"
-    ) -> None:
-        """Answer ``request`` on ``downstream``; must not raise but when cancelled."""
-        ...
-
-    def reject(self, refused: Refused, downstream: "DownstreamConnection") -> None:
-        """Answer what could not be read as a request."""
-        ...
+_Queued = tuple[Request, bool, Refused | None]
+"""A request, whether the connection is kept after it, and why it is refused."""
 
 
 class Owner(Protocol):
@@ -82,9 +75,9 @@ class DownstreamConnection(AnswerWriter, asyncio.Protocol):
         "_closing",
         "_half_closed",
         "_head_bytes",
+        "_head_size",
         "_headers",
         "_in_head",
-        "_lines",
         "_listener",
         "_parser",
         "_peer",
@@ -103,10 +96,10 @@ class DownstreamConnection(AnswerWriter, asyncio.Protocol):
         self._headers: RawHeaders = []
         self._target = b""
         self._head_bytes = 0
-        self._lines = 0
+        self._head_size = 0
         self._in_head = True
         self._body: BodyStream | None = None
-        self._queue: deque[tuple[Request, bool]] | None = None
+        self._queue: deque[_Queued] | None = None
         self._step: Step | None = None
         self._closing = False
         self._half_closed = False
@@ -129,8 +122,6 @@ class DownstreamConnection(AnswerWriter, asyncio.Protocol):
         self.deadline = NEVER
         self._queue = None
         self._listener.closed(self)
-        if self._drained is not None:
-            self._drained.set(None)
         if self._step is not None:
             self._step.cancel()
 
@@ -196,7 +187,7 @@ class DownstreamConnection(AnswerWriter, asyncio.Protocol):
         """Forget the last message."""
         self._headers = []
         self._target = b""
-        self._lines = 0
+        self._head_size = 0
         self._in_head = True
 
     def on_url(self, target: bytes) -> None:
@@ -206,6 +197,7 @@ class DownstreamConnection(AnswerWriter, asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """Note a field line; a trailer is read and dropped (RFC 9110 section 6.5.1)."""
         if self._in_head:
+            self._head_size += len(name) + len(value)
             self._headers.append((name.lower(), name, value.rstrip(b" \t")))
 
     def on_headers_complete(self) -> None:
@@ -227,7 +219,10 @@ class DownstreamConnection(AnswerWriter, asyncio.Protocol):
         if self._queue is None:
             self._queue = deque()
         if len(self._queue) < self._listener.limits.pipelined:
-            self._queue.append((request, parser.should_keep_alive()))
+            keep_alive = parser.should_keep_alive()
+            self._queue.append((request, keep_alive, self._unacceptable(request)))
+        else:
+            self._answer_no_more()
         if self._step is not None or len(self._queue) > 1:
             self._pause_reading()
 
@@ -248,19 +243,18 @@ class DownstreamConnection(AnswerWriter, asyncio.Protocol):
 
     def _answer_queued(self) -> None:
         while self._queue and self._step is None and not self._closing:
-            request, self._keep_alive = self._queue.popleft()
+            request, self._keep_alive, refused = self._queue.popleft()
             self._resume_reading()
-            self._answer(request)
+            self._answer(request, refused)
 
-    def _answer(self, request: Request) -> None:
+    def _answer(self, request: Request, refused: Refused | None) -> None:
         self.deadline = NEVER
         self._current = request
-        running = step(self._run(request), self._listener.failed)
+        running = step(self._run(request, refused), self._listener.failed)
         if not running.done:
             self._step = running
 
-    async def _run(self, request: Request) -> None:
-        refused = self._unacceptable(request)
+    async def _run(self, request: Request, refused: Refused | None) -> None:
         if refused is not None:
             self._listener.handler.reject(refused, self)
         else:
@@ -284,7 +278,10 @@ class DownstreamConnection(AnswerWriter, asyncio.Protocol):
             return Refused(Reason.MALFORMED, "Only HTTP/1.1 and HTTP/1.0 are spoken.")
         if len(request.target) > limits.target_bytes:
             return Refused(Reason.URI_TOO_LONG)
-        if len(request.headers) > limits.header_lines:
+        if (
+            len(request.headers) > limits.header_lines
+            or self._head_size > limits.head_bytes
+        ):
             return Refused(Reason.HEADERS_TOO_LARGE)
         return None
 
@@ -297,27 +294,32 @@ class DownstreamConnection(AnswerWriter, asyncio.Protocol):
         """
         self._parser = httptools.HttpRequestParser(self)
         if self._queue and any(
-            lower in (b"content-length", b"transfer-encoding")
-            for lower, _, _ in self._queue[-1][0].headers
+            lower in _BODY_FIELDS for lower, _, _ in self._queue[-1][0].headers
         ):
-            self._queue[-1][0].version = "upgrade with a body"
+            request, _, _ = self._queue.pop()
+            refused = Refused(Reason.MALFORMED, "An upgrade has no body.")
+            self._queue.append((request, False, refused))
         elif rest:
             self.data_received(rest)
 
     def _unreadable(self, error: httptools.HttpParserError) -> None:
         if self._body is not None:
-            refused = Refused(Reason.MALFORMED, "The framing of the body is broken.")
-            self._body.fail(refused)
-            self._keep_alive = False
-            if self._queue:
-                self._queue[-1] = (self._queue[-1][0], False)
+            self._body.fail(
+                Refused(Reason.MALFORMED, "The framing of the body is broken.")
+            )
+            self._answer_no_more()
         elif self._queue or self._step is not None:
-            # Answer what could be read, then close: the rest has no meaning.
-            self._keep_alive = False
-            if self._queue:
-                self._queue[-1] = (self._queue[-1][0], False)
+            self._answer_no_more()  # what could be read is answered; the rest is noise
         else:
             self._refuse_unread(Refused(Reason.MALFORMED, f"{error}."))
+
+    def _answer_no_more(self) -> None:
+        """Let the last request that was taken be the last of the connection."""
+        if self._queue:
+            request, _, refused = self._queue.pop()
+            self._queue.append((request, False, refused))
+        else:
+            self._keep_alive = False
 
     def _refuse_unread(self, refused: Refused) -> None:
         """Answer bytes that never became a request, once, and close."""

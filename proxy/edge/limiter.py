@@ -1,20 +1,15 @@
 """What is left of the limits of a rule: for operators, and as a Python call."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Callable
 
-from proxy.core.bucket import Grant, RateLimit
-from proxy.core.limits import LimitStatus, Take, bucket_key
-from proxy.core.policy import Limit, Policy, Rule
+from proxy.core.errors import Refused
+from proxy.core.limits import LimitStatus, looks_for, status_of
+from proxy.core.policy import Policy, Rule
+from proxy.edge.bucket_store import BucketStore
 
-
-class BucketStore(Protocol):
-    """Where the buckets are."""
-
-    async def take(self, takes: Sequence[Take], cost: int = 1) -> list[Grant]:
-        """Take from all buckets or from none; a cost of 0 only looks."""
-        ...
+_METHODS = ("POST", "GET", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
+"""What a path is tried with when nobody says the method."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -23,7 +18,7 @@ class RuleStatus:
 
     Attributes:
         rule: the rule's id.
-        limits: each limit, once per distinct rate where roles differ.
+        limits: each limit, once per rate where roles differ.
     """
 
     rule: str
@@ -49,56 +44,43 @@ class Limiter:
         self._policy = policy
 
     async def get_limit_status(
-        self, who: str, rule: str, *, role: str | None = None
+        self, who: str, rule: str, *, method: str = "", role: str | None = None
     ) -> RuleStatus:
         """Return what ``who`` has left of the limits of a rule.
 
         Args:
             who: the subject, or the client's address where a limit is per client.
-            rule: the rule's id, or its path as the policy writes it.
+            rule: the rule's id, its path as the policy writes it, or a request's path.
+            method: of the request, where a path has several rules; "" for any.
             role: look at this role's rates only; None looks at every rate.
 
         Raises:
             KeyError: the policy has no such rule.
 
         Example:
-            ``status = await limiter.get_limit_status("user_123", "/api/auth/login")``
+            ``status = await limiter.get_limit_status("user_123", "/api/auth/login")``,
+            then ``status.remaining``.
         """
-        found = self._rule(rule)
+        found = self._rule(rule, method)
+        looks = looks_for(found.limits, role, who)
+        takes = [take for _, _, take in looks if take is not None]
+        grants = iter(await self._store.take(takes, 0))
         statuses = [
-            await self._status(limit, name, rate, who)
-            for limit in found.limits
-            for name, rate in _rates(limit, role)
+            status_of(look, None if look[2] is None else next(grants)) for look in looks
         ]
         return RuleStatus(found.id, tuple(statuses))
 
-    async def _status(
-        self, limit: Limit, role: str | None, rate: RateLimit | None, who: str
-    ) -> LimitStatus:
-        burst, remaining, reset_after = None, None, 0.0
-        if rate is not None:
-            take = Take(bucket_key(limit, rate, role, who), rate, limit.id)
-            [grant] = await self._store.take([take], 0)
-            burst, remaining = rate.burst, grant.remaining
-            reset_after = grant.reset_after
-        return LimitStatus(
-            id=limit.id,
-            per=limit.per.value,
-            role=role,
-            burst=burst,
-            remaining=remaining,
-            reset_after=reset_after,
-        )
-
-    def _rule(self, name: str) -> Rule:
-        for rule in self._policy().rules:
-            if name in (rule.id, rule.pattern.text):
+    def _rule(self, name: str, method: str) -> Rule:
+        policy = self._policy()
+        for rule in policy.rules:
+            if name == rule.id:
                 return rule
+            written = name == rule.pattern.text
+            if written and (not method or not rule.methods or method in rule.methods):
+                return rule
+        for candidate in (method,) if method else _METHODS:
+            try:
+                return policy.router.match(candidate, name).rule
+            except Refused:
+                continue
         raise KeyError(name)
-
-
-def _rates(limit: Limit, role: str | None) -> list[tuple[str | None, RateLimit | None]]:
-    if role is None:
-        return list(limit.rates.items())
-    own = role if role in limit.rates else None
-    return [(own, limit.rates[own])] if own in limit.rates else []

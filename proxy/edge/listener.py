@@ -3,9 +3,10 @@
 import asyncio
 from collections.abc import Callable
 
-from proxy.edge.downstream import DownstreamConnection, Handler
+from proxy.edge.downstream import DownstreamConnection
 from proxy.edge.limits import WireLimits
 from proxy.edge.waiter import Waiter
+from proxy.ports import Handler
 
 
 class Listener:

@@ -269,7 +269,10 @@ class Metrics(Collector):
 
     def _turn(self, minute: int) -> None:
         skipped = min(max(0, minute - self._minute - 1), ACTIVE_MINUTES)
-        earlier = [set() for _ in range(skipped)] + [self._active, *self._earlier]
+        earlier: list[set[str]] = [set() for _ in range(skipped)] + [
+            self._active,
+            *self._earlier,
+        ]
         self._earlier = earlier[: ACTIVE_MINUTES - 1]
         self._active, self._minute = set(), minute
 
@@ -320,14 +323,15 @@ class Metrics(Collector):
     def collect(self) -> Iterator[Metric]:
         """Yield every family of the table, and the policy's own counters."""
         yield from self._histograms()
-        counters = {**self._counts, "lumina_decisions": self._decisions}
-        for name, counts in counters.items():
+        for name, counts in self._counts.items():
             text, labels = _COUNTERS.get(name, ("A counter of the policy.", ()))
             source = self._sources.get(name)
-            samples = source() if source is not None else counts.items()
             counter = CounterMetricFamily(name, text, labels=labels)
-            for values, value in samples:
+            for values, value in source() if source else counts.items():
                 counter.add_metric(list(values), value)
+            if name == "lumina_decisions":
+                for decision, value in self._decisions.items():
+                    counter.add_metric(list(decision), value)
             yield counter
         for name, (text, labels) in _GAUGES.items():
             source = self._sources.get(name)

@@ -1,186 +1,310 @@
-"""Buckets in Redis: exact over processes, one round trip for a tick's requests.
+"""Buckets that all processes share, in Redis.
 
-The requests of one tick of the event loop take their tokens in one call of
-``take.lua``, by the server's clock. No request ever waits longer than ``timeout``: what
-Redis did not answer by then the process's own buckets answer, and after a few such
-failures Redis is not asked again until a probe gets an answer (a circuit breaker).
+Rules of this file:
+
+1. One round trip for all limits of a request, and one command for all requests of a
+   turn of the loop. While ``max_in_flight`` commands are under way, what comes next
+   waits for a reply and goes out together: the busier, the larger the batches.
+2. ``take`` never raises and never waits longer than ``timeout``. What Redis does not
+   answer in time, the process's own ``MemoryStore`` answers.
+3. A connection that failed is never used again, since its late replies would answer
+   somebody else. Until another one has been seen to answer, nobody waits for it. After
+   ``max_failures`` failures in a row the next attempt comes ``probe_every`` later.
+
+The script decides and is the only writer; this file only carries its arguments. The
+server's clock counts, so that processes need not agree on the time.
 """
 
 import asyncio
+import hashlib
 import logging
+from collections import deque
 from collections.abc import Callable, Sequence
 from importlib import resources
 from typing import cast
 
-from redis.asyncio import Redis
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import RedisError
 
 from proxy.core.bucket import Grant, grant_of
 from proxy.core.limits import Take
 from proxy.edge.bucket_store import MemoryStore
+from proxy.edge.redis_wire import RedisWire, Reply, open_wire, pool_of
 from proxy.edge.waiter import Waiter
+
+SCRIPT = resources.files(__package__).joinpath("take.lua").read_text("utf-8")
+SCRIPT_SHA1 = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
+
+MAX_BATCH_KEYS = 500
+"""Keys in one command: a script stops the server for everybody while it runs."""
+
+_GRACE = 0.001
+"""Seconds between noticing that a batch is late and believing it."""
+
+_OPEN_TIMEOUT = 1.0
+"""Seconds for a new connection: a name, a TLS handshake, AUTH, the script."""
 
 log = logging.getLogger("lumina.limits")
 
-BATCH = 512
-"""Requests in one call at most; a thousand buckets keep Redis busy for ~1 ms."""
-FAILURES = 3
-"""Failures in a row that open the breaker."""
 
-_Pending = tuple[Sequence[Take], int, Waiter[list[Grant]]]
+class _Batch:
+    """The takes that travel in one command.
+
+    Attributes:
+        deadline: loop time at which the first of them has waited long enough.
+        resent: whether the script's text was sent after its digest was not known.
+    """
+
+    __slots__ = ("arguments", "deadline", "keys", "requests", "resent")
+
+    def __init__(self, deadline: float) -> None:
+        self.deadline = deadline
+        self.keys: list[str] = []
+        self.arguments: list[int] = []
+        self.requests: list[tuple[Sequence[Take], int, Waiter[list[Grant]]]] = []
+        self.resent = False
+
+    def add(
+        self, takes: Sequence[Take], cost: int, waiter: Waiter[list[Grant]]
+    ) -> None:
+        self.requests.append((takes, cost, waiter))
+        self.arguments.append(len(takes))
+        for take in takes:
+            limit = take.limit
+            self.keys.append(take.key)
+            self.arguments += (limit.refill, limit.capacity, cost * limit.token)
+
+    def settle(self, reply: list[int]) -> None:
+        """Give everybody their grants; ``reply`` is allowed and level, in turns."""
+        values = iter(reply)
+        for takes, cost, waiter in self.requests:
+            waiter.set(
+                [
+                    grant_of(take.limit, level, cost, allowed=allowed == 1)
+                    for take, allowed, level in zip(takes, values, values, strict=False)
+                ]
+            )
 
 
 class RedisStore:
-    """Buckets in one Redis.
+    """Buckets in Redis, with this process's own as the fallback.
 
     Args:
-        client: made by the caller; closed by ``close``.
-        now_us: this process's clock in microseconds, for its own buckets.
-        timeout: seconds that a call may take.
-        probe_every: seconds between two probes while the breaker is open.
+        url: ``redis://``, ``rediss://`` or ``unix://``.
+        now_us: this process's clock in microseconds, for its own buckets. One
+            instance is assumed: their rates are not divided.
+        timeout: seconds that a take waits at the most.
+        max_in_flight: commands under way at a time.
+        max_failures: failures in a row after which attempts are spaced.
+        probe_every: seconds between spaced attempts.
         clock: what the script takes for the time instead of the server's clock, in
             microseconds; None outside of tests.
 
     Attributes:
-        taken: requests that got all their tokens.
+        taken: requests that got all their tokens, wherever the answer came from.
         refused: requests that did not.
-        failures: calls that Redis did not answer.
-        batches: calls.
-        state: "ok", or "degraded" while this process's own buckets answer.
+        local: requests that this process's own buckets answered, looks included.
+        batches: commands sent.
+        failures: how often the connection could not be opened, broke or was late.
+
+    Raises:
+        ValueError: the URL is not one.
     """
 
     def __init__(
         self,
-        client: "Redis",
+        url: str,
         now_us: Callable[[], int],
         *,
         timeout: float = 0.02,
+        max_in_flight: int = 2,
+        max_failures: int = 3,
         probe_every: float = 1.0,
         clock: Callable[[], int] | None = None,
     ) -> None:
-        self._client = client
-        self._local = MemoryStore(now_us)
-        self._timeout = timeout
-        self._probe_every = probe_every
-        self._clock = clock
-        self._script = (
-            resources.files("proxy.edge").joinpath("take.lua").read_text("utf-8")
-        )
-        self._sha = ""
-        self._loop = asyncio.get_running_loop()
-        self._pending: list[_Pending] = []
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._failed_in_a_row = 0
         self.taken = 0
         self.refused = 0
-        self.failures = 0
+        self.local = 0
         self.batches = 0
-        self.state = "ok"
+        self.failures = 0
+        self._pool = pool_of(url)
+        self._timeout = timeout
+        self._max_in_flight = max_in_flight
+        self._max_failures = max_failures
+        self._probe_every = probe_every
+        self._clock = clock
+        self._local = MemoryStore(now_us)
+        self._wire: RedisWire | None = None
+        self._pending: deque[_Batch] = deque()
+        self._in_flight: deque[_Batch] = deque()
+        self._flush_scheduled = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._overdue: _Batch | None = None
+        self._failures_in_row = 0
+        self._connecting: asyncio.Task[None] | None = None
+        self._closed = False
+
+    @property
+    def state(self) -> str:
+        """Return "ok", or "degraded" while this process's own buckets answer."""
+        return "degraded" if self._wire is None else "ok"
+
+    async def open(self) -> None:
+        """Try to connect once; if that fails, go on trying in the background.
+
+        Without it, the first take starts connecting and is answered locally.
+        """
+        if not await self._connect():
+            self._reconnect()
 
     async def take(self, takes: Sequence[Take], cost: int = 1) -> list[Grant]:
-        """Take ``cost`` tokens from every bucket, or from none.
-
-        Args:
-            takes: the buckets.
-            cost: tokens from each; 0 only looks.
-        """
-        if self.state != "ok":
-            grants = await self._local.take(takes, cost)
+        """Take ``cost`` tokens from every bucket, or from none."""
+        if not takes:
+            return []
+        if self._wire is None:
+            self._reconnect()
+            grants = self._take_locally(takes, cost)
         else:
             waiter: Waiter[list[Grant]] = Waiter()
-            if not self._pending:
-                self._loop.call_soon(self._flush)
-            self._pending.append((takes, cost, waiter))
+            self._batch().add(takes, cost, waiter)
             grants = await waiter
-        if cost:
-            if all(grant.allowed for grant in grants):
-                self.taken += 1
-            else:
-                self.refused += 1
+        if all(grant.allowed for grant in grants):
+            self.taken += cost > 0
+        else:
+            self.refused += 1
         return grants
 
-    def _flush(self) -> None:
-        pending, self._pending = self._pending, []
-        for start in range(0, len(pending), BATCH):
-            self._spawn(self._call(pending[start : start + BATCH]))
-
-    def _spawn(self, coroutine: "asyncio._CoroutineLike[None]") -> None:
-        task = self._loop.create_task(coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _call(self, batch: list[_Pending]) -> None:
-        keys = [take.key for takes, _, _ in batch for take in takes]
-        arguments: list[str | int] = ["" if self._clock is None else self._clock()]
-        for takes, cost, _ in batch:
-            arguments += (len(takes), cost)
-            for take in takes:
-                limit = take.limit
-                arguments += (limit.refill, limit.token, limit.capacity)
-        self.batches += 1
-        try:
-            async with asyncio.timeout(self._timeout):
-                answers = await self._evaluate(keys, arguments)
-        except (RedisError, OSError, TimeoutError) as error:
-            self._failed(error)
-            await self._answer_locally(batch)
-            return
-        self._failed_in_a_row = 0
-        at = 0
-        for takes, cost, waiter in batch:
-            grants = []
-            for take in takes:
-                allowed, level = bool(answers[at]), answers[at + 1]
-                grants.append(grant_of(take.limit, level, cost, allowed=allowed))
-                at += 2
-            waiter.set(grants)
-
-    async def _evaluate(self, keys: list[str], arguments: list[str | int]) -> list[int]:
-        client = self._client
-        command = ("EVALSHA", self._sha, len(keys), *keys, *arguments)
-        if self._sha:
-            try:
-                return await self._command(*command)
-            except NoScriptError:
-                pass  # Redis was restarted or flushed: load it again below
-        self._sha = await client.script_load(self._script)
-        return await self._command("EVALSHA", self._sha, len(keys), *keys, *arguments)
-
-    async def _command(self, *words: str | int) -> list[int]:
-        answer = self._client.execute_command(*words)  # type: ignore[no-untyped-call]
-        return cast("list[int]", await answer)
-
-    async def _answer_locally(self, batch: list[_Pending]) -> None:
-        for takes, cost, waiter in batch:
-            waiter.set(await self._local.take(takes, cost))
-
-    def _failed(self, error: BaseException) -> None:
-        self.failures += 1
-        self._failed_in_a_row += 1
-        if self._failed_in_a_row >= FAILURES and self.state == "ok":
-            self.state = "degraded"
-            log.warning(
-                "Redis does not answer (%s): limits are kept in this process",
-                type(error).__name__,
-            )
-            self._spawn(self._probe())
-
-    async def _probe(self) -> None:
-        while self.state != "ok":
-            await asyncio.sleep(self._probe_every)
-            try:
-                async with asyncio.timeout(max(self._timeout, 0.25)):
-                    await self._client.ping()
-            except (RedisError, OSError, TimeoutError):
-                continue
-            self._failed_in_a_row = 0
-            self.state = "ok"
-            log.warning("Redis answers again: limits are kept there")
-
     async def close(self) -> None:
-        """Stop probing and close the connections."""
-        for task in list(self._tasks):
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
-        await self._client.aclose()
+        """Close the connection; whoever still waits is answered locally."""
+        self._closed = True
+        if self._connecting is not None:
+            self._connecting.cancel()
+            await asyncio.wait([self._connecting])
+        self._drop()
+
+    # Sending.
+
+    def _batch(self) -> _Batch:
+        """Return the batch that is being filled."""
+        if self._pending and len(self._pending[-1].keys) < MAX_BATCH_KEYS:
+            return self._pending[-1]
+        loop = asyncio.get_running_loop()
+        batch = _Batch(loop.time() + self._timeout)
+        self._pending.append(batch)
+        if not self._flush_scheduled:
+            self._flush_scheduled = True
+            loop.call_soon(self._flush)
+        return batch
+
+    def _flush(self) -> None:
+        """Send what may be sent; the rest goes with the next reply."""
+        self._flush_scheduled = False
+        wire = self._wire
+        while self._pending and wire and len(self._in_flight) < self._max_in_flight:
+            self._send(wire, self._pending.popleft(), "EVALSHA", SCRIPT_SHA1)
+
+    def _send(self, wire: RedisWire, batch: _Batch, command: str, script: str) -> None:
+        now = "" if self._clock is None else self._clock()
+        keys = batch.keys
+        wire.send((command, script, len(keys), *keys, now, *batch.arguments))
+        self._in_flight.append(batch)
+        self.batches += 1
+        if self._timer is None:
+            self._watch(batch.deadline)
+
+    # Answers.
+
+    def _replied(self, reply: Reply) -> None:
+        wire, batch = self._wire, self._in_flight.popleft()
+        if isinstance(reply, list):
+            self._failures_in_row = 0
+            self._flush()  # first, so that Redis works while we do
+            batch.settle(cast("list[int]", reply))
+        elif wire and not batch.resent and str(reply).startswith("NOSCRIPT"):
+            batch.resent = True
+            self._send(wire, batch, "EVAL", SCRIPT)  # which loads it for the next
+        else:
+            self._in_flight.appendleft(batch)
+            self._failed(f"Redis answered: {reply}")
+
+    def _take_locally(self, takes: Sequence[Take], cost: int) -> list[Grant]:
+        self.local += 1
+        return self._local.take_now(takes, cost)
+
+    # Failures.
+
+    def _watch(self, when: float) -> None:
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_at(when, self._check_deadlines)
+
+    def _check_deadlines(self) -> None:
+        """Give up on the connection when a batch is late; one timer serves them all."""
+        self._timer = None
+        if not self._in_flight:
+            return
+        # A batch that was sent again stands behind younger ones.
+        batch = min(self._in_flight, key=lambda batch: batch.deadline)
+        now = asyncio.get_running_loop().time()
+        if now < batch.deadline:
+            self._watch(batch.deadline)
+        elif batch is not self._overdue:
+            # Perhaps it is this loop that was late: let it read the socket once more.
+            self._overdue = batch
+            self._watch(now + _GRACE)
+        else:
+            self._failed("Redis did not answer in time")
+
+    def _lost(self) -> None:
+        self._failed("Redis closed the connection")
+
+    def _failed(self, why: str) -> None:
+        """Give up on the connection; answer everybody, and look for another."""
+        self.failures += 1
+        self._failures_in_row += 1
+        log.warning("%s; limits are counted locally until it does again", why)
+        self._drop()
+        self._reconnect()
+
+    def _drop(self) -> None:
+        """Let go of the connection, and answer locally whoever waits for it."""
+        wire, self._wire = self._wire, None
+        if wire is not None:
+            wire.close()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._overdue = None
+        batches = (*self._in_flight, *self._pending)
+        self._in_flight.clear()
+        self._pending.clear()
+        for batch in batches:
+            for takes, cost, waiter in batch.requests:
+                waiter.set(self._take_locally(takes, cost))
+
+    # Connecting.
+
+    def _reconnect(self) -> None:
+        if self._connecting is None and not self._closed:
+            self._connecting = asyncio.create_task(self._keep_connecting())
+
+    async def _keep_connecting(self) -> None:
+        try:
+            connected = False
+            while not connected:
+                if self._failures_in_row >= self._max_failures:
+                    await asyncio.sleep(self._probe_every)
+                connected = await self._connect()
+        finally:
+            self._connecting = None
+
+    async def _connect(self) -> bool:
+        try:
+            async with asyncio.timeout(_OPEN_TIMEOUT):
+                self._wire = await open_wire(
+                    self._pool, SCRIPT, self._replied, self._lost
+                )
+        except (RedisError, OSError) as error:  # TimeoutError is an OSError
+            self.failures += 1
+            self._failures_in_row += 1
+            log.debug("no connection to Redis: %s", type(error).__name__)
+            return False
+        log.info("connected to Redis; limits are shared")
+        return True

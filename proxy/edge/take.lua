@@ -1,67 +1,106 @@
--- Takes tokens from buckets, for several requests in one call.
+-- Takes tokens for a batch of requests, one after the other, each all or none.
 --
--- A transcription of core/bucket.py: level_at and take, with the same names. Change
--- both or neither; a differential test compares them on random histories. All numbers
--- are integers below 2^53 (RateLimit.of sees to it), which doubles hold exactly.
+-- The arithmetic is proxy/core/bucket.py, transcribed line by line under the same
+-- names; change that file first. The differential test in
+-- tests/edge/test_bucket_store.py holds the two together.
 --
--- KEYS     the buckets of all requests, in order
--- ARGV[1]  now in microseconds, or "" for the server's own clock
--- then, for each request: the number of its buckets, the cost in tokens, and for each
--- bucket: refill, token, capacity
+-- KEYS  the buckets of all requests, in order; one may occur again and again.
+-- ARGV  now in microseconds ("" for this server's clock), then for each request the
+--       number of its buckets, and for each of those: refill, capacity, cost, where
+--       cost is in units (cost * limit.token in Python).
+-- Reply for each bucket, in order: 1 or 0 for allowed, and its level in units.
 --
--- Returns for each bucket, in order: 1 or 0 (enough), and the level it is left at.
+-- Lua's numbers are doubles. No sum or product here passes 2^53 (RateLimit.of sees to
+-- it), and for whole a and b with a + b < 2^53 the double a / b never rounds onto or
+-- across a whole number, so math.ceil(a / b) is exact.
+
+local function us_until_full(limit, level)
+  return math.ceil((limit.capacity - level) / limit.refill)
+end
+
+local function level_at(limit, state, now)
+  if not state then
+    return limit.capacity, now
+  end
+  local level, at = state.level, state.at
+  local elapsed = now - at
+  if elapsed <= 0 then
+    if -elapsed > us_until_full(limit, 0) then
+      return limit.capacity, now
+    end
+    return math.min(level, limit.capacity), at
+  end
+  if elapsed >= us_until_full(limit, level) then
+    return limit.capacity, now
+  end
+  return level + elapsed * limit.refill, now
+end
+
 local now = tonumber(ARGV[1])
 if not now then
   local time = redis.call('TIME')
   now = tonumber(time[1]) * 1000000 + tonumber(time[2])
 end
 
-local function level_at(key, refill, capacity)
-  local state = redis.call('GET', key)
-  if not state then
-    return capacity, now
+-- MGET answers nil for a foreign type, and a foreign text does not match: both count
+-- as a bucket never touched, and the next write mends them.
+local buckets = {}
+local stored = redis.call('MGET', unpack(KEYS))
+for i, key in ipairs(KEYS) do
+  if stored[i] and not buckets[key] then
+    local level, at = string.match(stored[i], '^(%d+):(%d+)$')
+    if level then
+      buckets[key] = {level = tonumber(level), at = tonumber(at)}
+    end
   end
-  local separator = string.find(state, ':', 1, true)
-  local level = tonumber(string.sub(state, 1, separator - 1))
-  local at = tonumber(string.sub(state, separator + 1))
-  local elapsed = now - at
-  if elapsed <= 0 then
-    return math.min(level, capacity), at
-  end
-  if elapsed >= math.ceil((capacity - level) / refill) then
-    return capacity, now
-  end
-  return level + elapsed * refill, now
 end
 
-local answers = {}
+local touched = {}
+local reply = {}
 local key, argument = 1, 2
-while argument <= #ARGV do
-  local buckets, cost = tonumber(ARGV[argument]), tonumber(ARGV[argument + 1])
-  argument = argument + 2
-  local current, everywhere = {}, true
-  for i = 1, buckets do
-    local refill = tonumber(ARGV[argument])
-    local token = tonumber(ARGV[argument + 1])
-    local capacity = tonumber(ARGV[argument + 2])
+
+local function take(count)
+  local limits, states, enough, everywhere = {}, {}, {}, true
+  local cost = 0
+  for i = 1, count do
+    local limit = {
+      refill = tonumber(ARGV[argument]),
+      capacity = tonumber(ARGV[argument + 1]),
+      cost = tonumber(ARGV[argument + 2]),
+    }
     argument = argument + 3
-    local level, at = level_at(KEYS[key + i - 1], refill, capacity)
-    local enough = level >= cost * token
-    everywhere = everywhere and enough
-    current[i] = {level, at, enough, cost * token, refill, capacity}
+    local level, at = level_at(limit, buckets[KEYS[key + i - 1]], now)
+    limits[i], states[i] = limit, {level = level, at = at}
+    enough[i] = level >= limit.cost
+    everywhere = everywhere and enough[i]
+    cost = limit.cost
   end
-  for i = 1, buckets do
-    local level, at, enough, units, refill, capacity = unpack(current[i])
-    if everywhere and cost > 0 then
-      level = level - units
-      -- A full bucket is the same as none, so a key lives until it is full.
-      local full = math.ceil((capacity - level) / refill / 1000) + 1000
-      redis.call('SET', KEYS[key + i - 1],
-        string.format('%.0f:%.0f', level, at), 'PX', string.format('%.0f', full))
+  local taken = cost > 0 and everywhere
+  for i = 1, count do
+    if taken then
+      local name = KEYS[key + i - 1]
+      states[i].level = states[i].level - limits[i].cost
+      buckets[name], touched[name] = states[i], limits[i]
     end
-    answers[#answers + 1] = enough and 1 or 0
-    answers[#answers + 1] = level
+    reply[#reply + 1] = enough[i] and 1 or 0
+    reply[#reply + 1] = states[i].level
   end
-  key = key + buckets
+  key = key + count
 end
-return answers
+
+while argument <= #ARGV do
+  local count = tonumber(ARGV[argument])
+  argument = argument + 1
+  take(count)
+end
+
+-- A full bucket is the same as an absent one, so each key lives until it is full (from
+-- its own instant, which may be ahead of now), and a second more for rounding.
+for name, limit in pairs(touched) do
+  local level, at = buckets[name].level, buckets[name].at
+  local us = math.max(at - now, 0) + us_until_full(limit, level)
+  redis.call('SET', name, string.format('%.0f:%.0f', level, at),
+             'PX', string.format('%.0f', math.ceil(us / 1000) + 1000))
+end
+
+return reply

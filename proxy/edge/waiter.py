@@ -142,13 +142,18 @@ class Step:
     def _park(self, waiting: Any) -> bool:
         """Arrange to be resumed; False when there is no need to wait."""
         self._waiting = waiting
+        if self._cancelled:
+            # Cancelled while it ran: what it would wait for now is not wanted.
+            if waiting is not None and type(waiting) is not Waiter:
+                waiting.cancel()
+            return False
         if type(waiting) is Waiter:
-            if waiting.done or self._cancelled:
+            if waiting.done:
                 return False
             waiting._resume = self.resume  # noqa: SLF001 - the two are one mechanism
             return True
         if waiting is None:  # asyncio.sleep(0)
-            asyncio.get_running_loop().call_soon(self.resume)
+            self._waiting = asyncio.get_running_loop().call_soon(self.resume)
         else:
             waiting._asyncio_future_blocking = False  # noqa: SLF001 - as Task does
             waiting.add_done_callback(self.resume)
@@ -165,7 +170,8 @@ class Step:
         if type(waiting) is Waiter:
             waiting._resume = None  # noqa: SLF001 - as above
         elif waiting is not None:
-            waiting.remove_done_callback(self.resume)
+            if asyncio.isfuture(waiting):
+                waiting.remove_done_callback(self.resume)
             waiting.cancel()
         self.resume()
 

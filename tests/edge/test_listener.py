@@ -9,14 +9,14 @@ import pytest
 from proxy.core.errors import Refused
 from proxy.core.headers import examine
 from proxy.core.message import Request
-from proxy.edge.downstream import DownstreamConnection
 from proxy.edge.limits import WireLimits
 from proxy.edge.listener import Listener
+from proxy.ports import Downstream
 from tests.wire import Client, eventually
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 
-Answer = Callable[[Request, DownstreamConnection], Awaitable[None]]
+Answer = Callable[[Request, Downstream], Awaitable[None]]
 
 
 class Handler:
@@ -28,7 +28,7 @@ class Handler:
         self.cancelled = 0
         self.failures: list[BaseException] = []
 
-    async def handle(self, request: Request, downstream: DownstreamConnection) -> None:
+    async def handle(self, request: Request, downstream: Downstream) -> None:
         """Note the request and answer it."""
         self.requests.append(request)
         try:
@@ -40,19 +40,19 @@ class Handler:
             self.cancelled += 1
             raise
 
-    def reject(self, refused: Refused, downstream: DownstreamConnection) -> None:
+    def reject(self, refused: Refused, downstream: Downstream) -> None:
         """Answer with the reason's slug as the body."""
         reason = refused.reason
         downstream.close_after_answer()
         downstream.send(reason.status, b"Refused", [], reason.slug.encode())
 
 
-async def say_ok(_: Request, downstream: DownstreamConnection) -> None:
+async def say_ok(_: Request, downstream: Downstream) -> None:
     """Answer at once."""
     downstream.send(200, b"OK", [], b"ok")
 
 
-async def echo(request: Request, downstream: DownstreamConnection) -> None:
+async def echo(request: Request, downstream: Downstream) -> None:
     """Answer with the request's body."""
     chunks = []
     while chunk := await request.body.read():
@@ -107,7 +107,7 @@ async def test_one_connection_carries_many_requests() -> None:
 async def test_pipelined_requests_are_answered_in_order() -> None:
     """Requests that arrive together wait for each other, bodies included."""
 
-    async def slowly(request: Request, downstream: DownstreamConnection) -> None:
+    async def slowly(request: Request, downstream: Downstream) -> None:
         await asyncio.sleep(0)
         body = await request.body.read()
         downstream.send(200, b"OK", [], request.target.encode() + body)
@@ -140,7 +140,7 @@ async def test_a_body_larger_than_any_buffer_is_streamed() -> None:
     """A handler sees all of a body that arrives in thousands of reads."""
     total = 5_000_000
 
-    async def measure(request: Request, downstream: DownstreamConnection) -> None:
+    async def measure(request: Request, downstream: Downstream) -> None:
         size = 0
         while chunk := await request.body.read():
             size += len(chunk)
@@ -166,7 +166,7 @@ async def test_a_body_larger_than_any_buffer_is_streamed() -> None:
 async def test_an_answer_of_unknown_length(request_head: bytes, framing: str) -> None:
     """A length nobody knows is framed as the client's version can read it."""
 
-    async def stream(_: Request, downstream: DownstreamConnection) -> None:
+    async def stream(_: Request, downstream: Downstream) -> None:
         downstream.start(200, b"OK", [], None)
         await downstream.write(b"one")
         await downstream.write(b"two")
@@ -192,7 +192,7 @@ async def test_head_has_the_length_and_no_body() -> None:
 async def test_204_has_neither_length_nor_body() -> None:
     """RFC 9110 section 8.6: no Content-Length with 204."""
 
-    async def nothing(_: Request, downstream: DownstreamConnection) -> None:
+    async def nothing(_: Request, downstream: Downstream) -> None:
         downstream.send(204, b"No Content", [], b"")
 
     async with connected(nothing) as (client, _):
@@ -275,7 +275,7 @@ MALFORMED = [
     ("a user in Host", b"GET / HTTP/1.1\r\nHost: u@a\r\n"),
     ("HTTP/2.0", b"GET / HTTP/2.0\r\nHost: a\r\n"),
     ("HTTP/1.2", b"GET / HTTP/1.2\r\nHost: a\r\n"),
-    ("the HTTP/2 preface", b"PRI * HTTP/2.0\r\n"),
+    ("the HTTP/2 preface", b"PRI * HTTP/2.0\r\n\r\nSM\r\n"),
     ("a method in lower case", b"get / HTTP/1.1\r\nHost: a\r\n"),
     ("an unknown method", b"FOO / HTTP/1.1\r\nHost: a\r\n"),
     ("bytes beyond ASCII", b"GET /\xc3\xa9 HTTP/1.1\r\nHost: a\r\n"),
@@ -446,7 +446,7 @@ async def test_a_client_that_leaves_cancels_its_request() -> None:
     """Nothing goes on for a client that is gone."""
     started = asyncio.Event()
 
-    async def forever(_: Request, __: DownstreamConnection) -> None:
+    async def forever(_: Request, __: Downstream) -> None:
         started.set()
         await asyncio.get_running_loop().create_future()
 
@@ -460,11 +460,28 @@ async def test_a_client_that_leaves_cancels_its_request() -> None:
         await eventually(lambda: listener.connections == 0)
 
 
+async def test_a_client_that_closed_is_not_served_for_long() -> None:
+    """A close and a half-close look alike; the one that lasts is taken for a close."""
+
+    async def forever(_: Request, __: Downstream) -> None:
+        await asyncio.get_running_loop().create_future()
+
+    quick = WireLimits(half_close_seconds=0.1, linger_seconds=0.2)
+    async with listening(forever, quick) as (listener, handler):
+        client = await Client.connect(listener.port)
+        await client.send(GET)
+        await eventually(lambda: len(handler.requests) == 1)
+        await client.close()
+
+        await eventually(lambda: handler.cancelled == 1)
+        await eventually(lambda: listener.connections == 0)
+
+
 async def test_a_half_closed_client_is_answered() -> None:
     """Whoever closes only its sending side gets its answer."""
     go_on = asyncio.Event()
 
-    async def later(_: Request, downstream: DownstreamConnection) -> None:
+    async def later(_: Request, downstream: Downstream) -> None:
         await go_on.wait()
         downstream.send(200, b"OK", [], b"ok")
 
@@ -482,7 +499,7 @@ async def test_a_client_that_does_not_read_stops_the_answer() -> None:
     """Back-pressure: a slow reader makes the handler wait, then loses its turn."""
     written = 0
 
-    async def flood(_: Request, downstream: DownstreamConnection) -> None:
+    async def flood(_: Request, downstream: Downstream) -> None:
         nonlocal written
         downstream.start(200, b"OK", [], None)
         while True:
@@ -501,7 +518,7 @@ async def test_draining_closes_idle_connections_and_finishes_busy_ones() -> None
     """A drain loses no request."""
     go_on = asyncio.Event()
 
-    async def later(_: Request, downstream: DownstreamConnection) -> None:
+    async def later(_: Request, downstream: Downstream) -> None:
         await go_on.wait()
         downstream.send(200, b"OK", [], b"ok")
 

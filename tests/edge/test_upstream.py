@@ -125,7 +125,7 @@ async def test_more_waiting_than_allowed_is_refused() -> None:
             Reason.UPSTREAM_PROTOCOL,
         ),
         (
-            b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n",
+            b"HTTP/1.1 200\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n",
             Reason.UPSTREAM_PROTOCOL,
         ),
         (

@@ -7,6 +7,11 @@ import pytest
 from proxy.edge.waiter import Waiter, step
 
 
+def unexpected(error: BaseException) -> None:
+    """Fail the test: nothing was to escape."""
+    raise AssertionError from error
+
+
 def test_a_coroutine_that_never_waits_is_done_at_once() -> None:
     """Nothing is scheduled for a coroutine that has all it needs."""
     seen: list[int] = []
@@ -14,7 +19,7 @@ def test_a_coroutine_that_never_waits_is_done_at_once() -> None:
     async def work() -> None:
         seen.append(1)
 
-    running = step(work(), pytest.fail)
+    running = step(work(), unexpected)
 
     assert running.done
     assert seen == [1]
@@ -28,13 +33,12 @@ def test_setting_a_waiter_resumes_in_the_setters_stack() -> None:
     async def work() -> None:
         seen.append(await waiter)
 
-    running = step(work(), pytest.fail)
-    assert not running.done
+    step(work(), unexpected)
+    assert not seen
 
     waiter.set(7)
     waiter.set(8)
 
-    assert running.done
     assert seen == [7]
 
 
@@ -49,7 +53,7 @@ def test_a_failed_waiter_raises_in_the_coroutine() -> None:
         except ValueError as error:
             seen.append(str(error))
 
-    step(work(), pytest.fail)
+    step(work(), unexpected)
     waiter.fail(ValueError("no"))
 
     assert seen == ["no"]
@@ -81,7 +85,7 @@ def test_cancel_raises_where_the_coroutine_waits() -> None:
         finally:
             seen.append("cleaned")
 
-    running = step(work(), pytest.fail)
+    running = step(work(), unexpected)
     running.cancel()
     running.cancel()
     waiter.set(1)
@@ -103,7 +107,7 @@ def test_cancel_from_inside_takes_effect_at_the_next_wait() -> None:
         await Waiter[int]()
         seen.append("never")
 
-    running = step(work(), pytest.fail)
+    running = step(work(), unexpected)
     holder[0].set(1)
 
     assert running.done
@@ -120,7 +124,7 @@ async def test_a_stepped_coroutine_may_await_ordinary_futures() -> None:
         await asyncio.sleep(0)
         finished.set_result(await future)
 
-    running = step(work(), pytest.fail)
+    running = step(work(), unexpected)
     loop.call_soon(future.set_result, 5)
 
     assert await finished == 5
@@ -134,7 +138,7 @@ async def test_cancelling_a_step_cancels_the_future_it_awaits() -> None:
     async def work() -> None:
         await future
 
-    running = step(work(), pytest.fail)
+    running = step(work(), unexpected)
     running.cancel()
 
     assert running.done
@@ -169,3 +173,42 @@ async def test_a_cancelled_task_leaves_a_harmless_waiter() -> None:
     waiter.set(1)
 
     assert not waiter.cancel()
+
+
+async def test_cancel_from_inside_does_not_wait_for_a_future() -> None:
+    """The next wait ends at once, whatever it is for, and so does the future."""
+    future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    waiter: Waiter[int] = Waiter()
+
+    async def work() -> None:
+        await waiter
+        running.cancel()
+        await future
+
+    running = step(work(), unexpected)
+    waiter.set(1)
+
+    assert running.done
+    assert future.cancelled()
+
+
+async def test_a_cancelled_pause_does_not_end_the_next_wait() -> None:
+    """Whoever cleans up after a cancelled ``sleep(0)`` waits for what it awaits."""
+    waiter: Waiter[int] = Waiter()
+    seen: list[int] = []
+
+    async def work() -> None:
+        try:
+            await asyncio.sleep(0)
+        finally:
+            seen.append(await waiter)
+
+    running = step(work(), unexpected)
+    running.cancel()
+    await asyncio.sleep(0)
+    before = running.done, list(seen)
+    waiter.set(5)
+
+    assert before == (False, [])
+    assert running.done
+    assert seen == [5]

@@ -1,0 +1,351 @@
+"""What crosses, what does not, and who is believed."""
+
+import ipaddress
+
+import pytest
+
+from proxy.core.errors import Refused
+from proxy.core.forwarding import (
+    client_address,
+    forwarded_lines,
+    is_trusted,
+    request_id_of,
+)
+from proxy.core.headers import (
+    examine,
+    header_value,
+    is_json,
+    request_lines,
+    response_lines,
+    value_of,
+    without_validators,
+)
+from proxy.core.message import RawHeaders
+from proxy.core.reasons import Reason
+from proxy.core.target import split_target
+
+
+def raw(*lines: tuple[str, str]) -> RawHeaders:
+    """Return field lines as the parser gives them."""
+    return [
+        (name.lower().encode(), name.encode(), value.encode("latin-1"))
+        for name, value in lines
+    ]
+
+
+def forwarded(*lines: tuple[str, str], whole: bool = False) -> str:
+    """Return what of a request's lines is forwarded."""
+    headers = examine(raw(("Host", "a"), *lines), "1.1")
+    return b"".join(request_lines(headers, whole=whole)).decode("latin-1")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Connection",
+        "Keep-Alive",
+        "Proxy-Connection",
+        "Proxy-Authorization",
+        "TE",
+        "Trailer",
+        "Upgrade",
+        "X-Lumina-Subject",
+        "X-Lumina-Role",
+        "X-Lumina-Anything",
+        "x_lumina_role",
+        "X_Lumina-Role",
+        "Remote-User",
+        "REMOTE_USER",
+        "X-Forwarded-User",
+        "X-Auth-Request-Email",
+        "Forwarded",
+        "X-Real-IP",
+        "X-Forwarded-For",
+        "X_Forwarded_For",
+        "X-Forwarded-Host",
+        "X-HTTP-Method-Override",
+        "X-Original-URL",
+        "X-Rewrite-URL",
+        "Content_Length",
+        "Transfer_Encoding",
+    ],
+)
+def test_what_no_client_may_say_is_dropped(name: str) -> None:
+    """Hop-by-hop, identity, forwarding and steering fields end here."""
+    assert forwarded((name, "close")) == ""
+
+
+def test_everything_else_keeps_its_spelling_and_order() -> None:
+    """End-to-end fields pass as they were sent, repeated ones too."""
+    assert forwarded(
+        ("user-AGENT", "x"), ("X-Custom_1", "é"), ("Cookie", "a"), ("Cookie", "b")
+    ) == ("user-AGENT: x\r\nX-Custom_1: é\r\nCookie: a\r\nCookie: b\r\n")
+
+
+@pytest.mark.parametrize(
+    ("connection", "expected"),
+    [
+        ("X-Secret", "Accept: y\r\n"),
+        ("close, X-SECRET ,", "Accept: y\r\n"),
+        ("keep-alive", "X-Secret: z\r\nAccept: y\r\n"),
+    ],
+)
+def test_fields_that_connection_names_are_dropped(
+    connection: str, expected: str
+) -> None:
+    """RFC 9110 section 7.6.1."""
+    sent = (("Connection", connection), ("X-Secret", "z"), ("Accept", "y"))
+
+    assert forwarded(*sent) == expected
+
+
+def test_a_whole_answer_is_asked_for_where_fields_are_decrypted() -> None:
+    """No compression, no part, no 304: they could not be decrypted."""
+    sent = (
+        ("Accept-Encoding", "gzip"),
+        ("Range", "bytes=0-1"),
+        ("If-None-Match", '"x"'),
+        ("Accept", "y"),
+    )
+
+    assert forwarded(*sent, whole=True) == "Accept: y\r\nAccept-Encoding: identity\r\n"
+    assert forwarded(*sent).startswith("Accept-Encoding: gzip\r\nRange")
+
+
+@pytest.mark.parametrize(
+    ("value", "passes"),
+    [
+        (f"00-{'a' * 32}-{'b' * 16}-01", True),
+        (f"00-{'A' * 32}-{'b' * 16}-01", False),
+        ("garbage", False),
+    ],
+)
+def test_a_trace_context_passes_when_it_is_one(value: str, *, passes: bool) -> None:
+    """W3C Trace Context: what cannot be read is dropped."""
+    assert ("traceparent" in forwarded(("traceparent", value))) is passes
+
+
+@pytest.mark.parametrize(
+    ("lines", "version", "reason"),
+    [
+        ([], "1.1", Reason.MALFORMED),
+        ([("Host", "a"), ("Host", "a")], "1.1", Reason.MALFORMED),
+        ([("Host", "a b")], "1.1", Reason.MALFORMED),
+        ([("Host", "a@b")], "1.1", Reason.MALFORMED),
+        ([("Host", "")], "1.1", Reason.MALFORMED),
+        (
+            [("Host", "a"), ("Authorization", "x"), ("Authorization", "x")],
+            "1.1",
+            Reason.MALFORMED,
+        ),
+        (
+            [("Host", "a"), ("Content-Type", "x"), ("Content-Type", "y")],
+            "1.1",
+            Reason.MALFORMED,
+        ),
+        (
+            [("Host", "a"), ("Transfer-Encoding", "gzip, chunked")],
+            "1.1",
+            Reason.MALFORMED,
+        ),
+        ([("Host", "a"), ("Transfer-Encoding", "chunked")], "1.0", Reason.MALFORMED),
+        ([("Host", "a"), ("Expect", "200-ok")], "1.1", Reason.EXPECTATION_UNKNOWN),
+    ],
+)
+def test_doubtful_sections_are_refused(
+    lines: list[tuple[str, str]], version: str, reason: Reason
+) -> None:
+    """What appears twice and may not, or frames in an unknown way, goes nowhere."""
+    with pytest.raises(Refused) as refused:
+        examine(raw(*lines), version)
+
+    assert refused.value.reason is reason
+
+
+@pytest.mark.parametrize("host", ["a", "a:1", "[::1]", "[::1]:80", "lms.example.org"])
+def test_hosts_are_hosts(host: str) -> None:
+    """Names, addresses and ports are accepted; HTTP/1.0 needs none."""
+    assert examine(raw(("Host", host)), "1.1").host == host.encode()
+    assert examine([], "1.0").host == b""
+
+
+def test_what_repeats_is_joined() -> None:
+    """Lists in several lines are one list."""
+    headers = examine(
+        raw(("Host", "a"), ("X-Forwarded-For", "1"), ("X-Forwarded-For", "2")), "1.1"
+    )
+
+    assert headers.noted[b"x-forwarded-for"] == b"1, 2"
+
+
+TRUSTED = [ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("fd00::/8")]
+
+
+@pytest.mark.parametrize(
+    ("chain", "client"),
+    [
+        (None, "10.0.0.1"),
+        (b"", "10.0.0.1"),
+        (b"1.2.3.4", "1.2.3.4"),
+        (b"6.6.6.6, 1.2.3.4", "1.2.3.4"),
+        (b"6.6.6.6, 1.2.3.4, 10.0.0.2", "1.2.3.4"),
+        (b"1.2.3.4, garbage, 10.0.0.2", "10.0.0.2"),
+        (b"10.0.0.3, 10.0.0.2", "10.0.0.3"),
+        (b"2001:DB8::1, fd00::1", "2001:db8::1"),
+        (b"\xff", "10.0.0.1"),
+    ],
+)
+def test_the_client_is_the_first_that_is_not_trusted(
+    chain: bytes | None, client: str
+) -> None:
+    """X-Forwarded-For is walked from the right; what cannot be read ends the walk."""
+    assert client_address("10.0.0.1", trusted=TRUSTED, forwarded_for=chain) == client
+
+
+@pytest.mark.parametrize(
+    ("address", "trusted"),
+    [("10.1.2.3", True), ("11.0.0.1", False), ("", False), ("fd00::2", True)],
+)
+def test_trust_is_by_network(address: str, *, trusted: bool) -> None:
+    """A unix socket's peer has no address and is not trusted."""
+    assert is_trusted(address, TRUSTED) is trusted
+
+
+@pytest.mark.parametrize(
+    ("trusted", "expected"),
+    [
+        (False, "X-Forwarded-For: 9.9.9.9\r\nX-Forwarded-Proto: http\r\n"),
+        (True, "X-Forwarded-For: 1.1.1.1, 9.9.9.9\r\nX-Forwarded-Proto: https\r\n"),
+    ],
+)
+def test_the_backend_is_told_what_can_be_believed(
+    expected: str, *, trusted: bool
+) -> None:
+    """The chain of a trusted peer is continued, that of another replaced."""
+    headers = examine(
+        raw(
+            ("Host", "a"),
+            ("X-Forwarded-For", "1.1.1.1"),
+            ("X-Forwarded-Proto", "https"),
+        ),
+        "1.1",
+    )
+    lines = forwarded_lines(
+        headers, peer="9.9.9.9", peer_trusted=trusted, request_id="r-1"
+    )
+
+    assert b"".join(lines).decode() == (
+        expected + "X-Forwarded-Host: a\r\nX-Request-ID: r-1\r\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("sent", "trusted", "expected"),
+    [
+        (b"abc-1", True, "abc-1"),
+        (b"abc-1", False, ""),
+        (b"a b", True, ""),
+        (b"x" * 129, True, ""),
+        (None, True, ""),
+    ],
+)
+def test_a_request_id_is_taken_from_trusted_peers(
+    sent: bytes | None, expected: str, *, trusted: bool
+) -> None:
+    """And only when it is one."""
+    noted = {} if sent is None else {b"x-request-id": sent}
+
+    assert request_id_of(noted, trusted=trusted) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("user-1@example.org|x", b"user-1@example.org|x"),
+        ("a\r\nX-Lumina-Role: admin", b"a%0D%0AX-Lumina-Role:%20admin"),
+        ("Zoë %", b"Zo%C3%AB%20%25"),
+    ],
+)
+def test_claims_become_safe_values(text: str, expected: bytes) -> None:
+    """No claim can end a line or begin another."""
+    assert header_value(text) == expected
+
+
+def test_answers_lose_framing_and_hop_by_hop_fields() -> None:
+    """What the connection to the backend was like is not the client's business."""
+    lines = response_lines(
+        raw(
+            ("Server", "x"),
+            ("Connection", "keep-alive, X-Hop"),
+            ("Content-Length", "3"),
+            ("Transfer-Encoding", "chunked"),
+            ("X-Hop", "y"),
+            ("Set-Cookie", "a"),
+            ("Set-Cookie", "b"),
+        )
+    )
+
+    assert lines == [b"Server: x\r\n", b"Set-Cookie: a\r\n", b"Set-Cookie: b\r\n"]
+    assert response_lines(raw(("A", "b"))) == [b"A: b\r\n"]
+
+
+def test_validators_of_other_bytes_are_dropped() -> None:
+    """An ETag says nothing of a body that was decrypted since."""
+    kept = without_validators(raw(("ETag", "x"), ("Digest", "y"), ("Date", "z")))
+
+    assert [name for name, _, _ in kept] == [b"date"]
+    assert value_of(kept, b"date") == b"z"
+    assert value_of(kept, b"etag") is None
+
+
+@pytest.mark.parametrize(
+    ("content_type", "expected"),
+    [
+        (None, False),
+        (b"application/json", True),
+        (b"Application/JSON; charset=UTF-8", True),
+        (b'application/problem+json; charset="utf-8"', True),
+        (b"application/json; profile=x;", True),
+        (b"application/json; charset=utf-16", False),
+        (b"text/json", False),
+        (b"application/jsonp", False),
+        (b"text/plain", False),
+    ],
+)
+def test_json_is_json_in_utf8(content_type: bytes | None, *, expected: bool) -> None:
+    """Only what every backend reads as JSON counts as JSON."""
+    assert is_json(content_type) is expected
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        ("/", ("/", "")),
+        ("/a?b=c?d", ("/a", "b=c?d")),
+        ("http://LMS.example/a?b", ("/a", "b")),
+        ("HTTPS://lms.example", ("/", "")),
+        ("http://lms.example?b", ("/", "b")),
+    ],
+)
+def test_targets_of_resources(target: str, expected: tuple[str, str]) -> None:
+    """Origin form, and absolute form that names the same host."""
+    assert split_target(target, b"lms.example") == expected
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "*",
+        "a:80",
+        "http://other/a",
+        "ftp://lms.example/",
+        "/a#b",
+        "http://lms.example#x",
+    ],
+)
+def test_other_targets_are_refused(target: str) -> None:
+    """What names no resource of this backend goes nowhere."""
+    with pytest.raises(Refused) as refused:
+        split_target(target, b"lms.example")
+
+    assert refused.value.reason is Reason.MALFORMED

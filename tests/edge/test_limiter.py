@@ -1,0 +1,135 @@
+"""What is left of a rule's limits, as operators ask for it."""
+
+import pytest
+
+from proxy.core.limits import takes_for
+from proxy.core.policy import Policy
+from proxy.core.policy_parser import parse_policy
+from proxy.edge.bucket_store import MemoryStore
+from proxy.edge.limiter import Limiter
+
+POLICY = """
+version: 1
+backends:
+  lms: {servers: ["http://127.0.0.1:9000"]}
+issuers:
+  lumina:
+    {issuer: lumina, audience: lms, algorithms: [HS256], roles: $.role, secret: S}
+roles: [student, teacher, admin]
+limits:
+  auth: {rate: 5/minute, per: client}
+  api:
+    per: subject
+    rate: {student: 100/hour, teacher: 1000/hour, admin: unlimited}
+rules:
+  - {id: login, match: POST /api/auth/login, allow: anyone, limits: [auth]}
+  - {id: user, match: "GET /api/users/{id}", allow: [student, teacher], limits: [api]}
+  - {id: user-drop, match: "DELETE /api/users/{id}", allow: [admin], limits: [api]}
+  - {id: health, match: GET /health, allow: anyone}
+""".replace("S}", "0123456789abcdef0123456789abcdef}")
+
+
+@pytest.fixture(scope="module")
+def policy() -> Policy:
+    """Give a policy with limits of both kinds."""
+    parsed, _ = parse_policy([("policy.yaml", POLICY)], {})
+    return parsed
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    """Give buckets on a clock that stands."""
+    return MemoryStore(lambda: 0)
+
+
+@pytest.fixture
+def limiter(store: MemoryStore, policy: Policy) -> Limiter:
+    """Give what answers."""
+    return Limiter(store, lambda: policy)
+
+
+async def test_the_call_of_the_specification(
+    limiter: Limiter, store: MemoryStore, policy: Policy
+) -> None:
+    """``get_limit_status("user_123", "/api/auth/login")`` returns ``remaining``."""
+    [login] = [rule for rule in policy.rules if rule.id == "login"]
+    await store.take(takes_for(login.limits, role="", subject="", client="user_123"))
+
+    status = await limiter.get_limit_status("user_123", "/api/auth/login")
+
+    assert (status.rule, status.remaining) == ("login", 4)
+    assert status.limits[0].retry_after == 0.0
+
+
+async def test_asking_takes_nothing(limiter: Limiter) -> None:
+    """However often."""
+    for _ in range(10):
+        status = await limiter.get_limit_status("user_123", "login")
+        assert status.remaining == 5
+
+
+async def test_the_scarcest_rate_is_what_remains(limiter: Limiter) -> None:
+    """Without a role each rate is reported, and none is promised."""
+    status = await limiter.get_limit_status("user_123", "user")
+
+    assert {limit.role: limit.remaining for limit in status.limits} == {
+        "student": 100,
+        "teacher": 1000,
+        "admin": None,
+    }
+    assert status.remaining == 100
+
+
+async def test_a_role_sees_its_own_rate(
+    limiter: Limiter, store: MemoryStore, policy: Policy
+) -> None:
+    """The bucket is the one that this role's requests use."""
+    [user] = [rule for rule in policy.rules if rule.id == "user"]
+    takes = takes_for(user.limits, role="teacher", subject="a", client="b")
+    await store.take(takes, 1000)
+
+    status = await limiter.get_limit_status("a", "user", role="teacher")
+
+    assert [limit.remaining for limit in status.limits] == [0]
+    assert status.limits[0].retry_after == 3.6
+    other = await limiter.get_limit_status("a", "user", role="student")
+    assert other.remaining == 100
+
+
+@pytest.mark.parametrize(
+    ("name", "method", "expected"),
+    [
+        ("user", "", "user"),
+        ("/api/users/{id}", "", "user"),
+        ("/api/users/{id}", "DELETE", "user-drop"),
+        ("/api/users/42", "GET", "user"),
+        ("/api/users/42", "DELETE", "user-drop"),
+        ("/api/users/42", "", "user"),
+    ],
+)
+async def test_a_rule_is_found(
+    limiter: Limiter, name: str, method: str, expected: str
+) -> None:
+    """By its id, by its path as written, and by the path of a request."""
+    status = await limiter.get_limit_status("a", name, method=method, role="student")
+
+    assert status.rule == expected
+
+
+async def test_nothing_limits(limiter: Limiter) -> None:
+    """A rule without limits, or an unlimited role, leaves no number."""
+    assert (await limiter.get_limit_status("a", "health")).limits == ()
+    admin = await limiter.get_limit_status("a", "user-drop", role="admin")
+
+    assert admin.remaining is None
+    assert admin.limits[0].unlimited
+
+
+@pytest.mark.parametrize(
+    ("name", "method"),
+    [("nobody", ""), ("/nowhere", ""), ("/health", "POST"), ("no path", "GET")],
+)
+async def test_no_rule_is_an_error(limiter: Limiter, name: str, method: str) -> None:
+    """Nothing is answered for what the policy does not know."""
+    with pytest.raises(KeyError):
+        await limiter.get_limit_status("a", name, method=method)

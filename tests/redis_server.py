@@ -1,0 +1,101 @@
+"""A real Redis for tests: started on a free loopback port, ended by its pid."""
+
+import contextlib
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import redis
+
+_DEADLINE = 10.0
+"""Seconds for Redis to start or to stop; it takes milliseconds."""
+
+
+class RedisServer:
+    """One ``redis-server`` process, which may be paused, killed and started again.
+
+    Args:
+        folder: where it runs; it stores nothing there.
+        options: further command line options.
+        url: how tests connect; "" for the loopback port.
+        password: what it asks for; "" for nothing.
+    """
+
+    def __init__(
+        self, folder: Path, *options: str, url: str = "", password: str = ""
+    ) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port: int = probe.getsockname()[1]
+        login = f":{password}@" if password else ""
+        self.url = url or f"redis://{login}127.0.0.1:{self.port}"
+        self._folder = folder
+        self._options = options
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start the process and wait until it answers."""
+        self._process = subprocess.Popen(
+            [
+                *("redis-server", "--port", str(self.port), "--bind", "127.0.0.1"),
+                *("--save", "", "--appendonly", "no", "--loglevel", "warning"),
+                *self._options,
+            ],
+            cwd=self._folder,
+            stdout=subprocess.DEVNULL,
+        )
+        deadline = time.monotonic() + _DEADLINE
+        while True:
+            try:
+                self.command("PING")
+            except redis.ConnectionError:
+                assert self._process.poll() is None, "redis-server did not start"
+                assert time.monotonic() < deadline, "redis-server does not answer"
+            else:
+                return
+
+    def command(self, *words: str | int) -> Any:
+        """Return the answer to one command, over a connection of its own."""
+        with redis.Redis.from_url(
+            self.url, decode_responses=True, socket_timeout=_DEADLINE
+        ) as client:
+            return client.execute_command(*words)
+
+    def calls(self, command: str) -> int:
+        """Return how often ``command`` was called since ``CONFIG RESETSTAT``."""
+        stats = self.command("INFO", "commandstats")
+        return int(stats.get(f"cmdstat_{command}", {"calls": 0})["calls"])
+
+    def pause(self) -> None:
+        """Stop the process; its connections stay open and answer nothing."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let a paused process go on."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
+    def kill(self) -> None:
+        """End the process at once, with all its buckets."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(_DEADLINE)
+            self._process = None
+
+
+@contextlib.contextmanager
+def redis_server(
+    folder: Path, *options: str, url: str = "", password: str = ""
+) -> Iterator[RedisServer]:
+    """Run a Redis for the length of a ``with`` block."""
+    server = RedisServer(folder, *options, url=url, password=password)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.kill()
