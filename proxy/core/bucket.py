@@ -171,20 +171,19 @@ def take(
         >>> grant.allowed, grant.remaining, grant.reset_after
         (True, 1, 30.0)
     """
-    states: list[State] = []
-    enough: list[bool] = []
+    current: list[tuple[RateLimit, int, int, bool]] = []
+    everywhere = True
     for limit, state in buckets:
         level, at_us = level_at(limit, state, now_us)
+        enough = level >= cost * limit.token
+        everywhere = everywhere and enough
+        current.append((limit, level, at_us, enough))
+    taken = cost > 0 and everywhere
+    states: list[State] = []
+    grants: list[Grant] = []
+    for limit, level, at_us, enough in current:
+        if taken:
+            level -= cost * limit.token
         states.append((level, at_us))
-        enough.append(level >= cost * limit.token)
-    taken = cost > 0 and all(enough)
-    if taken:
-        states = [
-            (level - cost * limit.token, at_us)
-            for (limit, _), (level, at_us) in zip(buckets, states, strict=True)
-        ]
-    grants = [
-        grant_of(limit, level, cost, allowed=allowed)
-        for (limit, _), (level, _), allowed in zip(buckets, states, enough, strict=True)
-    ]
+        grants.append(grant_of(limit, level, cost, allowed=enough))
     return (states if taken else None), grants
