@@ -18,6 +18,7 @@ from typing import Any
 
 from proxy.core import jws
 from proxy.core.errors import Refused
+from proxy.core.headers import header_value
 from proxy.core.jws import FAMILIES
 from proxy.core.reasons import Reason
 
@@ -97,6 +98,7 @@ class Principal:
         not_before: epoch seconds, the later of ``nbf`` and ``iat``; 0.0 when the token
             has neither.
         leeway: seconds, from the issuer.
+        subject_value: the subject as a field value, see ``header_value``.
     """
 
     subject: str
@@ -105,6 +107,10 @@ class Principal:
     expires_at: float
     not_before: float = 0.0
     leeway: float = 0.0
+    subject_value: bytes = dataclasses.field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "subject_value", header_value(self.subject))
 
 
 class Authenticator:

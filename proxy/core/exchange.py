@@ -16,13 +16,13 @@ class Exchange:
 
     Attributes:
         method: upper case, from the parser's closed set; "" before it is known.
+        started: monotonic seconds when the request's head was complete.
         request_id: ours, or the one a trusted peer sent.
         rule: the id of the rule, or "" when none was matched.
         role: the acting role, or "" without a token.
         subject: the verified subject, or "" without a token.
         status: of the response; 0 when the client left before there was one.
         reason: why it was refused; None when it was served.
-        started: monotonic seconds when the request's head was complete.
         upstream_started: monotonic seconds when the backend got the request; 0.0
             when it never did.
         upstream_seconds: from then to the last byte of the backend's answer.
@@ -31,13 +31,13 @@ class Exchange:
     """
 
     method: str = ""
+    started: float = 0.0
     request_id: str = ""
     rule: str = ""
     role: str = ""
     subject: str = ""
     status: int = 0
     reason: Reason | None = None
-    started: float = 0.0
     upstream_started: float = 0.0
     upstream_seconds: float = 0.0
     ended: float = 0.0

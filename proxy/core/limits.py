@@ -159,6 +159,12 @@ def limit_fields(
     return ("RateLimit-Policy", policy), ("RateLimit", state)
 
 
+def limit_lines(takes: Sequence[Take], grants: Sequence[Grant]) -> bytes:
+    """Return ``limit_fields`` as field lines with their CRLF."""
+    fields = limit_fields(takes, grants)
+    return "".join([f"{name}: {value}\r\n" for name, value in fields]).encode("ascii")
+
+
 def _effective_window(take: Take, grant: Grant) -> str:
     """Return the ``t`` parameter (draft section 4.1.2), in whole seconds.
 

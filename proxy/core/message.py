@@ -27,6 +27,10 @@ class Body(Protocol):
         """Say that nobody will read the rest."""
         ...
 
+    def whole(self) -> bytes:
+        """Return all that was not read yet; to be asked only of a complete body."""
+        ...
+
     async def read(self) -> bytes:
         """Return the bytes that have arrived, waiting for some; b"" at the end.
 
@@ -50,10 +54,18 @@ class Whole:
         """Drop the bytes."""
         self._data = b""
 
-    async def read(self) -> bytes:
+    def whole(self) -> bytes:
         """Return all of it, then b""."""
         data, self._data = self._data, b""
         return data
+
+    async def read(self) -> bytes:
+        """Return all of it, then b""."""
+        return self.whole()
+
+
+NO_BODY: Body = Whole(b"")
+"""The body of every message that has none."""
 
 
 @dataclasses.dataclass(slots=True)
@@ -68,6 +80,7 @@ class Request:
         body: the stream; complete at once when there is none.
         peer: the address at the other end of the connection; "" for a unix socket.
         peer_trusted: whether what that peer says about the client is believed.
+        keep_alive: whether the client wants to send more on its connection.
     """
 
     method: str
@@ -77,6 +90,7 @@ class Request:
     body: Body
     peer: str
     peer_trusted: bool
+    keep_alive: bool = True
 
 
 @dataclasses.dataclass(slots=True)

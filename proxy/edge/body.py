@@ -124,15 +124,19 @@ class BodyStream:
                 self.wanted = None
             self._waiter = Waiter()
             await self._waiter
-        chunks = self._chunks
-        if chunks and self._error is None:
-            data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-            self._chunks = []
-            self._size = 0
-            if self._paused:
-                self._paused = False
-                self._resume()
-            return data
         if self._error is not None:
             raise self._error
-        return b""
+        return self.whole()
+
+    def whole(self) -> bytes:
+        """Return what has arrived, without waiting; b"" when nothing has."""
+        chunks = self._chunks
+        if not chunks:
+            return b""
+        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        self._chunks = []
+        self._size = 0
+        if self._paused:
+            self._paused = False
+            self._resume()
+        return data

@@ -20,6 +20,7 @@ class Listener:
 
     Attributes:
         draining: whether answers announce that the connection will be closed.
+        now: the loop's time, in seconds.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class Listener:
         self._on_failure = on_failure
         self.draining = False
         self.loop = asyncio.get_running_loop()
+        self.now = self.loop.time
         self._trusts = trusts
         self._connections: set[DownstreamConnection] = set()
         self._server: asyncio.Server | None = None
@@ -55,10 +57,6 @@ class Listener:
         if self._server is None or not self._server.sockets:
             return 0
         return int(self._server.sockets[0].getsockname()[1])
-
-    def now(self) -> float:
-        """Return the loop's time."""
-        return self.loop.time()
 
     def failed(self, error: BaseException) -> None:
         """Note what escaped a handler: a bug."""

@@ -7,15 +7,13 @@ is at hand (RFC 9110 section 9.2.2). ``may_retry`` decides that, purely.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable
 
 from proxy.core.errors import Refused
 from proxy.core.message import Body, Response
 from proxy.core.policy import Backend, Server, Timeouts
 from proxy.core.reasons import Reason
-from proxy.edge.upstream import BrokenConnection, UpstreamConnection
-from proxy.edge.waiter import Waiter
+from proxy.edge.upstream import Call, UpstreamConnection
 
 IDEMPOTENT = frozenset(("DELETE", "GET", "HEAD", "OPTIONS", "PUT", "TRACE"))
 
@@ -51,7 +49,7 @@ class Pool:
         self.now = self._loop.time
         self._max_connections = max_connections
         self._max_waiting = max_waiting
-        self._waiting: deque[Waiter[UpstreamConnection]] = deque()
+        self._waiting: deque[Call] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -59,7 +57,7 @@ class Pool:
         """How many connections are in an exchange."""
         return len(self.all) - len(self.idle)
 
-    async def exchange(
+    def exchange(
         self,
         method: str,
         head: bytes,
@@ -67,48 +65,49 @@ class Pool:
         timeouts: Timeouts,
         *,
         chunked: bool = False,
-    ) -> Response:
-        """Send a request on a connection of this pool and return the answer.
+    ) -> Call:
+        """Send a request on a connection of this pool; await it for the answer.
 
-        Raises:
-            Refused: an UPSTREAM_* reason, or whatever reading ``body`` raised.
+        Awaiting raises Refused with an UPSTREAM_* reason, or whatever reading
+        ``body`` raised.
         """
-        fresh = False
-        while True:
-            connection = await self._acquire(fresh=fresh)
-            try:
-                return await connection.exchange(
-                    method, head, body, timeouts, chunked=chunked
-                )
-            except BrokenConnection as broken:
-                if not may_retry(
-                    method,
-                    reused=connection.reused,
-                    answered=broken.answered,
-                    replayable=isinstance(body, bytes),
-                ):
-                    raise Refused(Reason.UPSTREAM_RESET) from None
-                fresh = True
+        call = Call(method, head, body, timeouts, chunked=chunked)
+        self._begin(call)
+        return call
 
-    async def _acquire(self, *, fresh: bool) -> UpstreamConnection:
-        if not fresh and self.idle:
+    def _begin(self, call: Call) -> None:
+        if self.idle and not call.fresh:
             connection = self.idle.pop()
             connection.reused = True
-            return connection
+            connection.start(call)
+            return
         if len(self.all) + self.connecting < self._max_connections:
             self._connect()
-        elif len(self._waiting) - self.connecting >= self._max_waiting:
-            raise Refused(Reason.UPSTREAM_BUSY, headers=(("Retry-After", "1"),))
-        waiter: Waiter[UpstreamConnection] = Waiter()
-        self._waiting.append(waiter)
-        try:
-            return await waiter
-        except asyncio.CancelledError:
-            if waiter.done:  # the connection came while we were being cancelled
-                self.release(waiter.result())
-            else:
-                self._waiting.remove(waiter)
-            raise
+        elif self._is_full():
+            call.fail(Refused(Reason.UPSTREAM_BUSY, headers=(("Retry-After", "1"),)))
+            return
+        self._waiting.append(call)
+
+    def _is_full(self) -> bool:
+        if len(self._waiting) - self.connecting < self._max_waiting:
+            return False
+        # Those whose clients left do not count.
+        self._waiting = deque(call for call in self._waiting if not call.done)
+        return len(self._waiting) - self.connecting >= self._max_waiting
+
+    def broken(self, call: Call, *, reused: bool, answered: bool) -> None:
+        """Send a call again on a new connection if that is safe, or refuse it."""
+        if may_retry(
+            call.method,
+            reused=reused,
+            answered=answered,
+            replayable=isinstance(call.body, bytes),
+        ):
+            call.fresh = True
+            call.connection = None
+            self._begin(call)
+        else:
+            call.fail(Refused(Reason.UPSTREAM_RESET))
 
     def _connect(self) -> None:
         self.connecting += 1
@@ -135,14 +134,24 @@ class Pool:
             self._hand_over(connection)
 
     def _not_connected(self, refused: Refused) -> None:
-        if self._waiting:
-            self._waiting.popleft().fail(refused)
+        call = self._next()
+        if call is not None:
+            call.fail(refused)
 
     def _hand_over(self, connection: UpstreamConnection) -> None:
-        if self._waiting:
-            self._waiting.popleft().set(connection)
+        call = self._next()
+        if call is not None:
+            connection.start(call)
         else:
             self.idle.append(connection)
+
+    def _next(self) -> Call | None:
+        """Return the call that has waited longest and was not given up."""
+        while self._waiting:
+            call = self._waiting.popleft()
+            if not call.done:
+                return call
+        return None
 
     def opened(self, connection: UpstreamConnection) -> None:
         """Note a connection that stands."""
@@ -218,7 +227,7 @@ class Upstreams:
         body: bytes | Body,
         *,
         chunked: bool = False,
-    ) -> Coroutine[Any, Any, Response]:
+    ) -> Awaitable[Response]:
         """Exchange with the least busy healthy server; see ``Pool.exchange``.
 
         Args:
