@@ -9,8 +9,8 @@ Rules of this file:
 4. Every request ends in ``Recorder.record``, exactly once.
 """
 
-import dataclasses
 from collections.abc import Sequence
+from typing import Final
 
 from proxy.core.authz import acting_role
 from proxy.core.bucket import Grant
@@ -225,8 +225,10 @@ class Pipeline:
         headers = without_validators(response.headers)
         if response.bodiless or not is_json(value_of(headers, b"content-type")):
             # Nothing to decrypt; but the length that HEAD promises is not GET's.
-            length = None if response.bodiless else response.length
-            return dataclasses.replace(response, headers=headers, length=length)
+            if response.bodiless:
+                response.length = None
+            response.headers = headers
+            return response
         try:
             sealed = await self._sealed(response)
         except BaseException:
@@ -240,7 +242,9 @@ class Pipeline:
             exchange.role,
             self._recorder.cipher,
         )
-        return dataclasses.replace(response, headers=headers, body=Whole(plain))
+        response.headers = headers
+        response.body = Whole(plain)
+        return response
 
     async def _sealed(self, response: Response) -> bytes:
         if value_of(response.headers, b"content-encoding") is not None:
@@ -315,10 +319,10 @@ class Pipeline:
         )
 
 
-_SUCCESSFUL = 2
-_CHUNKED = b"Transfer-Encoding: chunked\r\n"
+_SUCCESSFUL: Final = 2
+_CHUNKED: Final = b"Transfer-Encoding: chunked\r\n"
 
-_PHRASES = {
+_PHRASES: Final = {
     400: b"Bad Request",
     401: b"Unauthorized",
     403: b"Forbidden",

@@ -89,8 +89,8 @@ class Upstream(Protocol):
 class BucketStore(Protocol):
     """Who keeps the buckets."""
 
-    async def take(self, takes: Sequence[Take], cost: int = 1) -> list[Grant]:
-        """Take from all buckets or from none."""
+    def take(self, takes: Sequence[Take], cost: int = 1) -> Awaitable[list[Grant]]:
+        """Take from all buckets or from none; awaited, return a grant for each."""
         ...
 
 

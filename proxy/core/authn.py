@@ -14,7 +14,7 @@ Rules of this file:
 import dataclasses
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from proxy.core import jws
 from proxy.core.errors import Refused
@@ -31,14 +31,14 @@ __all__ = [
     "VerificationKey",
 ]
 
-CHALLENGE = 'Bearer realm="lumina-proxy"'
+CHALLENGE: Final = 'Bearer realm="lumina-proxy"'
 """The beginning of every WWW-Authenticate that this proxy sends."""
 
-_SCHEME = b"bearer"
-_MAX_SUBJECT = 1024
-_MAX_INSTANT = 2**53
+_SCHEME: Final = b"bearer"
+_MAX_SUBJECT: Final = 1024
+_MAX_INSTANT: Final = 2**53
 # C0, DEL, C1, and the halves of surrogate pairs, which no encoding can carry on.
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,13 +7,14 @@ address of the connection is all that counts.
 import ipaddress
 import re
 from collections.abc import Sequence
+from typing import Final
 
 from proxy.core.headers import RequestHeaders
 from proxy.core.message import Request
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}").fullmatch
+_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,128}").fullmatch
 
 
 def is_trusted(address: str, networks: Sequence[Network]) -> bool:

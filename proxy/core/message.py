@@ -3,10 +3,12 @@
 They hold what a parser read, not what anybody may believe: ``headers`` decides what
 is forwarded, ``routing`` what the path means. Bodies are streams of the edges;
 here they only have a shape.
+
+Plain classes, for one of each is made for every request, and a compiled class makes it
+several times faster than what dataclasses generates.
 """
 
-import dataclasses
-from typing import Protocol
+from typing import Final, Protocol
 
 RawHeaders = list[tuple[bytes, bytes, bytes]]
 """(lower-case name, name as sent, value) of every field line, in order."""
@@ -64,11 +66,10 @@ class Whole:
         return self.whole()
 
 
-NO_BODY: Body = Whole(b"")
+NO_BODY: Final[Body] = Whole(b"")
 """The body of every message that has none."""
 
 
-@dataclasses.dataclass(slots=True)
 class Request:
     """A request whose head is complete.
 
@@ -83,17 +84,38 @@ class Request:
         keep_alive: whether the client wants to send more on its connection.
     """
 
-    method: str
-    target: str
-    version: str
-    headers: RawHeaders
-    body: Body
-    peer: str
-    peer_trusted: bool
-    keep_alive: bool = True
+    __slots__ = (
+        "body",
+        "headers",
+        "keep_alive",
+        "method",
+        "peer",
+        "peer_trusted",
+        "target",
+        "version",
+    )
+
+    def __init__(
+        self,
+        method: str,
+        target: str,
+        version: str,
+        headers: RawHeaders,
+        *,
+        peer: str,
+        peer_trusted: bool,
+        keep_alive: bool = True,
+    ) -> None:
+        self.method = method
+        self.target = target
+        self.version = version
+        self.headers = headers
+        self.body: Body = NO_BODY
+        self.peer = peer
+        self.peer_trusted = peer_trusted
+        self.keep_alive = keep_alive
 
 
-@dataclasses.dataclass(slots=True)
 class Response:
     """An answer of the backend whose head is complete.
 
@@ -107,9 +129,20 @@ class Response:
             (HEAD, 204, 304: RFC 9112 section 6.3).
     """
 
-    status: int
-    phrase: bytes
-    headers: RawHeaders
-    body: Body
-    length: int | None
-    bodiless: bool
+    __slots__ = ("bodiless", "body", "headers", "length", "phrase", "status")
+
+    def __init__(
+        self,
+        status: int,
+        phrase: bytes,
+        headers: RawHeaders,
+        *,
+        length: int | None,
+        bodiless: bool,
+    ) -> None:
+        self.status = status
+        self.phrase = phrase
+        self.headers = headers
+        self.body: Body = NO_BODY
+        self.length = length
+        self.bodiless = bodiless

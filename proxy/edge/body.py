@@ -6,12 +6,13 @@ the memory of an exchange is bounded whatever the sizes of its bodies.
 """
 
 from collections.abc import Callable
+from typing import Final
 
 from proxy.core.errors import Refused
 from proxy.core.reasons import Reason
 from proxy.edge.waiter import Waiter
 
-HIGH_WATER = 64 * 1024
+HIGH_WATER: Final = 64 * 1024
 """Unread bytes at which the sender is made to wait; asyncio's own default."""
 
 

@@ -9,15 +9,16 @@ No policy lives here. What is refused here is what cannot be read: the handler's
 ``reject`` makes the answer, so that it has a Reason and is counted like any other.
 """
 
+import abc
 import asyncio
 from collections.abc import Callable
-from typing import Protocol, cast
+from typing import Final, cast
 
 import httptools
 
 from proxy.core.errors import Refused
 from proxy.core.headers import value_of
-from proxy.core.message import NO_BODY, RawHeaders, Request
+from proxy.core.message import RawHeaders, Request
 from proxy.core.reasons import Reason
 from proxy.edge.answer import AnswerWriter
 from proxy.edge.body import BodyStream
@@ -25,19 +26,27 @@ from proxy.edge.limits import WireLimits
 from proxy.edge.waiter import Step, step
 from proxy.ports import Handler
 
-NEVER = float("inf")
-CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+NEVER: Final = float("inf")
+CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
-_BODY_FIELDS = frozenset((b"content-length", b"transfer-encoding"))
-_NO_HEADERS: RawHeaders = []
+_BODY_FIELDS: Final = frozenset((b"content-length", b"transfer-encoding"))
+_NO_HEADERS: Final[RawHeaders] = []
 
 _Queued = tuple[Request, Refused | None]
 """A request, and why it is refused unseen; None when it is not."""
 
 
-class Owner(Protocol):
-    """The listener that a connection belongs to."""
+class Owner(abc.ABC):
+    """The listener that a connection belongs to.
+
+    Attributes:
+        handler: answers the requests.
+        limits: what one connection may cost.
+        draining: whether answers announce that the connection will be closed.
+        loop: the event loop.
+        now: its time, in seconds.
+    """
 
     handler: Handler
     limits: WireLimits
@@ -45,23 +54,23 @@ class Owner(Protocol):
     loop: asyncio.AbstractEventLoop
     now: Callable[[], float]
 
-    def failed(self, error: BaseException) -> object:
+    @abc.abstractmethod
+    def failed(self, error: BaseException) -> None:
         """Note what escaped a handler: a bug."""
-        ...
 
+    @abc.abstractmethod
     def opened(
         self, connection: "DownstreamConnection", transport: asyncio.Transport
     ) -> tuple[str, bool]:
         """Note a connection; return its peer's address and whether it is trusted."""
-        ...
 
+    @abc.abstractmethod
     def closed(self, connection: "DownstreamConnection") -> None:
         """Forget a connection."""
-        ...
 
 
-class DownstreamConnection(AnswerWriter, asyncio.Protocol):
-    """One connection of one client.
+class DownstreamConnection(AnswerWriter):
+    """One connection of one client; an ``asyncio.Protocol`` by its methods.
 
     Attributes:
         deadline: loop time at which the connection has waited long enough for
@@ -215,10 +224,9 @@ class DownstreamConnection(AnswerWriter, asyncio.Protocol):
             str(self._target, "ascii"),
             parser.get_http_version(),
             self._headers,
-            NO_BODY,
-            address,
-            trusted,
-            parser.should_keep_alive(),
+            peer=address,
+            peer_trusted=trusted,
+            keep_alive=parser.should_keep_alive(),
         )
         self._headers = _NO_HEADERS
         self._open = request

@@ -2,14 +2,15 @@
 
 import asyncio
 from collections.abc import Callable
+from typing import Any, cast
 
-from proxy.edge.downstream import DownstreamConnection
+from proxy.edge.downstream import DownstreamConnection, Owner
 from proxy.edge.limits import WireLimits
 from proxy.edge.waiter import Waiter
 from proxy.ports import Handler
 
 
-class Listener:
+class Listener(Owner):
     """Accepts connections, and watches their deadlines.
 
     Args:
@@ -39,7 +40,8 @@ class Listener:
         self.now = self.loop.time
         self._trusts = trusts
         self._connections: set[DownstreamConnection] = set()
-        self._server: asyncio.Server | None = None
+        # Not asyncio.Server: uvloop's own class is no subclass of it.
+        self._server: Any = None
         self._sweeper: asyncio.TimerHandle | None = None
         self._interval = max(
             0.05, min(1.0, min(limits.head_seconds, limits.linger_seconds) / 4)
@@ -69,7 +71,10 @@ class Listener:
             OSError: the address is not to be had.
         """
         self._server = await self.loop.create_server(
-            lambda: DownstreamConnection(self), host, port, backlog=4096
+            lambda: cast("asyncio.Protocol", DownstreamConnection(self)),
+            host,
+            port,
+            backlog=4096,
         )
         self._sweep()
 

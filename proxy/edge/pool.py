@@ -8,14 +8,15 @@ is at hand (RFC 9110 section 9.2.2). ``may_retry`` decides that, purely.
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
+from typing import Final, cast
 
 from proxy.core.errors import Refused
 from proxy.core.message import Body, Response
 from proxy.core.policy import Backend, Server, Timeouts
 from proxy.core.reasons import Reason
-from proxy.edge.upstream import Call, UpstreamConnection
+from proxy.edge.upstream import Call, Owner, UpstreamConnection
 
-IDEMPOTENT = frozenset(("DELETE", "GET", "HEAD", "OPTIONS", "PUT", "TRACE"))
+IDEMPOTENT: Final = frozenset(("DELETE", "GET", "HEAD", "OPTIONS", "PUT", "TRACE"))
 
 
 def may_retry(method: str, *, reused: bool, answered: bool, replayable: bool) -> bool:
@@ -23,7 +24,7 @@ def may_retry(method: str, *, reused: bool, answered: bool, replayable: bool) ->
     return reused and not answered and replayable and method in IDEMPOTENT
 
 
-class Pool:
+class Pool(Owner):
     """The connections to one server.
 
     Attributes:
@@ -116,10 +117,12 @@ class Pool:
         task.add_done_callback(self._tasks.discard)
 
     async def _open(self) -> None:
+        connection = UpstreamConnection(self)
+        protocol = cast("asyncio.Protocol", connection)
         try:
             async with asyncio.timeout(self.timeouts.connect):
-                _, connection = await self._loop.create_connection(
-                    lambda: UpstreamConnection(self), self.server.host, self.server.port
+                await self._loop.create_connection(
+                    lambda: protocol, self.server.host, self.server.port
                 )
         except TimeoutError:
             self.connecting -= 1
@@ -195,6 +198,7 @@ class Upstreams:
     def __init__(self, is_up: Callable[[str, Server], bool]) -> None:
         self._is_up = is_up
         self._pools: dict[str, dict[Server, Pool]] = {}
+        self._single: dict[str, Pool] = {}  # of backends with one server
         self._loop = asyncio.get_running_loop()
         self._sweeper: asyncio.TimerHandle | None = None
 
@@ -218,6 +222,10 @@ class Upstreams:
                     known[server] = Pool(server, backend.timeouts)
                 else:
                     pool.timeouts = backend.timeouts
+            if len(backend.servers) == 1:
+                self._single[backend.id] = known[backend.servers[0]]
+            else:
+                self._single.pop(backend.id, None)
 
     def exchange(
         self,
@@ -238,16 +246,16 @@ class Upstreams:
             body: all of it, or the stream.
             chunked: whether a stream is sent in chunks, because its head says so.
         """
-        pools = self._pools[backend.id]
-        if len(backend.servers) == 1:
-            pool = pools[backend.servers[0]]
-        else:
-            up = [one for one in backend.servers if self._is_up(backend.id, one)]
-            pool = min(
-                (pools[server] for server in up or backend.servers),
-                key=lambda one: one.busy + one.connecting,
-            )
+        pool = self._single.get(backend.id) or self._least_busy(backend)
         return pool.exchange(method, head, body, backend.timeouts, chunked=chunked)
+
+    def _least_busy(self, backend: Backend) -> Pool:
+        pools = self._pools[backend.id]
+        up = [one for one in backend.servers if self._is_up(backend.id, one)]
+        return min(
+            (pools[server] for server in up or backend.servers),
+            key=lambda one: one.busy + one.connecting,
+        )
 
     def snapshot(self) -> list[tuple[str, str, int]]:
         """Return (backend, state, connections) for every backend and state."""

@@ -6,24 +6,28 @@ not wholly sent when the answer ended. Nothing that was received on it reaches
 another client.
 """
 
+import abc
 import asyncio
 from collections.abc import Callable
-from typing import NamedTuple, Protocol, cast
+from typing import Final, cast
 
 import httptools
 
 from proxy.core.errors import Refused
-from proxy.core.message import NO_BODY, Body, RawHeaders, Response, Whole
+from proxy.core.framing import UNKNOWN, framing_of
+from proxy.core.message import Body, RawHeaders, Response, Whole
 from proxy.core.policy import Timeouts
 from proxy.core.reasons import Reason
 from proxy.edge.body import BodyStream
 from proxy.edge.waiter import Step, Waiter, step
 
-NEVER = float("inf")
-HEAD_BYTES = 64 * 1024
+NEVER: Final = float("inf")
+HEAD_BYTES: Final = 64 * 1024
 """The largest head of an answer; twice what is taken from clients (cookies)."""
-FIRST_FINAL, LAST_STATUS, SWITCHING = 200, 599, 101
-INTERIM = 16
+FIRST_FINAL: Final = 200
+LAST_STATUS: Final = 599
+SWITCHING: Final = 101
+INTERIM: Final = 16
 """How many 1xx answers may precede an answer."""
 
 
@@ -70,24 +74,30 @@ class Call(Waiter[Response]):
             self.connection.close()
 
 
-class Owner(Protocol):
-    """The pool that a connection belongs to."""
+class Owner(abc.ABC):
+    """The pool that a connection belongs to.
+
+    Attributes:
+        timeouts: of exchanges that say nothing else, and of idle connections.
+        now: the loop's time, in seconds.
+    """
 
     timeouts: Timeouts
     now: Callable[[], float]
 
+    @abc.abstractmethod
     def opened(self, connection: "UpstreamConnection") -> None:
         """Note a connection that stands."""
-        ...
 
+    @abc.abstractmethod
     def release(self, connection: "UpstreamConnection") -> None:
         """Take a connection back after an exchange."""
-        ...
 
+    @abc.abstractmethod
     def lost(self, connection: "UpstreamConnection") -> None:
         """Forget a connection."""
-        ...
 
+    @abc.abstractmethod
     def broken(self, call: Call, *, reused: bool, answered: bool) -> None:
         """Decide about a call whose connection ended before its answer's head.
 
@@ -96,11 +106,10 @@ class Owner(Protocol):
             reused: whether the connection had carried another one before.
             answered: whether a byte of the answer had come.
         """
-        ...
 
 
-class UpstreamConnection(asyncio.Protocol):
-    """One connection to one server.
+class UpstreamConnection:
+    """One connection to one server; an ``asyncio.Protocol`` by its methods.
 
     Attributes:
         deadline: loop time at which the wait for the backend has been long enough.
@@ -146,7 +155,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._status = 0
         self._phrase = b""
         self._headers: RawHeaders = []
-        self._framing = _UNKNOWN
+        self._framing = UNKNOWN
         self._chunks: list[bytes] = []
         self._body: BodyStream | None = None
         self._complete = False
@@ -217,9 +226,8 @@ class UpstreamConnection(asyncio.Protocol):
             self._status,
             self._phrase,
             self._headers,
-            NO_BODY,
-            self._framing.length,
-            self._framing.bodiless,
+            length=self._framing.length,
+            bodiless=self._framing.bodiless,
         )
         if self._complete:
             if chunks:
@@ -236,6 +244,10 @@ class UpstreamConnection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """Note that the backend does not take what was written to it."""
         self._write_paused = True
+
+    def eof_received(self) -> bool:
+        """Let the transport close itself: a backend that is done is done."""
+        return False
 
     def resume_writing(self) -> None:
         """Let the pump write on."""
@@ -275,7 +287,7 @@ class UpstreamConnection(asyncio.Protocol):
             if status == SWITCHING or self._interim > INTERIM:
                 self._violated = True
             return
-        framing = _framing(
+        framing = framing_of(
             self._headers,
             self._parser.get_http_version(),
             bodiless=self._method == "HEAD" or status in (204, 304),
@@ -415,55 +427,3 @@ class UpstreamConnection(asyncio.Protocol):
             self._paused = False
             self.deadline = self._pool.now() + self._timeouts.idle
             self._transport.resume_reading()
-
-
-class _Framing(NamedTuple):
-    """What a header section says of the message's end (RFC 9112 section 6.3)."""
-
-    length: int | None
-    chunked: bool
-    keep_alive: bool
-    bodiless: bool
-
-    @property
-    def until_close(self) -> bool:
-        """Whether the body ends with the connection."""
-        return self.length is None and not self.chunked and not self.bodiless
-
-
-_UNKNOWN = _Framing(None, False, False, False)
-
-
-def _framing(headers: RawHeaders, version: str, *, bodiless: bool) -> _Framing | None:
-    """Return what a header section says; None if that is unclear.
-
-    Asked here and not of llhttp, which does not know that an answer to HEAD has no
-    body, and forgets what it read once a message is complete.
-    """
-    length: int | None = None
-    chunked = False
-    keep_alive = version == "1.1"
-    for lower, _, value in headers:
-        if lower not in _FRAMING_FIELDS:
-            continue
-        if lower == b"content-length":
-            if length is not None or not value.isdigit():
-                return None
-            length = int(value)
-        elif lower == b"transfer-encoding":
-            if chunked or value.lower() != b"chunked":
-                return None
-            chunked = True
-        else:
-            tokens = [token.strip() for token in value.lower().split(b",")]
-            keep_alive = b"close" not in tokens and (
-                keep_alive or b"keep-alive" in tokens
-            )
-    if chunked and length is not None:
-        return None
-    if length is None and not chunked and not bodiless:
-        keep_alive = False
-    return _Framing(length, chunked, keep_alive, bodiless)
-
-
-_FRAMING_FIELDS = frozenset((b"connection", b"content-length", b"transfer-encoding"))

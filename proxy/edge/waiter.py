@@ -14,7 +14,7 @@ use what needs a current task, such as ``asyncio.timeout``: give that a Task of 
 import asyncio
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 T = TypeVar("T")
 
@@ -78,7 +78,9 @@ class Waiter(Generic[T]):
             except BaseException:
                 self.given_up()
                 raise
-        return self.result()
+        if self._error is not None:
+            raise self._error
+        return self._value  # type: ignore[return-value]  # set() gave a T
 
     # The future protocol, for a Task that awaits a waiter (asyncio.isfuture).
 
@@ -207,7 +209,7 @@ class Step:
         self.resume()
 
 
-_ORDINARY = (Exception, asyncio.CancelledError)
+_ORDINARY: Final = (Exception, asyncio.CancelledError)
 """What ends a coroutine and not the process."""
 
 

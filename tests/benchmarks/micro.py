@@ -13,16 +13,18 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import uvloop
+from redis.asyncio.connection import AbstractConnection
 
 from proxy.app import App
 from proxy.edge.downstream import DownstreamConnection
 from proxy.edge.pool import Pool
 from proxy.edge.redis_store import RedisStore
+from proxy.edge.redis_wire import RedisWire
 from proxy.edge.upstream import UpstreamConnection
 from proxy.settings import Settings
 from tests.benchmarks.credentials import make_credentials
@@ -32,9 +34,9 @@ TURNS = 100
 TEMPLATES = Path(__file__).parent / "templates"
 
 ANSWER = (
-    b"HTTP/1.1 200 OK\r\nServer: nginx/1.22.1\r\nDate: Tue, 24 Nov 2026 12:00:00 GMT\r\n"
-    b"Content-Type: application/json\r\nContent-Length: 24\r\n"
-    b"Connection: keep-alive\r\n\r\n"
+    b"HTTP/1.1 200 OK\r\nServer: nginx/1.22.1\r\n"
+    b"Date: Tue, 24 Nov 2026 12:00:00 GMT\r\nContent-Type: application/json\r\n"
+    b"Content-Length: 24\r\nConnection: keep-alive\r\n\r\n"
     b'{"id":42,"progress":0.8}'
 )
 
@@ -57,31 +59,31 @@ class Wire:
         """Say who the peer is."""
         return "127.0.0.1", 40000
 
+    def is_closing(self) -> bool:
+        """Say that it is open."""
+        return False
+
+    def set_protocol(self, _protocol: object) -> None:
+        """Nobody is told: the protocol is called by hand."""
+
     def pause_reading(self) -> None:
         """Read on all the same: all is there already."""
 
     resume_reading = abort = close = pause_reading
 
 
-class RedisSide:
-    """The wire to Redis: every bucket has a token."""
+class Writer:
+    """What redis-py hands over: a transport to write to."""
 
-    def __init__(self, replied: Callable[[Any], None]) -> None:
-        self._replied = replied
-        self._commands: list[tuple[Any, ...]] = []
+    def __init__(self) -> None:
+        self.transport = Wire()
 
-    def send(self, command: tuple[Any, ...]) -> None:
-        """Keep it."""
-        self._commands.append(command)
 
-    def answer(self) -> None:
-        """Grant whatever was asked for."""
-        commands, self._commands = self._commands, []
-        for command in commands:
-            self._replied([1, 3_000_000_000] * command[2])
+class Connection:
+    """A connection of redis-py, as far as ``RedisWire`` looks at it."""
 
-    def close(self) -> None:
-        """There is nothing to close."""
+    def __init__(self) -> None:
+        self._writer = Writer()
 
 
 class Rig:
@@ -108,12 +110,14 @@ class Rig:
         }
         self.app = App(Settings.read(environment), environment)
         self.app._build(self.app._source.load())
-        self.redis: RedisSide | None = None
         store = self.app._store
-        if redis and isinstance(store, RedisStore):
-            self.redis = RedisSide(store._replied)
-            store._wire = cast("Any", self.redis)
-            store._watch = lambda _when: None  # type: ignore[method-assign]
+        self.store = store if isinstance(store, RedisStore) else None
+        if self.store is not None:
+            store = self.store
+            opened = cast("AbstractConnection", Connection())
+            store._wire = RedisWire(opened, store._replied, store._lost)
+            # A timer that is there already is not set again.
+            store._timer = asyncio.get_running_loop().call_later(3600, list)
         pools: dict[Any, Pool] = next(iter(self.app._upstreams._pools.values()))
         self.upstream: list[tuple[UpstreamConnection, Wire]] = []
         for _ in range(CONNECTIONS):
@@ -138,9 +142,14 @@ class Rig:
         """Let every client ask once, and everybody be answered."""
         for number, (client, _) in enumerate(self.downstream):
             client.data_received(self.requests[number])
-        if self.redis is not None:
+        store = self.store
+        if store is not None and store._wire is not None:
             await asyncio.sleep(0)
-            self.redis.answer()
+            for batch in list(store._in_flight):
+                keys = len(batch.keys)
+                store._wire.data_received(
+                    b"*%d\r\n" % (2 * keys) + b":1\r\n:3000000000\r\n" * keys
+                )
         for connection, wire in self.upstream:
             if wire.written:
                 wire.written.clear()

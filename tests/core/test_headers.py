@@ -20,7 +20,7 @@ from proxy.core.headers import (
     value_of,
     without_validators,
 )
-from proxy.core.message import NO_BODY, RawHeaders, Request
+from proxy.core.message import RawHeaders, Request
 from proxy.core.reasons import Reason
 from proxy.core.target import split_target
 
@@ -230,7 +230,7 @@ def test_the_backend_is_told_what_can_be_believed(
         ),
         "1.1",
     )
-    request = Request("GET", "/", "1.1", [], NO_BODY, "9.9.9.9", trusted)
+    request = Request("GET", "/", "1.1", [], peer="9.9.9.9", peer_trusted=trusted)
 
     assert forwarded_lines(headers, request, "r-1").decode() == (
         expected + "X-Forwarded-Host: a\r\nX-Request-ID: r-1\r\n"
