@@ -9,9 +9,7 @@ No policy lives here. What is refused here is what cannot be read: the handler's
 ``reject`` makes the answer, so that it has a Reason and is counted like any other.
 """
 
-import abc
 import asyncio
-from collections.abc import Callable
 from typing import Final, cast
 
 import httptools
@@ -22,9 +20,8 @@ from proxy.core.message import RawHeaders, Request
 from proxy.core.reasons import Reason
 from proxy.edge.answer import AnswerWriter
 from proxy.edge.body import BodyStream
-from proxy.edge.limits import WireLimits
+from proxy.edge.owners import DownstreamOwner
 from proxy.edge.waiter import Step, step
-from proxy.ports import Handler
 
 NEVER: Final = float("inf")
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -35,38 +32,6 @@ _NO_HEADERS: Final[RawHeaders] = []
 
 _Queued = tuple[Request, Refused | None]
 """A request, and why it is refused unseen; None when it is not."""
-
-
-class Owner(abc.ABC):
-    """The listener that a connection belongs to.
-
-    Attributes:
-        handler: answers the requests.
-        limits: what one connection may cost.
-        draining: whether answers announce that the connection will be closed.
-        loop: the event loop.
-        now: its time, in seconds.
-    """
-
-    handler: Handler
-    limits: WireLimits
-    draining: bool
-    loop: asyncio.AbstractEventLoop
-    now: Callable[[], float]
-
-    @abc.abstractmethod
-    def failed(self, error: BaseException) -> None:
-        """Note what escaped a handler: a bug."""
-
-    @abc.abstractmethod
-    def opened(
-        self, connection: "DownstreamConnection", transport: asyncio.Transport
-    ) -> tuple[str, bool]:
-        """Note a connection; return its peer's address and whether it is trusted."""
-
-    @abc.abstractmethod
-    def closed(self, connection: "DownstreamConnection") -> None:
-        """Forget a connection."""
 
 
 class DownstreamConnection(AnswerWriter):
@@ -95,7 +60,7 @@ class DownstreamConnection(AnswerWriter):
         "deadline",
     )
 
-    def __init__(self, listener: Owner) -> None:
+    def __init__(self, listener: DownstreamOwner) -> None:
         super().__init__()
         self._listener = listener
         self._parser = httptools.HttpRequestParser(self)
