@@ -110,23 +110,35 @@ def requests(stream: BufferedIOBase) -> Iterator[Heard]:
     It reads what a careful proxy writes, and nothing else: a second reader with
     opinions of its own would hide what it is there to show.
     """
-    while True:
-        head = b""
-        while not head.endswith(b"\r\n\r\n"):
-            line = stream.readline()
-            if not line:
-                return
-            head += line
+    while (head := _head(stream)) is not None:
         heard = Heard(head=head, body=b"")
         if heard.values("transfer-encoding") == ["chunked"]:
-            body = b""
-            while size := int(stream.readline(), 16):
-                body += stream.read(size)
-                stream.readline()
-            stream.readline()
+            body = _chunks(stream)
         else:
             length = int((heard.values("content-length") or ["0"])[0])
-            body = stream.read(length)
-            if len(body) < length:
-                return
+            read = stream.read(length)
+            body = read if len(read) == length else None
+        if body is None:
+            return
         yield dataclasses.replace(heard, body=body)
+
+
+def _head(stream: BufferedIOBase) -> bytes | None:
+    head = b""
+    while not head.endswith(b"\r\n\r\n"):
+        line = stream.readline()
+        if not line:
+            return None
+        head += line
+    return head
+
+
+def _chunks(stream: BufferedIOBase) -> bytes | None:
+    body = b""
+    while line := stream.readline():
+        size = int(line, 16)
+        body += stream.read(size)
+        stream.readline()
+        if not size:
+            return body
+    return None
