@@ -11,6 +11,7 @@ import urllib.request
 from collections.abc import Mapping
 from email.message import Message
 from pathlib import Path
+from typing import Any
 
 import jwt
 
@@ -96,7 +97,7 @@ class Sidecar:
 
     def ask_json(
         self, method: str, path: str, document: object, *, role: str = "teacher"
-    ) -> tuple[int, dict[str, object]]:
+    ) -> tuple[int, dict[str, Any]]:
         """Send a JSON document with a token; return status and JSON document."""
         headers = {
             "Authorization": f"Bearer {self.token(role=role)}",

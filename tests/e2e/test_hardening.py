@@ -60,7 +60,7 @@ rules:
   - {id: upload, match: PUT /upload, allow: [teacher], max_body: 1KiB}
   - id: people
     match: GET,POST /people
-    allow: [teacher]
+    allow: [student, teacher]
     protect:
       request: {"$.items[*].name": user.name, $.note: note.text}
       response: {"$.items[*].name": user.name, $.note: note.text}
@@ -474,6 +474,21 @@ def test_an_answer_that_cannot_be_decrypted_is_not_shown(
     assert {one.values("accept-encoding")[0] for one in wiretap.heard} == {"identity"}
 
 
+def test_what_no_view_allows_is_masked(sidecar: Sidecar, wiretap: Wiretap) -> None:
+    """A role that no view names sees masks, of older plaintext too; nulls stay."""
+    sidecar.ask_json("POST", "/people", {"items": [{"name": "Ada"}], "note": "x"})
+    stored = json.loads(wiretap.heard[-1].body)
+    stored["items"] += [{"name": "Older Than The Proxy"}, {"name": None}, {"name": 7}]
+    wiretap.answers["/people"] = saying(json_answer(stored))
+    seen = [
+        sidecar.ask_json("GET", "/people", None, role=role)[1]["items"]
+        for role in ("student", "teacher")
+    ]
+
+    assert [one["name"] for one in seen[0]] == ["A•••", "O••• T••• T•••", None, None]
+    assert [one["name"] for one in seen[1]] == ["Ada", "Older Than The Proxy", None, 7]
+
+
 def test_an_answer_that_nobody_asked_for_reaches_nobody(
     sidecar: Sidecar, wiretap: Wiretap
 ) -> None:
@@ -537,6 +552,28 @@ def test_the_metrics_port_answers_to_its_token(sidecar: Sidecar) -> None:
     for path in ("/health", "/ready"):
         assert sidecar.look(path)[0] == 200
     assert sidecar.look("/public/x", "metrics-token")[0] == 404
+
+
+def test_no_client_makes_a_series(sidecar: Sidecar) -> None:
+    """Whatever is asked, by whomever, the metrics have as many series as before."""
+
+    def series() -> set[str]:
+        text = sidecar.look("/metrics", "metrics-token")[1]
+        return {line.rpartition(" ")[0] for line in text.splitlines()}
+
+    methods = ("GET", "PURGE", "MKCOL", "SEARCH", "UNLINK")
+    first = [sidecar.ask(method, "/unheard/of") for method in methods]
+    sidecar.ask("GET", "/mine", headers={"Authorization": f"Bearer {sidecar.token()}"})
+    before = series()
+    for n in range(50):
+        bearer = {"Authorization": f"Bearer {sidecar.token(subject=f'new-{n}')}"}
+        sidecar.ask("GET", f"/mine?n={n}", headers=bearer)
+        for method in methods:
+            sidecar.ask(method, f"/unheard/of/{n}", headers=bearer)
+
+    assert {status for status, _, _ in first} == {404}
+    assert series() == before
+    assert not any("new-" in line or "unheard" in line for line in before)
 
 
 def test_a_bad_reload_changes_nothing(sidecar: Sidecar, wiretap: Wiretap) -> None:
