@@ -215,7 +215,8 @@ class App:
             "backends": f"down: {', '.join(sorted(set(down)))}" if down else "ok",
             "draining": "yes" if self._draining else "no",
         }
-        return not self._draining, checks
+        # The metrics port is there first; a probe must not find the data port missing.
+        return self._listener.port > 0 and not self._draining, checks
 
     def _policy(self) -> Mapping[str, object]:
         policy = self._pipeline.snapshot.policy

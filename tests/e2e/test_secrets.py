@@ -38,7 +38,7 @@ POLICY = """\
 version: 1
 deployment: canaries
 backends:
-  lms: {servers: ["${BACKEND_URL}"], timeouts: {first_byte: 300ms}}
+  lms: {servers: ["${BACKEND_URL}"], timeouts: {first_byte: 1s}}
   busy: {servers: ["${BACKEND_URL}"]}
   gone: {servers: ["${GONE_URL}"]}
 issuers:
