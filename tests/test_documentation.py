@@ -209,6 +209,16 @@ def test_every_module_is_on_the_map(module: Path) -> None:
     assert f"`{module.stem}`" in after
 
 
+def test_what_the_map_points_at_is_there() -> None:
+    """A class, and what of it, that ARCHITECTURE names exists."""
+    sources = "".join(path.read_text() for path in (ROOT / "proxy").rglob("*.py"))
+    pointed = re.findall(r"`([A-Z]\w+)\.(\w+)`", text_of("proxy/ARCHITECTURE.md"))
+
+    assert pointed
+    assert [one for one, _ in pointed if f"\nclass {one}" not in sources] == []
+    assert [one for _, one in pointed if f"def {one}(" not in sources] == []
+
+
 # What a reader is told to type.
 
 GUIDES = ["README.md", "policies/README.md", "tests/benchmarks/README.md"]

@@ -19,11 +19,11 @@ from proxy.edge.limits import WireLimits
 class BuggyStore(MemoryStore):
     """A store with a bug."""
 
-    async def take(self, takes: Sequence[Take], cost: int = 1) -> list[Grant]:
+    def take_now(self, takes: Sequence[Take], cost: int = 1) -> list[Grant]:
         """Take, or raise what nobody expects."""
         if any(take.id == "bug" for take in takes):
             raise RuntimeError("a bug")
-        return await super().take(takes, cost)
+        return super().take_now(takes, cost)
 
 
 if __name__ == "__main__":

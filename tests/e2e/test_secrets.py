@@ -19,8 +19,10 @@ from proxy.app import App
 from proxy.core.authn import Authenticator
 from proxy.core.cipher import Cipher
 from proxy.core.errors import PolicyError, Refused
+from proxy.core.headers import examine
 from proxy.core.jws import parse
 from proxy.core.keyset import Keyset
+from proxy.core.message import Request
 from proxy.core.policy_parser import parse_policy
 from proxy.core.reasons import Reason
 from proxy.core.yaml_source import read_yaml
@@ -324,7 +326,13 @@ def test_nothing_that_holds_a_secret_shows_it() -> None:
     }
     token = jwt.encode(claims, secret, headers={"kid": "1"})
     authenticator = Authenticator(policy.issuers)
-    principal = authenticator.authenticate(f"Bearer {token}".encode(), 0.0)
+    bearer = f"Bearer {token}".encode()
+    fields = [
+        (b"host", b"Host", b"a"),
+        (b"authorization", b"Authorization", bearer),
+    ]
+    request = Request("GET", "/", "1.1", fields, peer="127.0.0.1", peer_trusted=False)
+    principal = authenticator.authenticate(bearer, 0.0)
     keyset = Keyset.from_text(key)
     cipher = Cipher(keyset, "canaries", lambda: bytes(12))
     encrypted = cipher.encrypt("user.name", json.dumps(NAME))
@@ -333,6 +341,7 @@ def test_nothing_that_holds_a_secret_shows_it() -> None:
         *(Snapshot(policy, authenticator, cipher), parse(token.encode()), encrypted),
         *(policy.issuers["people"].keys, read_yaml("policy.yaml", POLICY, environment)),
         *(cipher._contexts, App(settings, environment)),
+        *(request, examine(request.headers, request.version)),
     ]
     for bad in ("a.b", token[:-1], token + "A"):
         with pytest.raises(Refused) as refused:
