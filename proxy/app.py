@@ -216,7 +216,8 @@ class App:
             "listening": "yes" if self._listener.port else "no",
             "draining": "yes" if self._draining else "no",
         }
-        return self._listener.port != 0 and not self._draining, checks
+        # The metrics port is there first; a probe must not find the data port missing.
+        return self._listener.port > 0 and not self._draining, checks
 
     def _policy(self) -> Mapping[str, object]:
         policy = self._pipeline.snapshot.policy

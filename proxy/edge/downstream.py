@@ -230,6 +230,7 @@ class DownstreamConnection(AnswerWriter):
                 self._resume_reading()
             self.deadline = NEVER
             self._current = request
+            self._started = False
             self._keep_alive = request.keep_alive
             if refused is not None:
                 self._listener.handler.reject(refused, self)
@@ -316,6 +317,7 @@ class DownstreamConnection(AnswerWriter):
         """Answer bytes that never became a request, once, and close."""
         if self._closing or self._step is not None or self._queue:
             return
+        self._started = False
         self._keep_alive = False
         self._listener.handler.reject(refused, self)
         self._close()
@@ -331,7 +333,7 @@ class DownstreamConnection(AnswerWriter):
         if request is None or self._transport is None:
             return
         self.await_body()
-        if not self._sending and value_of(request.headers, b"expect") is not None:
+        if not self._started and value_of(request.headers, b"expect") is not None:
             self._transport.write(CONTINUE)
 
     def await_body(self) -> None:
