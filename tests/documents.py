@@ -72,6 +72,13 @@ def blocks(name: str) -> list[Block]:
     return found
 
 
+def anchors(markdown: str) -> set[str]:
+    """Return the fragments that a document's headings can be linked by."""
+    headings = re.findall(r"^#+ +(.+?) *$", markdown, re.MULTILINE)
+    plain = (re.sub(r"[^\w\- ]", "", heading.lower()) for heading in headings)
+    return {heading.replace(" ", "-") for heading in plain}
+
+
 def rows(text: str) -> list[list[str]]:
     """Return the cells of every row of every table of a text, but for the headings."""
     tables = re.findall(r"(?m)^\|.*\n\|[-:| ]+\|\n((?:\|.*\n)*)", text)

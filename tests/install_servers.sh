@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Installs the servers and tools that `make test` or `make bench` needs and the machine lacks.
+# Installs the servers and tools that `make test`, `make bench` or `make test-grafana` needs
+# and the machine lacks.
 #
-#   tests/install_servers.sh test|bench
+#   tests/install_servers.sh test|bench|grafana
 #
 # Only Debian's package manager is driven; elsewhere this says what to install. The
 # tests start their own instances, so no service of the packages is started here.
@@ -13,11 +14,20 @@ test_needs=(
   "curl curl"
   "jq jq"
   "openssl openssl"
+  "promtool prometheus"
+  "amtool prometheus-alertmanager"
+  "prometheus-node-exporter prometheus-node-exporter"
+  "prometheus-redis-exporter prometheus-redis-exporter"
+  "prometheus-postgres-exporter prometheus-postgres-exporter"
+  "prometheus-nginx-exporter prometheus-nginx-exporter"
+  "prometheus-blackbox-exporter prometheus-blackbox-exporter"
+  "nginx nginx"
+  "/usr/lib/postgresql/*/bin/postgres postgresql"
+  "pgbouncer pgbouncer"
 )
 bench_needs=(
   "${test_needs[@]}"
   "haproxy haproxy"
-  "nginx nginx"
   "taskset util-linux"
   "wrk wrk"
   "/usr/lib/nginx/modules/ngx_http_lua_module.so libnginx-mod-http-lua"
@@ -26,11 +36,18 @@ bench_needs=(
   "/usr/share/lua/5.1/resty/core.lua lua-resty-core"
   "/usr/lib/*/lua/5.1/cjson.so lua-cjson"
 )
+grafana_needs=(
+  "${test_needs[@]}"
+  "npm npm"
+  "chromium chromium"
+  "/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf fonts-dejavu-core"
+)
 
 case "${1:-}" in
   test) needs=("${test_needs[@]}") ;;
   bench) needs=("${bench_needs[@]}") ;;
-  *) echo "usage: $0 test|bench" >&2; exit 2 ;;
+  grafana) needs=("${grafana_needs[@]}") ;;
+  *) echo "usage: $0 test|bench|grafana" >&2; exit 2 ;;
 esac
 
 # Debian keeps some servers where only root's PATH looks.

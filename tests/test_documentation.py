@@ -28,6 +28,7 @@ from tests.documents import (
     DOCUMENTS,
     ROOT,
     Block,
+    anchors,
     blocks,
     matches,
     named,
@@ -40,13 +41,6 @@ from tests.terminal import Terminal, make_verbs
 MAX_README_LINES = 200
 SECTIONS = ["Security", "Removed", "Deprecated", "Added", "Changed", "Fixed"]
 """The order of a version's sections in the changelog: what must be read comes first."""
-
-
-def anchors(markdown: str) -> set[str]:
-    """Return the fragments that a document's headings can be linked by."""
-    headings = re.findall(r"^#+ +(.+?) *$", markdown, re.MULTILINE)
-    plain = (re.sub(r"[^\w\- ]", "", heading.lower()) for heading in headings)
-    return {heading.replace(" ", "-") for heading in plain}
 
 
 def broken_links(document: Path) -> Iterator[str]:
