@@ -1,0 +1,306 @@
+"""Security: who is refused and why, and whether what is protected stays so."""
+
+from grafana.generate.layout import dashboard
+from grafana.generate.panels import (
+    BLUE,
+    GREY,
+    ORANGE,
+    PURPLE,
+    SKY,
+    VERMILLION,
+    bars,
+    lines,
+    number,
+    query,
+    steps,
+    table,
+    to_rule,
+)
+
+DECISIONS = 'lumina_decisions_total{@, rule=~"$rule"'
+REFUSED = f'{DECISIONS}, reason!="served"}}'
+ANSWERS = 'lumina_request_duration_seconds_count{@, rule=~"login.*", method="POST"'
+IDENTITY = (
+    "token-missing|token-malformed|token-expired|token-not-yet-valid|"
+    "algorithm-not-allowed|issuer-not-trusted|key-unknown|signature-invalid|"
+    "claim-invalid|audience-mismatch"
+)
+PATH = "no-rule|method-not-allowed|path-ambiguous|malformed-request|uri-too-long"
+
+
+def _share(reasons: str, legend: str) -> dict[str, object]:
+    return query(
+        f'sum(rate({DECISIONS}, reason=~"{reasons}"}}[$__rate_interval])) or vector(0)',
+        legend,
+    )
+
+
+SUMMARY = [
+    number(
+        "Refused",
+        "Which share of requests is refused, for whatever reason.",
+        query(
+            f"sum(rate({REFUSED}[$__rate_interval])) / "
+            f"sum(rate({DECISIONS}}}[$__rate_interval]))"
+        ),
+        unit="percentunit",
+        limits=steps((None, BLUE), (0.25, ORANGE)),
+    ),
+    number(
+        "Failed log-ins",
+        "Log-ins that were answered with a 4xx in this time: wrong passwords, and "
+        "those over the limit.",
+        query(f'sum(increase({ANSWERS}, status="4xx"}}[$__range])) or vector(0)'),
+        unit="short",
+        spark=False,
+    ),
+    number(
+        "Over a limit",
+        "Requests that were refused in this time because a limit was used up.",
+        query(
+            f'sum(increase({DECISIONS}, reason="rate-limited"}}[$__range])) '
+            "or vector(0)"
+        ),
+        unit="short",
+        spark=False,
+    ),
+    number(
+        "Bad signatures",
+        "Tokens in this time that no trusted issuer signed. A few are mistakes; many "
+        "are an attack, or a key that was changed in one place only.",
+        query(
+            f'sum(increase({DECISIONS}, reason=~"signature-invalid|key-unknown|'
+            'issuer-not-trusted|algorithm-not-allowed"}[$__range])) or vector(0)'
+        ),
+        unit="short",
+        limits=steps((None, BLUE), (10, ORANGE)),
+        spark=False,
+    ),
+    number(
+        "Do not decrypt",
+        "Stored values in this time that are tampered with, or under a key that the "
+        "proxy does not have.",
+        query(
+            "sum(increase(lumina_cipher_operations_total"
+            '{@, operation="decrypt", outcome="failed"}[$__range])) or vector(0)'
+        ),
+        unit="short",
+        limits=steps((None, BLUE), (1, VERMILLION)),
+        spark=False,
+    ),
+    number(
+        "Policy",
+        "Whether the last policy that was read came into force at every proxy.",
+        query("min(lumina_policy_last_reload_success{@})"),
+        unit="none",
+        words={"0": ("refused", VERMILLION), "1": ("in force", BLUE)},
+        spark=False,
+    ),
+]
+
+REFUSALS = [
+    lines(
+        "Decisions",
+        "What becomes of requests. Token: missing or no good. Role: known, but may "
+        "not. Path: no rule, or one that can be read in two ways. Body: too large, "
+        "or not what a protected rule accepts.",
+        _share("served", "served"),
+        _share("rate-limited", "over a limit"),
+        _share(IDENTITY, "token"),
+        _share("role-not-allowed", "role"),
+        _share(PATH, "path"),
+        _share(
+            "body-.*|media-type-not-allowed|ciphertext-in-request|mask-in-request",
+            "body",
+        ),
+        unit="reqps",
+        stacked=True,
+        colors={
+            "served": BLUE,
+            "over a limit": ORANGE,
+            "token": VERMILLION,
+            "role": PURPLE,
+            "path": SKY,
+            "body": GREY,
+        },
+    ),
+    bars(
+        "Refusals by reason",
+        "Why requests were refused in this time. policies/README.md explains each.",
+        query(
+            f"topk(12, sum by (reason) (increase({REFUSED}[$__range])))",
+            "{{reason}}",
+            instant=True,
+        ),
+        unit="short",
+    ),
+    table(
+        "Refusals by rule and reason",
+        "Where requests were refused in this time, and why. Without a rule: nothing in "
+        "the policy matched.",
+        query(
+            f"topk(50, sum by (rule, role, reason) (increase({REFUSED}[$__range])) > 0)"
+        ),
+        unit="short",
+        columns={
+            "rule": "Rule",
+            "role": "Role",
+            "reason": "Reason",
+            "Value": "Requests",
+        },
+        height=10,
+    ),
+    lines(
+        "Tokens that were no good",
+        "What was wrong with tokens. Expired ones are everyday; the others are "
+        "mistakes or attempts.",
+        query(
+            f'sum by (reason) (rate({DECISIONS}, reason=~"{IDENTITY}"}}'
+            "[$__rate_interval]))",
+            "{{reason}}",
+        ),
+        unit="reqps",
+        shade=VERMILLION,
+    ),
+    lines(
+        "Log-ins",
+        "Log-ins that succeeded and that failed. Many failures and few successes: "
+        "somebody guesses passwords.",
+        query(
+            f'sum(rate({ANSWERS}, status="2xx"}}[$__rate_interval])) or vector(0)',
+            "succeeded",
+        ),
+        query(
+            f'sum(rate({ANSWERS}, status="4xx"}}[$__rate_interval])) or vector(0)',
+            "failed",
+        ),
+        unit="reqps",
+        colors={"succeeded": BLUE, "failed": VERMILLION},
+    ),
+]
+
+LIMITS = [
+    lines(
+        "Over a limit, by rule",
+        "Which rules refuse because a limit is used up.",
+        query(
+            f'sum by (rule) (rate({DECISIONS}, reason="rate-limited"}}'
+            "[$__rate_interval]))",
+            "{{rule}}",
+        ),
+        unit="reqps",
+        shade=ORANGE,
+        links=[to_rule()],
+    ),
+    lines(
+        "Takes",
+        "Requests that took tokens from buckets, and those that found one empty.",
+        query(
+            "sum by (outcome) (rate(lumina_limiter_takes_total{@}[$__rate_interval]))",
+            "{{outcome}}",
+        ),
+        unit="reqps",
+        colors={"allowed": BLUE, "refused": ORANGE},
+    ),
+]
+
+PROTECTION = [
+    lines(
+        "Values by outcome",
+        "What was done with protected values. plaintext: stored before the proxy was "
+        "there; masked: decrypted, and not shown to this role.",
+        query(
+            "sum by (operation, outcome) "
+            "(rate(lumina_cipher_operations_total{@}[$__rate_interval]))",
+            "{{operation}}, {{outcome}}",
+        ),
+        unit="ops",
+        colors={
+            "encrypt, ok": BLUE,
+            "decrypt, ok": SKY,
+            "decrypt, masked": PURPLE,
+            "decrypt, plaintext": ORANGE,
+            "decrypt, failed": VERMILLION,
+        },
+    ),
+    lines(
+        "Plaintext that is left",
+        "Which share of the values that are read was never encrypted. It falls to "
+        "nothing as old rows are written anew.",
+        query(
+            "sum by (field) (rate(lumina_cipher_operations_total"
+            '{@, operation="decrypt", outcome="plaintext"}[$__rate_interval])) / '
+            "sum by (field) (rate(lumina_cipher_operations_total"
+            '{@, operation="decrypt"}[$__rate_interval]))',
+            "{{field}}",
+        ),
+        unit="percentunit",
+        shade=ORANGE,
+        most=1,
+    ),
+    table(
+        "Values by field",
+        "What was done with the values of each protected field in this time.",
+        query(
+            "sum by (field, operation, outcome) "
+            "(increase(lumina_cipher_operations_total{@}[$__range])) > 0"
+        ),
+        unit="short",
+        columns={
+            "field": "Field",
+            "operation": "Operation",
+            "outcome": "Outcome",
+            "Value": "Values",
+        },
+    ),
+    lines(
+        "Certificates",
+        "How long the certificates that clients see are still good.",
+        query('probe_ssl_earliest_cert_expiry{job="edge"} - time()', "{{instance}}"),
+        unit="s",
+        limits=steps((None, VERMILLION), (3 * 86400, ORANGE), (14 * 86400, BLUE)),
+    ),
+]
+
+POLICY = [
+    table(
+        "Policies in force",
+        "Which policy each proxy decides by, by its digest. `lumina-proxy check` "
+        "prints the digest of a file.",
+        query("lumina_policy_info{@}"),
+        unit="none",
+        columns={"instance": "Proxy", "digest": "Policy", "Value": "In force"},
+    ),
+    table(
+        "Last read",
+        "When each proxy last read its policy, whether it then came into force or not.",
+        query(
+            "1000 * max by (instance) (lumina_policy_last_reload_timestamp_seconds{@})"
+        ),
+        unit="dateTimeAsIso",
+        columns={"instance": "Proxy", "Value": "Read at"},
+        width=6,
+    ),
+    table(
+        "Versions",
+        "Which version each proxy runs.",
+        query("lumina_build_info{@}"),
+        unit="none",
+        columns={"instance": "Proxy", "version": "Version", "Value": "Runs"},
+        width=6,
+    ),
+]
+
+DASHBOARD = dashboard(
+    "lumina-security",
+    "lumina: Security",
+    "Who is refused and why, and whether what is protected stays so.",
+    {
+        "Now": SUMMARY,
+        "Refusals": REFUSALS,
+        "Limits": LIMITS,
+        "Protected fields and certificates": PROTECTION,
+        "Policy": POLICY,
+    },
+    rule=True,
+)
