@@ -16,19 +16,23 @@ COMPILED := .cache/compiled
 SOURCES := $(shell find proxy -name '*.py' -o -name '*.lua')
 # The servers that `make test` and `make bench` start on free ports of their own.
 SERVERS := tests/install_servers.sh
+# One of them is not in this Debian.
+EXPORTER := .cache/trixie/prometheus-pgbouncer-exporter
+# Grafana's types and drawing code, from npm.
+NPM := grafana/node_modules/.ready
 
 .DELETE_ON_ERROR:
-.PHONY: help run test test-compiled lint type bench wheel fmt lock clean
+.PHONY: help run test test-compiled test-grafana lint type bench wheel fmt lock clean
 
 help: ## list these verbs
-	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' Makefile
 
 run: $(READY) ## start the LMS stub and the proxy in front of it; Ctrl-C stops both
 # exec: no shell stands between make and the demo, so a signal to make reaches the demo,
 # and make waits until it has stopped both services.
 	@exec $(BIN)/python -m backend_stub.demo
 
-test: $(READY) ## run every test against real servers, with branch coverage
+test: $(READY) $(EXPORTER) ## run every test against real servers, with branch coverage
 	@$(SERVERS) test
 	@$(BIN)/coverage erase
 	@$(BIN)/coverage run -m pytest $(PYTEST)
@@ -39,6 +43,10 @@ test-compiled: $(READY) $(COMPILED)/.ready ## run the tests of the data path aga
 	@$(SERVERS) test
 	@PYTHONPATH=$(COMPILED) $(BIN)/python -P -m pytest -o pythonpath= $(PYTEST) \
 		tests/core tests/edge tests/e2e
+
+test-grafana: $(READY) $(EXPORTER) $(NPM) ## check the dashboards with Grafana's own code, and draw them
+	@$(SERVERS) grafana
+	@$(BIN)/python -m pytest -m grafana $(PYTEST) tests/grafana
 
 lint: $(READY) ## check style and the direction of imports
 	@$(BIN)/ruff check --quiet
@@ -65,7 +73,7 @@ lock: ## choose the newest versions that pyproject.toml allows; needs uv
 
 clean: ## remove everything that the verbs above made, the stub's data included
 	@rm -rf .venv .run .cache .coverage .coverage.* .hypothesis .import_linter_cache \
-		.mypy_cache .pytest_cache .ruff_cache build dist
+		.mypy_cache .pytest_cache .ruff_cache build dist grafana/node_modules
 	@find proxy backend_stub tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(READY): requirements-dev.txt pyproject.toml
@@ -78,6 +86,16 @@ $(READY): requirements-dev.txt pyproject.toml
 	@$(BIN)/python -m pip check --quiet --disable-pip-version-check
 # The build backend is locked too: nothing that was not tested is fetched.
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(EXPORTER): tests/grafana/fetch_exporter.sh
+	@$< $(@D)
+
+# Without the scripts of packages: none that is needed here has one.
+$(NPM): grafana/package.json grafana/package-lock.json
+	@$(SERVERS) grafana
+	@echo "Installing Grafana's own code into grafana/node_modules ..."
+	@npm ci --prefix grafana --no-audit --no-fund --ignore-scripts --legacy-peer-deps --silent
 	@touch $@
 
 # Built from a copy: extension modules beside the sources would be used instead of them.

@@ -70,7 +70,10 @@ def _annotation(name: str, expression: str, color: str) -> Json:
         "enable": True,
         "hide": False,
         "iconColor": color,
-        "expr": expression.replace("{@", "{" + PROXIES),
+        "target": {
+            "refId": "Annotation",
+            "expr": expression.replace("{@", "{" + PROXIES),
+        },
         "useValueForTime": "on",
         "titleFormat": name,
         "textFormat": "{{instance}}",

@@ -353,7 +353,11 @@ def table(
         height=height,
         defaults={
             "color": {"mode": "fixed", "fixedColor": BLUE},
-            "custom": {"align": "auto", "cellOptions": {"type": "auto"}},
+            "custom": {
+                "align": "auto",
+                "cellOptions": {"type": "auto"},
+                "inspect": False,
+            },
         },
         overrides=[
             {

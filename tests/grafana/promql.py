@@ -25,18 +25,22 @@ class Selector:
         name: of the metric.
         matchers: label to its value or pattern.
         function: the innermost call around it; "" for none.
+        text: the selector alone, as PromQL.
     """
 
     name: str
     matchers: dict[str, str]
     function: str
+    text: str
 
 
 def _parts(node: promql.Expr, function: str = "") -> Iterator[Selector]:
     match node:
         case promql.VectorSelector():
             matchers = {one.name: one.value for one in node.matchers.matchers}
-            yield Selector(node.name or matchers["__name__"], matchers, function)
+            name = node.name or matchers["__name__"]
+            text = str(node).split(" offset ")[0]
+            yield Selector(name, matchers, function, text)
         case promql.MatrixSelector():
             yield from _parts(node.vector_selector, function)
         case promql.Call():
@@ -107,7 +111,10 @@ def expressions() -> Iterator[tuple[str, str]]:
         yield target.where, target.expression
     for dashboard in DASHBOARDS.values():
         for annotation in dashboard["annotations"]["list"]:
-            yield f"{dashboard['uid']}: {annotation['name']}", annotation["expr"]
+            yield (
+                f"{dashboard['uid']}: {annotation['name']}",
+                annotation["target"]["expr"],
+            )
     for path, group, rule in rules():
         name = rule.get("alert") or rule["record"]
         yield f"{path.name}: {group}: {name}", rule["expr"]

@@ -2,15 +2,18 @@
 
 The proxy in front of the LMS stub, Redis, PostgreSQL, PgBouncer and nginx, the exporter
 of each, Prometheus with the shipped configuration and rules, and Alertmanager with the
-shipped routes. Milvus and Grafana cannot run here: their ports are closed, and stay so.
+shipped routes; only that all of them hurry, for a test cannot wait for minutes.
+Milvus and Grafana cannot run here: their ports are closed, and stay so.
 """
 
 import contextlib
 import json
 import os
+import re
 import secrets
 import subprocess
 import tempfile
+import time
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -24,12 +27,13 @@ from tests.e2e.conftest import DEADLINE, ROOT, Stack, free_port, wait_until_up
 from tests.redis_server import RedisServer
 
 SHIPPED = ROOT / "grafana"
-PGBOUNCER_EXPORTER = ROOT / ".cache/trixie/usr/bin/prometheus-pgbouncer-exporter"
+PGBOUNCER_EXPORTER = ROOT / ".cache/trixie/prometheus-pgbouncer-exporter"
 PATH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
 """Debian keeps some servers where only root's PATH looks."""
 
 SCRAPE_SECONDS = 1
-"""How often the stand's Prometheus scrapes and evaluates, instead of every 15 s."""
+"""How often Prometheus scrapes and evaluates, and how long alerts wait before they
+fire, instead of 15 s and some minutes."""
 
 NOT_HERE = ("milvus", "grafana")
 """Jobs whose targets are not to be had from the registries."""
@@ -62,7 +66,7 @@ http {{
 
 _PGBOUNCER = """
 [databases]
-lms = host=127.0.0.1 port={postgres}
+lms = host=127.0.0.1 port={postgres} dbname=postgres user=lumina
 [pgbouncer]
 listen_addr = 127.0.0.1
 listen_port = {pgbouncer}
@@ -83,6 +87,8 @@ class Stand:
         stack: the LMS and the proxy.
         redis: where the proxy keeps its limits.
         token: what the proxy's metrics port asks for.
+        secret: what the LMS signs its tokens with.
+        policies: the proxy's own copy of the policy.
     """
 
     def __init__(self, folder: Path, hooks: Mapping[str, str]) -> None:
@@ -90,6 +96,7 @@ class Stand:
         self.folder = folder
         self.hooks = hooks
         self.token = secrets.token_urlsafe(24)
+        self.secret = secrets.token_urlsafe(48)
         self.redis = RedisServer(folder, "--maxmemory", "64mb")
         names = (
             *("nginx", "edge", "status", "postgres", "pgbouncer", "prometheus"),
@@ -149,16 +156,21 @@ class Stand:
         self._start("pgbouncer", "pgbouncer", folder / "pgbouncer.ini", **nobody)
 
     def _start_stack(self, last: contextlib.ExitStack) -> None:
-        policies = self.folder / "policies"
-        policies.mkdir()
+        self.policies = self.folder / "policies"
+        self.policies.mkdir()
         for file in (ROOT / "policies").glob("*.yaml"):
-            (policies / file.name).write_bytes(file.read_bytes())
+            text = file.read_text(encoding="utf-8").replace("every: 5s", "every: 1s")
+            (self.policies / file.name).write_text(text, encoding="utf-8")
         self.stack = Stack(
             self.folder,
             {
                 "REDIS_URL": self.redis.url,
                 "METRICS_TOKEN": self.token,
-                "POLICY": str(policies),
+                "JWT_SECRET": self.secret,
+                "POLICY": str(self.policies),
+                # Somebody logs in twice a second, and somebody else is refused.
+                "RATE_LIMIT_AUTH": "90/minute",
+                "RATE_LIMIT_API": "30/minute",
             },
         )
         last.callback(self.stack.stop)
@@ -184,6 +196,8 @@ class Stand:
         )
         settings.write_text(text)
         self._start("nginx", "nginx", "-e", self.folder / "nginx.log", "-c", settings)
+        # Its exporter gives up when it is not there at once.
+        wait_until_up(f"http://{self._address('status')}", self._processes["nginx"])
 
     def _start_exporters(self) -> None:
         port = self.ports
@@ -235,7 +249,8 @@ class Stand:
         for name, url in self.hooks.items():
             (self.folder / "secrets" / name).write_text(url)
         routes = self.folder / "alertmanager.yml"
-        routes.write_text(self._here("alertmanager/alertmanager.yml"))
+        text = self._here("alertmanager/alertmanager.yml")
+        routes.write_text(re.sub(r"(group_(?:wait|interval)): \w+", r"\1: 1s", text))
         self._start(
             "alertmanager",
             "prometheus-alertmanager",
@@ -252,6 +267,8 @@ class Stand:
             f"--config.file={settings}",
             f"--storage.tsdb.path={self.folder / 'tsdb'}",
             f"--web.listen-address=127.0.0.1:{self.ports['prometheus']}",
+            # What fires before it has found Alertmanager is else told a minute later.
+            f"--rules.alert.resend-delay={SCRAPE_SECONDS}s",
         )
 
     def _here(self, name: str) -> str:
@@ -266,7 +283,10 @@ class Stand:
         config["global"] = dict.fromkeys(
             ("scrape_interval", "scrape_timeout", "evaluation_interval"), each
         )
-        config["rule_files"] = [str(SHIPPED / "prometheus" / "rules/*.yml")]
+        (self.folder / "rules").mkdir(exist_ok=True)
+        for file in (SHIPPED / "prometheus/rules").glob("*.yml"):
+            text = re.sub(r"\bfor: \w+", f"for: {each}", file.read_text())
+            (self.folder / "rules" / file.name).write_text(text)
         for place in (config["alerting"]["alertmanagers"], config["scrape_configs"]):
             for job in place:
                 self._bring_here(job)
@@ -324,6 +344,21 @@ class Stand:
                 f"http://{self._address(name)}/-/ready", self._processes[name]
             )
 
+    def wait_for_jobs(self) -> None:
+        """Wait until Prometheus has scraped every target that it can."""
+        until = time.monotonic() + DEADLINE
+        missing = {"up"}
+        while missing:
+            assert time.monotonic() < until, f"not scraped: {missing}"
+            up = {one["metric"]["job"]: one["value"][1] for one in self.query("up")}
+            wanted = {job["job_name"] for job in self._scraping()["scrape_configs"]}
+            missing = {
+                job
+                for job in wanted
+                if up.get(job) != ("0" if job in NOT_HERE else "1")
+            }
+            time.sleep(0.1)  # it has nothing to wait for
+
     def _stop(self) -> None:
         for process in self._processes.values():
             process.terminate()
@@ -353,6 +388,21 @@ class Stand:
                 document = json.load(error)
         assert document["status"] == "success", f"{document['error']}: {query}"
         return document["data"]
+
+    def scrape(self) -> str:
+        """Return what the proxy's metrics port shows Prometheus."""
+        request = urllib.request.Request(
+            f"http://{self._address('proxy')}/metrics",
+            headers={"Authorization": f"Bearer {self.token}"},
+        )
+        with urllib.request.urlopen(request, timeout=DEADLINE) as answer:  # noqa: S310
+            return str(answer.read().decode())
+
+    def alerts(self) -> list[dict[str, Any]]:
+        """Return the alerts that Alertmanager knows."""
+        url = f"http://{self._address('alertmanager')}/api/v2/alerts"
+        with urllib.request.urlopen(url, timeout=DEADLINE) as answer:
+            return list(json.load(answer))
 
     def query(self, expression: str) -> list[dict[str, Any]]:
         """Return the series of an instant vector, or of a scalar."""
