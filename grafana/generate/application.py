@@ -14,7 +14,8 @@ from grafana.generate.panels import (
     to_rule,
 )
 
-RULES = '@, rule=~"$rule"'
+RULES = '@, rule=~"$rule", rule!=""'
+"""Of requests that matched a rule; what matched none is in Security."""
 
 
 def _done(rule: str, window: str) -> str:
@@ -115,10 +116,11 @@ LEARNING = [
     ),
     lines(
         "Requests by role",
-        "Who uses the service. The empty role is everybody without a token.",
+        "Who uses the service, by the role that acts.",
         query(
-            "sum by (role) (rate(lumina_decisions_total"
-            f"{{{RULES}}}[$__rate_interval]))",
+            "label_replace(sum by (role) (rate(lumina_decisions_total"
+            f"{{{RULES}}}[$__rate_interval])), "
+            '"role", "without a token", "role", "")',
             "{{role}}",
         ),
         unit="reqps",

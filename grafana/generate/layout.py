@@ -80,7 +80,7 @@ def _annotation(name: str, expression: str, color: str) -> Json:
     }
 
 
-def _placed(panel: Panel, number: int, x: int, y: int) -> Json:
+def _placed(panel: Panel, number: int, x: int, y: int, width: int) -> Json:
     targets = [
         {**target, "refId": chr(ord("A") + at)}
         for at, target in enumerate(panel.targets)
@@ -91,7 +91,7 @@ def _placed(panel: Panel, number: int, x: int, y: int) -> Json:
         "title": panel.title,
         "description": panel.description,
         "datasource": DATASOURCE,
-        "gridPos": {"x": x, "y": y, "w": panel.width, "h": panel.height},
+        "gridPos": {"x": x, "y": y, "w": width, "h": panel.height},
         "targets": targets,
         "fieldConfig": {
             "defaults": {"unit": panel.unit, **panel.defaults},
@@ -118,11 +118,13 @@ def _laid_out(rows: Mapping[str, Sequence[Panel]]) -> list[Json]:
             }
         )
         x, y, tallest = 0, y + 1, 0
+        sharing = sum(not panel.width for panel in panels)
         for panel in panels:
-            if x + panel.width > COLUMNS:
+            width = panel.width or COLUMNS // sharing
+            if x + width > COLUMNS:
                 x, y, tallest = 0, y + tallest, 0
-            placed.append(_placed(panel, len(placed) + 1, x, y))
-            x, tallest = x + panel.width, max(tallest, panel.height)
+            placed.append(_placed(panel, len(placed) + 1, x, y, width))
+            x, tallest = x + width, max(tallest, panel.height)
         y += tallest
     return placed
 

@@ -48,13 +48,13 @@ SUMMARY = [
         limits=steps((None, BLUE), (0.001, ORANGE), (0.0144, VERMILLION)),
     ),
     number(
-        "Slowest hundredth",
+        "p99 latency",
         "99 of 100 requests take less time than this, the backend included.",
         query(_quantile(0.99, "lumina_request_duration_seconds")),
         unit="s",
     ),
     number(
-        "Own overhead, slowest hundredth",
+        "p99 own overhead",
         "99 of 100 requests spend less time than this in the proxy itself. The "
         "objective is under 5 ms.",
         query(_quantile(0.99, "lumina_overhead_seconds")),
@@ -126,18 +126,16 @@ TRAFFIC = [
         "Overhead against upstream",
         "Whose fault slowness is: the proxy's own share of a request beside the time "
         "that the backend takes.",
-        query(_quantile(0.5, "lumina_overhead_seconds"), "proxy, half"),
-        query(_quantile(0.99, "lumina_overhead_seconds"), "proxy, 99 of 100"),
-        query(_quantile(0.5, "lumina_upstream_duration_seconds"), "backend, half"),
-        query(
-            _quantile(0.99, "lumina_upstream_duration_seconds"), "backend, 99 of 100"
-        ),
+        query(_quantile(0.5, "lumina_overhead_seconds"), "proxy, p50"),
+        query(_quantile(0.99, "lumina_overhead_seconds"), "proxy, p99"),
+        query(_quantile(0.5, "lumina_upstream_duration_seconds"), "backend, p50"),
+        query(_quantile(0.99, "lumina_upstream_duration_seconds"), "backend, p99"),
         unit="s",
         colors={
-            "proxy, half": SKY,
-            "proxy, 99 of 100": BLUE,
-            "backend, half": ORANGE,
-            "backend, 99 of 100": VERMILLION,
+            "proxy, p50": SKY,
+            "proxy, p99": BLUE,
+            "backend, p50": ORANGE,
+            "backend, p99": VERMILLION,
         },
     ),
     lines(
@@ -179,7 +177,7 @@ TRAFFIC = [
         "Responses that were not sent to their end, because the client left or the "
         "backend broke off.",
         query(
-            "sum by (rule) (rate(lumina_aborted_total{@}[$__rate_interval]))",
+            'sum by (rule) (rate(lumina_aborted_total{@, rule!=""}[$__rate_interval]))',
             "{{rule}}",
         ),
         unit="reqps",

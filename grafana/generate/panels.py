@@ -35,7 +35,7 @@ class Panel:
         description: the question it answers, and when to worry.
         targets: its queries.
         unit: Grafana's name of the unit.
-        width: in columns.
+        width: in columns; 0 for an equal share with the others of width 0.
         height: in rows of 30 pixels.
         defaults: of its fields, beside the unit.
         overrides: for fields of some name.
@@ -114,6 +114,7 @@ def lines(
     shade: str = BLUE,
     stacked: bool = False,
     limits: Json | None = None,
+    least: float | None = 0,
     most: float | None = None,
     links: Sequence[Json] = (),
     width: int = 12,
@@ -129,13 +130,13 @@ def lines(
         shade: of which all others are lighter and darker ones.
         stacked: whether areas stand on each other.
         limits: drawn as lines across.
-        most: the upper end of the axis; None for what there is.
+        least: the lower end of the axis; None for what there is.
+        most: the upper end, in the same way.
         links: of every series.
         width: in columns.
     """
     defaults: Json = {
         "color": {"mode": "shades", "fixedColor": shade},
-        "min": 0,
         "custom": {
             "drawStyle": "line",
             "lineWidth": 1,
@@ -146,6 +147,8 @@ def lines(
             "thresholdsStyle": {"mode": "line" if limits else "off"},
         },
     }
+    if least is not None:
+        defaults["min"] = least
     if most is not None:
         defaults["max"] = most
     if limits is not None:
@@ -164,10 +167,10 @@ def lines(
         overrides=_colored(colors or {}),
         options={
             "legend": {
-                "displayMode": "table",
+                "displayMode": "list",
                 "placement": "bottom",
                 "showLegend": True,
-                "calcs": ["mean", "max", "lastNotNull"],
+                "calcs": ["max"],
             },
             "tooltip": {"mode": "multi", "sort": "desc"},
         },
@@ -184,9 +187,8 @@ def number(
     words: Mapping[str, tuple[str, str]] | None = None,
     spark: bool = True,
     text: str = "auto",
-    width: int = 4,
 ) -> Panel:
-    """Return one number.
+    """Return one number, as wide as there is room for the numbers of its row.
 
     Args:
         title: of the panel.
@@ -197,7 +199,6 @@ def number(
         words: a value to (word, colour), for what is no number to people.
         spark: whether its course is drawn behind it.
         text: "auto", or "name" to show the series' name.
-        width: in columns.
     """
     mappings = [
         {
@@ -214,7 +215,7 @@ def number(
         description=description,
         targets=[target],
         unit=unit,
-        width=width,
+        width=0,
         height=4,
         defaults={
             "color": {"mode": "thresholds"},

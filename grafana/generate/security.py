@@ -148,7 +148,7 @@ REFUSALS = [
             "reason": "Reason",
             "Value": "Requests",
         },
-        height=10,
+        width=24,
     ),
     lines(
         "Tokens that were no good",

@@ -24,7 +24,6 @@ def _up(title: str, metric: str, job: str) -> Panel:
         unit="none",
         words=UP_OR_DOWN,
         spark=False,
-        width=3,
     )
 
 
@@ -96,7 +95,6 @@ REDIS = [
         ),
         unit="percentunit",
         limits=steps((None, BLUE), (0.9, VERMILLION)),
-        width=3,
     ),
     number(
         "Forgotten",
@@ -105,14 +103,21 @@ REDIS = [
         unit="short",
         limits=steps((None, BLUE), (1, VERMILLION)),
         spark=False,
-        width=3,
     ),
     number(
         "Clients",
         "Connections to Redis: one for each proxy, and one of the exporter.",
         query('sum(redis_connected_clients{job="redis"})'),
         unit="short",
-        width=3,
+    ),
+    number(
+        "Limits shared",
+        "Whether every proxy reaches the store of limits. While one does not, it "
+        "counts for itself.",
+        query("min(lumina_limiter_store_up{@})"),
+        unit="none",
+        words={"0": ("no", VERMILLION), "1": ("yes", BLUE)},
+        spark=False,
     ),
     lines(
         "Commands",
@@ -140,22 +145,13 @@ REDIS = [
         unit="short",
         shade=VERMILLION,
     ),
-    number(
-        "Limits shared",
-        "Whether every proxy reaches the store of limits. While one does not, it "
-        "counts for itself.",
-        query("min(lumina_limiter_store_up{@})"),
-        unit="none",
-        words={"0": ("no", VERMILLION), "1": ("yes", BLUE)},
-        spark=False,
-    ),
 ]
 
 POSTGRES = [
     _up("PostgreSQL", "pg_up", "postgres"),
     _up("PgBouncer", "pgbouncer_up", "pgbouncer"),
     number(
-        "PostgreSQL connections",
+        "Connections used",
         "Of those that PostgreSQL accepts.",
         query(
             'sum(pg_stat_activity_count{job="postgres"}) / '
@@ -163,7 +159,6 @@ POSTGRES = [
         ),
         unit="percentunit",
         limits=steps((None, BLUE), (0.8, VERMILLION)),
-        width=3,
     ),
     number(
         "Longest wait",
@@ -172,7 +167,6 @@ POSTGRES = [
         query('max(pgbouncer_pools_client_maxwait_seconds{job="pgbouncer"})'),
         unit="s",
         limits=steps((None, BLUE), (1, VERMILLION)),
-        width=3,
     ),
     number(
         "Deadlocks",
@@ -181,7 +175,6 @@ POSTGRES = [
         unit="short",
         limits=steps((None, BLUE), (1, ORANGE)),
         spark=False,
-        width=3,
     ),
     lines(
         "Transactions",
@@ -258,7 +251,6 @@ NGINX = [
         unit="short",
         limits=steps((None, BLUE), (1, VERMILLION)),
         spark=False,
-        width=3,
     ),
     number(
         "Certificate",
@@ -267,7 +259,6 @@ NGINX = [
         unit="s",
         limits=steps((None, VERMILLION), (3 * 86400, ORANGE), (14 * 86400, BLUE)),
         spark=False,
-        width=3,
     ),
     _up("Edge", "probe_success", "edge"),
     lines(
@@ -300,6 +291,27 @@ NGINX = [
 
 MILVUS = [
     _up("Milvus", "up", "milvus"),
+    number(
+        "Operations",
+        "What Milvus is asked for each second.",
+        query(
+            'sum(rate(milvus_proxy_req_count{job="milvus", status="total"}'
+            "[$__rate_interval]))"
+        ),
+        unit="ops",
+    ),
+    number(
+        "Failed operations",
+        "The share of them that Milvus could not do.",
+        query(
+            'sum(rate(milvus_proxy_req_count{job="milvus", status="fail"}'
+            "[$__rate_interval])) / "
+            'sum(rate(milvus_proxy_req_count{job="milvus", status="total"}'
+            "[$__rate_interval]))"
+        ),
+        unit="percentunit",
+        limits=steps((None, BLUE), (0.01, VERMILLION)),
+    ),
     lines(
         "Operations of Milvus",
         "What Milvus is asked for, by how it ended.",
@@ -309,7 +321,6 @@ MILVUS = [
             "{{status}}",
         ),
         unit="ops",
-        width=9,
         colors={"total": GREY, "success": BLUE, "fail": VERMILLION},
     ),
     lines(
@@ -318,9 +329,8 @@ MILVUS = [
         query(
             "histogram_quantile(0.99, sum by (le, query_type) "
             '(rate(milvus_proxy_sq_latency_bucket{job="milvus"}[$__rate_interval])))',
-            "{{query_type}}, 99 of 100",
+            "{{query_type}}, p99",
         ),
         unit="ms",
-        width=9,
     ),
 ]

@@ -104,6 +104,7 @@ def _objective(slo: str) -> list[Panel]:
             "30.",
             query(f"slo:budget_left:ratio{chosen}", "left"),
             unit="percentunit",
+            least=None,
             most=1,
             limits=steps((None, VERMILLION), (0, BLUE)),
             colors={"left": BLUE},

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from tests.documents import blocks
 from tests.e2e.conftest import DEADLINE, ROOT, free_port, wait_until_up
 from tests.grafana.rules import Alert, alerts, load
 
@@ -35,6 +37,21 @@ def test_amtool_accepts_the_configuration() -> None:
     told = amtool("check-config", CONFIG)
 
     assert "3 receivers" in told
+
+
+def test_the_other_receiver_of_the_readme_is_accepted(tmp_path: Path) -> None:
+    """What the README shows for PagerDuty fits in the place of the receiver "page"."""
+    [block] = [one for one in blocks("grafana/README.md") if one.file == "page.yaml"]
+    config = load(CONFIG)
+    shown = yaml.safe_load(block.text)
+    config["receivers"] = [
+        shown if one["name"] == shown["name"] else one for one in config["receivers"]
+    ]
+    changed = tmp_path / "alertmanager.yml"
+    changed.write_text(yaml.safe_dump(config), encoding="utf-8")
+
+    assert shown["name"] == "page"
+    assert "SUCCESS" in amtool("check-config", changed)
 
 
 @pytest.mark.parametrize("alert", alerts(), ids=lambda alert: alert.name)

@@ -16,7 +16,6 @@ import pytest
 
 from tests.documents import ROOT, blocks, matches
 from tests.e2e.conftest import DEADLINE
-from tests.grafana.conftest import RECEIVERS, Story
 from tests.grafana.promql import (
     COUNTED,
     Target,
@@ -25,6 +24,7 @@ from tests.grafana.promql import (
     targets,
 )
 from tests.grafana.rules import Alert, alerts, rules
+from tests.grafana.story import RECEIVERS, Story, filled_in
 
 ELSEWHERE = {
     "milvus_proxy_req_count": "Milvus cannot run here: read in its sources",
@@ -79,21 +79,6 @@ def named(value: object) -> str:
     if isinstance(value, Target):
         return value.where
     return value.name if isinstance(value, Alert) else str(value)
-
-
-def filled_in(expression: str, story: Story) -> str:
-    """Return an expression with a value for each of Grafana's variables."""
-    for name, value in {
-        "$__rate_interval": "5s",
-        "$__interval": "1s",
-        "$__range": f"{story.seconds}s",
-        '"$job"': '"proxy"',
-        '"$instance"': '".+"',
-        '"$rule"': '".*"',
-    }.items():
-        expression = expression.replace(name, value)
-    assert "$" not in expression, expression
-    return expression
 
 
 @pytest.mark.parametrize("target", targets(), ids=named)
