@@ -24,6 +24,7 @@ test_needs=(
   "nginx nginx"
   "/usr/lib/postgresql/*/bin/postgres postgresql"
   "pgbouncer pgbouncer"
+  "rsyslogd rsyslog"
 )
 bench_needs=(
   "${test_needs[@]}"
