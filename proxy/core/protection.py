@@ -15,7 +15,14 @@ from proxy.core.policy import Policy, View
 from proxy.core.reasons import Reason
 
 Note = Callable[[str, str, str], object]
-"""Told (field, operation, outcome) for every protected leaf."""
+"""Told (field, operation, outcome) for every protected leaf.
+
+The operation is "encrypt" or "decrypt". The outcome of both may be "ok", or "null" for
+a value that is not there and so stays as it is. Encrypting may also be "refused";
+decrypting may be "masked", "failed", or "plaintext" for what was stored unencrypted.
+"""
+
+_NULL = "null"
 
 
 def encrypt_body(
@@ -29,8 +36,12 @@ def encrypt_body(
     """
 
     def encrypt(field: str, leaf: str) -> str:
-        encrypted = cipher.encrypt(field, leaf)
-        note(field, "encrypt", "ok")
+        try:
+            encrypted = cipher.encrypt(field, leaf)
+        except Refused:
+            note(field, "encrypt", "refused")
+            raise
+        note(field, "encrypt", "null" if leaf == _NULL else "ok")
         return encrypted
 
     return splice(plain, selection, encrypt)
@@ -58,6 +69,9 @@ def decrypt_body(
     policy, cipher = snapshot
 
     def decrypt(field: str, leaf: str) -> str:
+        if leaf == _NULL:
+            note(field, "decrypt", "null")
+            return leaf
         try:
             plain = cipher.decrypt(field, leaf)
         except Refused:
