@@ -31,6 +31,7 @@ test: $(READY) ## run every test against real servers, with branch coverage
 	@$(BIN)/coverage run -m pytest $(PYTEST)
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report --fail-under=90
+	@$(BIN)/python -m tests.own_coverage
 
 lint: $(READY) ## check style and the direction of imports
 	@$(BIN)/ruff check --quiet
