@@ -266,15 +266,8 @@ class _Builder:
         values = {
             match["name"]: self._environment.get(match["name"], "") for match in found
         }
-        unset = [
-            m["name"] for m in found if not values[m["name"]] and m["default"] is None
-        ]
-        for name in unset:
-            self._refuse(
-                at,
-                f"the variable {name} is not set",
-                f"set {name} or {name}_FILE, or write ${{{name}:-default}}",
-            )
+        unset = [match for match in found if not values[match["name"]]]
+        without = [match for match in unset if self._refuse_unset(match, at)]
         if "${" in _VARIABLE.sub("", written):
             self._refuse(
                 at, "'${' begins a variable", "write ${NAME} or ${NAME:-default}"
@@ -287,4 +280,23 @@ class _Builder:
         hidden = any(values.values())
         shown = written if hidden else text
         blank = not event.style and not written
-        return Node(at) if unset else Scalar(at, text, shown, hidden, blank)
+        return Node(at) if without else Scalar(at, text, shown, hidden, blank)
+
+    def _refuse_unset(self, variable: re.Match[str], at: Place) -> bool:
+        """Say whether a variable that has no value has no default either."""
+        name, default = variable["name"], variable["default"]
+        if self._environment.get(f"{name}_FILE"):
+            # A default would hide that something else was meant.
+            self._refuse(
+                at,
+                f"the variable {name} has no value",
+                f"the file that {name}_FILE names is empty or cannot be read",
+            )
+            return True
+        if default is None:
+            self._refuse(
+                at,
+                f"the variable {name} is not set",
+                f"set {name} or {name}_FILE, or write ${{{name}:-default}}",
+            )
+        return default is None

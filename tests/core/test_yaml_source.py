@@ -325,6 +325,17 @@ def test_variable_without_a_value_is_found(name: str) -> None:
     assert finding == f"{expected} {hint}"
 
 
+@pytest.mark.parametrize("text", ["${NAME}", "${NAME:-bob}"])
+def test_variable_whose_file_says_nothing_is_found(text: str) -> None:
+    """Its default was not meant; NAME_FILE is, and nobody could read it."""
+    _, findings = read_yaml("p.yaml", f"a: {text}", {"NAME_FILE": "/run/name"})
+
+    assert "\n".join(map(str, findings)) == (
+        "p.yaml:1:4: error: a: the variable NAME has no value"
+        " (the file that NAME_FILE names is empty or cannot be read)"
+    )
+
+
 def test_every_unset_variable_of_a_value_is_found() -> None:
     """Not just the first."""
     found = findings_of("a: ${ONE}${TWO}")
