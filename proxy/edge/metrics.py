@@ -9,6 +9,7 @@ No subject, path, token or value is ever a label.
 
 import bisect
 import logging
+import re
 from collections.abc import Callable, Iterable, Iterator
 
 import psutil
@@ -107,7 +108,10 @@ _COUNTERS: dict[str, tuple[str, tuple[str, ...]]] = {
 _GAUGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "lumina_system_cpu_usage": ("CPU usage of the machine in percent.", ()),
     "lumina_system_memory_usage": ("Memory usage of the machine in percent.", ()),
-    "lumina_active_users": ("Distinct subjects in the last five minutes.", ()),
+    "lumina_active_users": (
+        "Distinct subjects in this minute and the four before it.",
+        (),
+    ),
     "lumina_limiter_store_up": ("Whether the store of limits answers.", ()),
     "lumina_upstream_connections": (
         "Connections to backends by what they do.",
@@ -129,6 +133,10 @@ _GAUGES: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "lumina_build_info": ("The running version.", ("version",)),
 }
+
+_VERSION = re.compile(r";\s*version\s*=\s*([^;\s]*)")
+_VERSIONS = ("0.0.4", "1.0.0")
+"""Of the text format and of OpenMetrics: those that Prometheus asks for."""
 
 Sample = tuple[tuple[str, ...], float]
 Source = Callable[[], Iterable[Sample]]
@@ -250,13 +258,15 @@ class Metrics(Collector):
 
     def _add(self, name: str, labels: tuple[str, ...]) -> None:
         counts = self._counts[name]
+        if labels not in counts and len(counts) >= MAX_SERIES:
+            labels = ("other",) * len(labels)
         counts[labels] = counts.get(labels, 0) + 1
 
     def _new_cell(self, key: tuple[str, str, int]) -> _Cell:
         rule, method, status = key
         if method not in _METHODS:
             key = (rule, "other", status)
-        if len(self._cells) >= MAX_SERIES:
+        if key not in self._cells and len(self._cells) >= MAX_SERIES:
             key = ("other", "other", status)
         return self._cells.setdefault(key, _Cell())
 
@@ -268,6 +278,10 @@ class Metrics(Collector):
             self._active.add(subject)
 
     def _turn(self, minute: int) -> None:
+        """Begin a minute. A clock that was put back is believed, and begins none."""
+        if minute < self._minute:
+            self._minute = minute
+            return
         skipped = min(max(0, minute - self._minute - 1), ACTIVE_MINUTES)
         earlier: list[set[str]] = [set() for _ in range(skipped)] + [
             self._active,
@@ -277,7 +291,10 @@ class Metrics(Collector):
         self._active, self._minute = set(), minute
 
     def active_users(self) -> int:
-        """Return how many distinct subjects there were in the last five minutes."""
+        """Return how many subjects there were in this minute and the four before.
+
+        At most ``MAX_ACTIVE``: beyond its share of them, a minute counts no more.
+        """
         minute = int(self._now() // 60)
         if minute != self._minute:
             self._turn(minute)
@@ -291,7 +308,13 @@ class Metrics(Collector):
             self._counts.setdefault(name.removesuffix("_total"), {(): 0})
 
     def watch(self, name: str, source: Source) -> None:
-        """Ask ``source`` for the samples of a gauge or counter at every scrape."""
+        """Ask ``source`` for the samples of a gauge or counter at every scrape.
+
+        Raises:
+            KeyError: the table has no such family.
+        """
+        if name not in _COUNTERS and name not in _GAUGES:
+            raise KeyError(name)
         self._sources[name] = source
 
     def policy_loaded(self, digest: str) -> None:
@@ -312,8 +335,17 @@ class Metrics(Collector):
     # -- what a scrape calls
 
     def expose(self, accept: str) -> tuple[bytes, str]:
-        """Return (body, content type) in the format that an Accept value asks for."""
-        encode, content_type = choose_encoder(accept)
+        """Return (body, content type) in the format that an Accept value asks for.
+
+        Where it asks for nothing that we write, that is the Prometheus text format.
+        """
+        # choose_encoder promises whatever version it is asked for, or fails at it.
+        known = (
+            element
+            for element in accept.split(",")
+            if all(one in _VERSIONS for one in _VERSION.findall(element))
+        )
+        encode, content_type = choose_encoder(",".join(known))
         return encode(self._registry), content_type
 
     def describe(self) -> Iterable[Metric]:
