@@ -228,11 +228,8 @@ class App:
 
     async def _limits(
         self, who: str, rule: str, role: str | None
-    ) -> Mapping[str, object] | None:
-        try:
-            status = await self._limiter.get_limit_status(who, rule, role=role)
-        except KeyError:
-            return None
+    ) -> Mapping[str, object]:
+        status = await self._limiter.get_limit_status(who, rule, role=role)
         return {
             "rule": status.rule,
             "remaining": status.remaining,
@@ -264,8 +261,7 @@ class App:
             await start(address.host, address.port)  # type: ignore[misc]
         except OSError as error:
             raise StartError(
-                f"Cannot listen on {address.host}:{address.port}: "
-                f"{error.strerror or error}."
+                f"Cannot listen on {address}: {error.strerror or error}."
             ) from None
 
     def _heed_signals(self) -> tuple[asyncio.Event, asyncio.Event]:
