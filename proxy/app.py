@@ -151,9 +151,7 @@ class App:
         try:
             return RedisStore(url, _now_us)
         except ValueError:
-            raise StartError(
-                "REDIS_URL is not redis://, rediss:// or unix://."
-            ) from None
+            raise StartError("REDIS_URL: an option in it has no such value.") from None
 
     def _snapshot(self, policy: Policy) -> Snapshot:
         return Snapshot(
@@ -238,7 +236,10 @@ class App:
 
     async def _start(self) -> None:
         self._upstreams.start()
-        await self._store.open()
+        try:
+            await self._store.open()
+        except TypeError:  # what redis-py makes of a name that it does not know
+            raise StartError("REDIS_URL: there is no such option as in it.") from None
         self._health.configure(self._pipeline.snapshot.policy.backends.values())
         await self._listen(self._admin.start, self._settings.metrics_listen)
         await self._listen(self._listener.start, self._settings.listen)

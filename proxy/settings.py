@@ -15,6 +15,10 @@ from proxy.core.forwarding import Network
 _ADDRESS = re.compile(
     r"(?:\[(?P<v6>[^\]]+)\]|(?P<host>[A-Za-z0-9._-]*)):(?P<port>[0-9]{1,5})"
 )
+_REDIS = re.compile(
+    r"(?:rediss?://(?:[^/@]*@)?(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?"
+    r"(?:/[0-9]*)?|unix://(?:[^/@]*@)?/[^?]+)(?:\?.*)?"
+)
 _MAX_PORT = 65_535
 
 
@@ -139,7 +143,7 @@ class Settings:
                 "32 bytes in URL-safe base64; lost keys mean lost data, so none is "
                 "made for you",
             ),
-            redis_url=reader.text("REDIS_URL") or None,
+            redis_url=reader.redis_url("REDIS_URL"),
             metrics_token=reader.text("METRICS_TOKEN") or None,
             trusted_proxies=reader.networks("TRUSTED_PROXIES"),
             drain_grace=reader.seconds("DRAIN_GRACE", 5.0),
@@ -179,6 +183,15 @@ class _Reader:
         except ValueError:
             self.problems.append(f"{name}: {text!r} is not host:port.")
             return Address.parse(default)
+
+    def redis_url(self, name: str) -> str | None:
+        """Return the URL; one without a host would mean this machine's Redis."""
+        text = self.text(name)
+        if text and not _REDIS.fullmatch(text):
+            self.problems.append(
+                f"{name} is not redis://host:port, rediss://host:port or unix:///path."
+            )
+        return text or None
 
     def seconds(self, name: str, default: float) -> float:
         text = self.text(name)

@@ -235,6 +235,48 @@ def test_everybody_is_no_proxy(text: str) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "redis://localhost",
+        "redis://10.0.0.7:6379/2",
+        "redis://user:hush@[::1]:6379/",
+        "rediss://:hush@redis.example?ssl_cert_reqs=required",
+        "unix:///run/redis.sock?db=1",
+        "unix://user@/run/redis.sock",
+    ],
+)
+def test_redis_is_a_url(text: str) -> None:
+    """Of one of three schemes, with a host or with the path of a socket."""
+    assert settings_of(REDIS_URL=text).redis_url == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "hush",
+        "hush:6379",
+        "http://hush:6379",
+        "redis://",
+        "redis:/hush",
+        "redis:///0",
+        "redis://hush:port",
+        "redis://hush:123456",
+        "redis://hush/name",
+        "redis://[hush",
+        "unix:/",
+        "unix://run/hush.sock",
+    ],
+)
+def test_other_places_of_redis_are_refused(text: str) -> None:
+    """None of them falls back to this machine; the password in it is not shown."""
+    [problem] = problems_of(REDIS_URL=text)
+
+    assert problem == (
+        "REDIS_URL is not redis://host:port, rediss://host:port or unix:///path."
+    )
+
+
 @pytest.mark.parametrize("text", ["0", "2", "auto", "01"])
 def test_more_workers_are_refused(text: str) -> None:
     """Rather than served by one without a word."""
@@ -273,11 +315,11 @@ def test_all_problems_come_at_once() -> None:
 
 def test_no_secret_is_shown() -> None:
     """Neither a repr nor a problem has the value of a secret in it."""
-    hidden = {name: f"hush://{name}" for name in SECRETS}
+    hidden = {name: f"redis://hush/{number}" for number, name in enumerate(SECRETS)}
     settings = settings_of(**hidden)
 
     assert "hush" not in repr(settings) + str(settings)
-    assert settings.encryption_key == "hush://ENCRYPTION_KEY"
+    assert settings.encryption_key == "redis://hush/0"
     assert "hush" not in "".join(problems_of(**hidden, LISTEN="x", WORKERS="9"))
     assert "hush" not in repr(Environment(hidden))
 
@@ -286,20 +328,19 @@ def test_no_secret_is_shown() -> None:
 def test_a_file_holds_what_its_variable_does_not(tmp_path: Path, name: str) -> None:
     """NAME_FILE names it; white space around the content is not part of it."""
     file = tmp_path / "secret"
-    file.write_text("\n  häßlich \n", encoding="utf-8")
+    file.write_text("\n  redis://:häßlich@h \n", encoding="utf-8")
     read = settings_of(**{name: "", f"{name}_FILE": str(file)})
 
-    assert getattr(read, name.lower()) == "häßlich"
+    assert getattr(read, name.lower()) == "redis://:häßlich@h"
 
 
 @pytest.mark.parametrize("name", SECRETS)
 def test_a_variable_wins_over_its_file(tmp_path: Path, name: str) -> None:
     """Where both are set the file is not even looked at."""
-    lost = str(tmp_path / "nothing-here")
+    lost, value = str(tmp_path / "nothing-here"), "redis://h"
+    both = settings_of(**{name: value, f"{name}_FILE": lost})
 
-    assert settings_of(**{name: "v", f"{name}_FILE": lost}) == settings_of(
-        **{name: "v"}
-    )
+    assert both == settings_of(**{name: value})
 
 
 def test_a_file_is_read_again_with_every_look(tmp_path: Path) -> None:
