@@ -97,8 +97,6 @@ class App:
             StartError: a key or an address is not to be had.
         """
         policy = self._source.load()
-        for warning in self._source.warnings:
-            log.warning("%s", warning)
         self._build(policy)
         try:
             # Before anything listens: whoever finds us ready may signal us.
@@ -161,6 +159,8 @@ class App:
         )
 
     def _put_in_force(self, policy: Policy) -> None:
+        for warning in self._source.warnings:
+            log.warning("%s", warning)
         self._upstreams.configure(policy.backends.values())
         self._metrics.declare_counters(
             rule.count for rule in policy.rules if rule.count
