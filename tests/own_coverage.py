@@ -25,6 +25,7 @@ POLICY_PARTS = "test_policy_parser"
 EXEMPT = {
     "bucket": "its own tests are not complete yet",
     "forwarding": "its own tests are not complete yet",
+    "framing": "its own tests are not complete yet",
     "headers": "its own tests are not complete yet",
     "limits": "its own tests are not complete yet",
     "message": "its own tests are not complete yet",

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import re
 import signal
 import socket
@@ -11,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from proxy.app import App
+from proxy.settings import Settings
 from tests.proxy_process import POLICY, ProxyProcess, key, proxy_process
 from tests.redis_server import RedisServer
 from tests.wire import Answer, Client, backend, eventually
@@ -119,6 +122,7 @@ def test_ready_tells_every_check(tmp_path: Path) -> None:
                     "keys": "ok",
                     "limits": "ok",
                     "backends": "ok",
+                    "listening": "yes",
                     "draining": "no",
                 },
             },
@@ -168,6 +172,37 @@ def test_backend_that_is_down_is_told(tmp_path: Path) -> None:
             assert answer[1]["checks"]["backends"] == "down: lms"
             sample = f'lumina_upstream_up{{backend="lms",server="127.0.0.1:{port}"}}'
             assert metric(proxy, sample) == 0.0
+
+
+@pytest.fixture
+async def built(tmp_path: Path) -> AsyncIterator[App]:
+    """An app that is put together and does not listen yet."""
+    (tmp_path / "policy.yaml").write_text(POLICY)
+    environment = {
+        "LISTEN": "127.0.0.1:0",
+        "METRICS_LISTEN": "127.0.0.1:0",
+        "POLICY": str(tmp_path),
+        "ENCRYPTION_KEY": "A" * 43,
+        "DRAIN_GRACE": "0",
+    }
+    thresholds = gc.get_threshold()
+    app = App(Settings.read(environment), environment)
+    app._build(app._source.load())
+    yield app
+    await app._stop()
+    gc.unfreeze()
+    gc.set_threshold(*thresholds)
+
+
+async def test_ready_means_that_the_data_port_accepts(built: App) -> None:
+    """Neither before it listens nor once it drains is the process ready."""
+    before = built._ready()[0]
+    await built._start()
+    serving = built._ready()[0]
+    built._listener.stop_accepting()
+    after = built._ready()[0]
+
+    assert (before, serving, after) == (False, True, False)
 
 
 # -- reload

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import os
 import re
 import sys
 import urllib.error
@@ -10,6 +11,8 @@ import urllib.request
 from typing import Any, NoReturn
 
 import click
+
+from proxy.settings import Environment
 
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -25,7 +28,11 @@ _CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
     show_default=True,
     help="The metrics port of a running proxy. [METRICS_URL]",
 )
-@click.option("--token", envvar="METRICS_TOKEN", help="Its token. [METRICS_TOKEN]")
+@click.option(
+    "--token",
+    help="Its token, which others see in the list of processes: better from "
+    "METRICS_TOKEN or METRICS_TOKEN_FILE.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print what the proxy answered.")
 def limits(
     subject: str,
@@ -55,7 +62,8 @@ def limits(
         f"{url.rstrip('/')}/limits/{urllib.parse.quote(subject, safe='')}"
         f"?{urllib.parse.urlencode(query)}"
     )
-    answer = _document(_ask(_request(address, token or ""), url))
+    token = token or Environment(os.environ).get("METRICS_TOKEN", "")
+    answer = _document(_ask(_request(address, token), url))
     if answer is None or not isinstance(answer.get("limits"), list):
         _exit(f"{url} is not the metrics port of a proxy")
     if as_json:

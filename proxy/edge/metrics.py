@@ -7,10 +7,11 @@ number of series does not depend on what clients send; a cap stands behind that.
 No subject, path, token or value is ever a label.
 """
 
-import bisect
 import logging
 import re
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
+from typing import Final
 
 import psutil
 from prometheus_client import GCCollector, PlatformCollector, ProcessCollector
@@ -27,12 +28,11 @@ from proxy.core.exchange import Exchange
 
 log = logging.getLogger("lumina")
 
-MAX_SERIES = 10_000
-"""Cells of one family; what comes after them is counted under rule "other"."""
-ACTIVE_MINUTES = 5
-MAX_ACTIVE = 1_000_000
+MAX_SERIES: Final = 10_000
+ACTIVE_MINUTES: Final = 5
+MAX_ACTIVE: Final = 1_000_000
 
-_OVERHEAD = (
+_OVERHEAD: Final[tuple[float, ...]] = (
     0.00005,
     0.0001,
     0.00025,
@@ -47,7 +47,7 @@ _OVERHEAD = (
     0.25,
     1.0,
 )
-_DURATION = (
+_DURATION: Final[tuple[float, ...]] = (
     0.0005,
     0.001,
     0.0025,
@@ -65,11 +65,13 @@ _DURATION = (
     30.0,
     60.0,
 )
-_METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
+_METHODS: Final = frozenset(
+    ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+)
 
-_BY_RESPONSE = ("rule", "method", "status")
+_BY_RESPONSE: Final = ("rule", "method", "status")
 
-_HISTOGRAMS = {
+_HISTOGRAMS: Final = {
     "lumina_request_duration_seconds": (
         "From a request's complete head to the last byte of its response.",
         _DURATION,
@@ -84,7 +86,7 @@ _HISTOGRAMS = {
     ),
 }
 
-_COUNTERS: dict[str, tuple[str, tuple[str, ...]]] = {
+_COUNTERS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "lumina_decisions": (
         "Requests by the rule and role that decided and the reason, or served.",
         ("rule", "role", "reason"),
@@ -105,7 +107,7 @@ _COUNTERS: dict[str, tuple[str, tuple[str, ...]]] = {
     "lumina_assessments_completed": ("Assessments completed.", ()),
 }
 
-_GAUGES: dict[str, tuple[str, tuple[str, ...]]] = {
+_GAUGES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "lumina_system_cpu_usage": ("CPU usage of the machine in percent.", ()),
     "lumina_system_memory_usage": ("Memory usage of the machine in percent.", ()),
     "lumina_active_users": (
@@ -179,11 +181,21 @@ class Metrics(Collector):
         registry: gets this collector and those of the process.
         now: epoch seconds.
         version: of the proxy.
+        max_series: cells of one family; what comes after them is counted as "other".
+        max_active: subjects that are remembered, of all minutes together.
     """
 
     def __init__(
-        self, registry: CollectorRegistry, *, now: Callable[[], float], version: str
+        self,
+        registry: CollectorRegistry,
+        *,
+        now: Callable[[], float],
+        version: str,
+        max_series: int = MAX_SERIES,
+        max_active: int = MAX_ACTIVE,
     ) -> None:
+        self._max_series = max_series
+        self._max_active_a_minute = max_active // ACTIVE_MINUTES
         self._registry = registry
         self._now = now
         self._cells: dict[tuple[str, str, int], _Cell] = {}
@@ -219,15 +231,15 @@ class Metrics(Collector):
         total = exchange.ended - exchange.started
         upstream = exchange.upstream_seconds
         request = cell.request
-        request.counts[bisect.bisect_left(_DURATION, total)] += 1
+        request.counts[bisect_left(_DURATION, total)] += 1
         request.total += total
         if exchange.upstream_started:
             backend = cell.upstream
-            backend.counts[bisect.bisect_left(_DURATION, upstream)] += 1
+            backend.counts[bisect_left(_DURATION, upstream)] += 1
             backend.total += upstream
         own = total - upstream if total > upstream else 0.0
         overhead = cell.overhead
-        overhead.counts[bisect.bisect_left(_OVERHEAD, own)] += 1
+        overhead.counts[bisect_left(_OVERHEAD, own)] += 1
         overhead.total += own
         reason = exchange.reason
         decision = (rule, exchange.role, "served" if reason is None else reason.slug)
@@ -258,7 +270,7 @@ class Metrics(Collector):
 
     def _add(self, name: str, labels: tuple[str, ...]) -> None:
         counts = self._counts[name]
-        if labels not in counts and len(counts) >= MAX_SERIES:
+        if labels not in counts and len(counts) >= self._max_series:
             labels = ("other",) * len(labels)
         counts[labels] = counts.get(labels, 0) + 1
 
@@ -266,7 +278,7 @@ class Metrics(Collector):
         rule, method, status = key
         if method not in _METHODS:
             key = (rule, "other", status)
-        if key not in self._cells and len(self._cells) >= MAX_SERIES:
+        if key not in self._cells and len(self._cells) >= self._max_series:
             key = ("other", "other", status)
         return self._cells.setdefault(key, _Cell())
 
@@ -274,7 +286,7 @@ class Metrics(Collector):
         minute = int(self._now() // 60)
         if minute != self._minute:
             self._turn(minute)
-        if len(self._active) < MAX_ACTIVE // ACTIVE_MINUTES:
+        if len(self._active) < self._max_active_a_minute:
             self._active.add(subject)
 
     def _turn(self, minute: int) -> None:
@@ -293,7 +305,7 @@ class Metrics(Collector):
     def active_users(self) -> int:
         """Return how many subjects there were in this minute and the four before.
 
-        At most ``MAX_ACTIVE``: beyond its share of them, a minute counts no more.
+        At most ``max_active``: beyond its share of them, a minute counts no more.
         """
         minute = int(self._now() // 60)
         if minute != self._minute:

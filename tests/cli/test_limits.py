@@ -6,6 +6,7 @@ import json
 import socket
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
@@ -42,7 +43,12 @@ def proxy_fixture(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProxyPro
 
 def run(*arguments: str, **variables: str) -> Result:
     """Run the command with nothing but these variables set."""
-    env = {"METRICS_URL": None, "METRICS_TOKEN": None, **variables}
+    env = {
+        "METRICS_URL": None,
+        "METRICS_TOKEN": None,
+        "METRICS_TOKEN_FILE": None,
+        **variables,
+    }
     return CliRunner().invoke(main, ["limits", *arguments], env=env)
 
 
@@ -161,6 +167,16 @@ def test_flags_win_over_variables(proxy: ProxyProcess) -> None:
     wrong = {"METRICS_URL": "http://127.0.0.1:9", "METRICS_TOKEN": "wrong"}
 
     assert run("ada", "login", *flags, **wrong).exit_code == 0
+
+
+def test_token_may_be_in_a_file(proxy: ProxyProcess, tmp_path: Path) -> None:
+    """As every secret: METRICS_TOKEN_FILE names the file."""
+    file = tmp_path / "token"
+    file.write_text(f"{TOKEN}\n", encoding="utf-8")
+    url = f"http://127.0.0.1:{proxy.metrics}"
+    result = run("ada", "login", METRICS_URL=url, METRICS_TOKEN_FILE=str(file))
+
+    assert result.exit_code == 0
 
 
 @pytest.mark.parametrize("number", [1, 9])

@@ -24,7 +24,9 @@ def test_overhead_is_what_the_backend_did_not_take(
     upstream_seconds: float, overhead: float
 ) -> None:
     """Total minus upstream; clocks read apart never make it negative."""
-    exchange = Exchange(started=1.0, ended=1.5, upstream_seconds=upstream_seconds)
+    exchange = Exchange()
+    exchange.started, exchange.ended = 1.0, 1.5
+    exchange.upstream_seconds = upstream_seconds
 
     assert exchange.total_seconds == 0.5
     assert exchange.overhead_seconds == overhead
