@@ -3,7 +3,9 @@
 
 PYTHON ?= python3
 UV ?= uv
-# More for pytest (`make test PYTEST="-x"`) or the benchmarks (`make bench BENCH="--rounds 1"`).
+# More for the demonstration (`make run RUN="--proxy-port 18080"`), pytest (`make test
+# PYTEST="-x"`) or the benchmarks (`make bench BENCH="--rounds 1"`).
+RUN ?=
 PYTEST ?=
 BENCH ?=
 
@@ -26,7 +28,7 @@ help: ## list these verbs
 run: $(READY) ## start the LMS stub and the proxy in front of it; Ctrl-C stops both
 # exec: no shell stands between make and the demo, so a signal to make reaches the demo,
 # and make waits until it has stopped both services.
-	@exec $(BIN)/python -m backend_stub.demo
+	@exec $(BIN)/python -m backend_stub.demo $(RUN)
 
 test: $(READY) ## run every test against real servers, with branch coverage
 	@$(SERVERS) test
