@@ -1,9 +1,11 @@
 """``lumina-proxy serve`` as a program: what refuses its start, and how that reads."""
 
+import os
 import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from click.testing import CliRunner
@@ -23,14 +25,25 @@ def policy_fixture(tmp_path: Path) -> Path:
     return file
 
 
-def run(*flags: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run ``serve`` until it ends by itself."""
-    return program("serve", *flags, **variables)
+class Done(NamedTuple):
+    """How a program ended, and what it said."""
+
+    returncode: int
+    stdout: str
+    stderr: str
 
 
-def program(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run the program until it ends by itself."""
-    return subprocess.run(
+def run(*flags: str, **variables: str) -> Done:
+    """Run ``serve`` in this process until it ends by itself."""
+    only = dict.fromkeys(os.environ) | environment(**variables)
+    result = CliRunner().invoke(main, ["serve", *flags], env=only)
+    assert isinstance(result.exception, SystemExit), result.exception
+    return Done(result.exit_code, result.stdout, result.stderr)
+
+
+def program(*arguments: str, **variables: str) -> Done:
+    """Run the program in a process of its own until it ends by itself."""
+    done = subprocess.run(
         [sys.executable, "-m", "proxy", *arguments],
         cwd=ROOT,
         env=environment(**variables),
@@ -39,9 +52,10 @@ def program(*arguments: str, **variables: str) -> subprocess.CompletedProcess[st
         timeout=DEADLINE,
         check=False,
     )
+    return Done(done.returncode, done.stdout, done.stderr)
 
 
-def plain(done: subprocess.CompletedProcess[str]) -> list[str]:
+def plain(done: Done) -> list[str]:
     """Return the lines on standard error that are not the log's."""
     assert done.stdout == ""
     assert "Traceback" not in done.stderr
@@ -50,8 +64,7 @@ def plain(done: subprocess.CompletedProcess[str]) -> list[str]:
 
 def test_missing_key_is_one_line(policy: Path) -> None:
     """Exit status 1: no key is made up."""
-    done = run(POLICY=str(policy), ENCRYPTION_KEY="")
-
+    done = program("serve", POLICY=str(policy), ENCRYPTION_KEY="")
     [line] = plain(done)
 
     assert done.returncode == 1
@@ -87,7 +100,7 @@ def test_every_wrong_setting_is_a_line(policy: Path) -> None:
 def test_bad_policy_is_a_line_for_each_finding(policy: Path) -> None:
     """With its place, as ``check`` prints it, and nothing listens."""
     policy.write_text(BAD_POLICY)
-    done = run(POLICY=str(policy))
+    done = program("serve", POLICY=str(policy))
 
     assert done.returncode == 1
     unknown, twice = plain(done)
@@ -163,7 +176,7 @@ def test_port_of_another_proxy_is_in_use(tmp_path: Path, policy: Path) -> None:
     folder = tmp_path / "first"
     folder.mkdir()
     with proxy_process(folder) as first:
-        done = run(POLICY=str(policy), LISTEN=f"127.0.0.1:{first.data}")
+        done = program("serve", POLICY=str(policy), LISTEN=f"127.0.0.1:{first.data}")
 
     assert done.returncode == 1
     assert plain(done)[0].startswith("Cannot listen on ")
