@@ -13,6 +13,7 @@ test_needs=(
   "curl curl"
   "jq jq"
   "openssl openssl"
+  "promtool prometheus"
 )
 bench_needs=(
   "${test_needs[@]}"
