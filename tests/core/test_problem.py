@@ -1,13 +1,14 @@
 """The problem document (RFC 9457) that a refusal is answered with."""
 
 import json
+from http import HTTPStatus
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.core.errors import Refused
-from proxy.core.problem import TYPE_PREFIX, problem_body, problem_lines
+from proxy.core.problem import PHRASES, TYPE_PREFIX, problem_body, problem_lines
 from proxy.core.reasons import Reason
 
 
@@ -24,6 +25,16 @@ def test_every_reason_makes_a_document(reason: Reason) -> None:
         "rule": "login",
         "request_id": "ab-1",
     }
+
+
+@pytest.mark.parametrize("reason", Reason, ids=lambda reason: reason.slug)
+def test_every_status_has_its_phrase(reason: Reason) -> None:
+    """That of RFC 9110 section 15, which the standard library has for most."""
+    newer = {413: "Content Too Large", 414: "URI Too Long"}
+    newer[422] = "Unprocessable Content"
+    expected = newer.get(reason.status, HTTPStatus(reason.status).phrase)
+
+    assert PHRASES[reason.status] == expected.encode()
 
 
 def test_type_is_a_urn() -> None:

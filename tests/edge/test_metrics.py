@@ -4,6 +4,7 @@ import logging
 import math
 from collections import Counter
 from collections.abc import Iterable
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -474,6 +475,30 @@ def test_counters_of_the_specification_are_there_from_zero(metrics: Metrics) -> 
     metrics.count("lumina_assessments_completed_total")
     assert value(metrics, "lumina_pathways_generated_total") == 2.0
     assert value(metrics, "lumina_assessments_completed_total") == 1.0
+
+
+@pytest.mark.parametrize(
+    ("exchange", "expected"),
+    [
+        ({"status": 200}, 1.0),
+        ({"status": 204}, 1.0),
+        ({"status": 302}, 0.0),
+        ({"status": 404}, 0.0),
+        ({"status": 0, "aborted": True}, 0.0),
+        ({"status": 200, "aborted": True}, 0.0),
+        ({"status": 502, "reason": Reason.UPSTREAM_REFUSED}, 0.0),
+    ],
+    ids=["200", "204", "302", "404", "left", "broken-off", "refused"],
+)
+def test_rule_counts_what_it_served_whole(
+    metrics: Metrics, exchange: dict[str, Any], expected: float
+) -> None:
+    """A 2xx response to its last byte, and nothing else."""
+    one = over(**exchange)
+    one.counter = "lumina_pathways_generated_total"
+    metrics.record(one)
+
+    assert value(metrics, "lumina_pathways_generated_total") == expected
 
 
 def test_counters_of_a_policy_are_there_once_declared(metrics: Metrics) -> None:
