@@ -34,12 +34,20 @@ _COUNTER = re.compile(r"lumina_[a-z0-9_]{1,80}_total")
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
-    """The sections that a rule refers to; None is what could not be read."""
+    """The sections that a rule refers to; None is what could not be read.
+
+    Attributes:
+        selections: what was compiled before, by what was written: many rules protect
+            the same places, and one compiled form serves them all.
+    """
 
     backends: Mapping[str, Backend | None]
     roles: tuple[str, ...]
     limits: Mapping[str, Limit | None]
     fields: Mapping[str, Field]
+    selections: dict[tuple[tuple[str, str], ...], Selection] = dataclasses.field(
+        default_factory=dict
+    )
 
 
 def read_rule(report: Report, node: Node, known: Known) -> Rule | None:
@@ -100,7 +108,7 @@ def _methods(node: Node, text: str) -> frozenset[str]:
     methods = text.split(",")
     for method in methods:
         if method not in METHODS:
-            word = Scalar(node.at, method.upper(), method)
+            word = Scalar(node.where, method.upper(), method)
             raise refuse(node, *values.unknown("method", word, METHODS))
         if methods.count(method) > 1:
             raise refuse(node, f"the method {method!r} is there twice")
@@ -159,24 +167,38 @@ def _limits(
 def _selection(report: Report, node: Node | None, known: Known) -> Selection | None:
     """Compile the protected places of one body; None when there are none."""
     places: dict[str, str] = {}
-    for path, field in report.entries(node).items():
+    entries = report.entries(node)
+    for path, field in entries.items():
         name = report.read(
             field, lambda n: values.choice(n, "field", known.fields), None
         )
+        places[path] = name or ""
+    if node is None or not places:
+        return None
+    written = tuple(places.items())
+    if written not in known.selections:
         try:
-            # One by one first, so that a finding points at its own line.
-            Selection.compile({path: name or ""})
+            known.selections[written] = Selection.compile(places)
+        except ValueError:
+            _report_places(report, node, entries)
+            return None
+    return known.selections[written]
+
+
+def _report_places(report: Report, node: Node, entries: Mapping[str, Node]) -> None:
+    """Report each place that cannot be compiled, and what the others cannot share."""
+    sound: dict[str, str] = {}
+    for path, field in entries.items():
+        try:
+            Selection.compile({path: path})
         except ValueError as error:
             report.error(field.at, str(error))
         else:
-            places[path] = name or ""
-    if node is None or not places:
-        return None
+            sound[path] = path
     try:
-        return Selection.compile(places)
+        Selection.compile(sound)
     except ValueError as error:
         report.error(node.at, str(error))
-        return None
 
 
 def _counter(node: Node) -> str:

@@ -246,7 +246,7 @@ def _view(report: Report, node: Node, fields: Collection[str]) -> dict[str, View
     """Read one role's view: an exact name beats a glob, a longer glob a shorter."""
     table = report.read(node, values.as_table, None)
     entries = table.values if table else {}
-    keys = table.keys if table else {}
+    keys = {name: table.key(name) for name in entries} if table else {}
     words = [view.value for view in View]
     views: dict[str, View] = {}
     decided_by: dict[str, str] = {}

@@ -101,8 +101,9 @@ class Report:
         table = self.read(node, as_table, None)
         if table is None:
             return {}
-        for name, key in table.keys.items():
-            if known and name not in known:
+        for name in table.values if known else ():
+            if name not in known:
+                key = table.key(name)
                 self.error(key.at, *unknown("key", key, known))
         for name in required:
             if name not in table.values:
