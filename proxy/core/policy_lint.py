@@ -44,6 +44,10 @@ class Draft:
         """Return where ``name`` is defined in ``section``."""
         return self.sections[section][name][0].at
 
+    def rule_place(self, rule_id: str) -> Place:
+        """Return where a rule stands."""
+        return next(table.at for table, rule in self.rules if rule.id == rule_id)
+
 
 def find_contradictions(report: Report, draft: Draft) -> Router[Rule] | None:
     """Report every error that takes more than one section or rule to see.

@@ -138,12 +138,16 @@ def quoted(scalar: Scalar) -> str:
 def unknown(what: str, word: Scalar, known: Collection[str]) -> tuple[str, str]:
     """Return message and hint about a word that is not one of ``known``."""
     # A guess at a value from the environment would tell what the value is like.
-    close = [] if word.hidden else difflib.get_close_matches(word.text, known, 1)
-    if close:
-        hint = f"did you mean {close[0]!r}?"
-    else:
-        hint = f"known: {', '.join(sorted(known))}" if known else ""
+    hint = guess("" if word.hidden else word.text, known)
     return f"unknown {what} {quoted(word)}", hint
+
+
+def guess(word: str, known: Collection[str]) -> str:
+    """Return what was probably meant by ``word``, or else everything that is known."""
+    close = difflib.get_close_matches(word, known, 1)
+    if close:
+        return f"did you mean {close[0]!r}?"
+    return f"known: {', '.join(sorted(known))}" if known else ""
 
 
 def _wanted(node: Node, wanted: str) -> Unreadable:
