@@ -123,8 +123,8 @@ def _lines(
     if decision.rule and not reason:
         yield f"  {'backend':<27}{decision.rule.backend.id}"
     if decision.rule:
-        at = compiled.draft.rule_place(decision.rule.id)
-        yield f"The rule {decision.rule.id} is in {at.file}:{at.line}:{at.column}."
+        place = compiled.draft.rule_place(decision.rule.id)
+        yield f"The rule {decision.rule.id} is in {place}."
     for rival in lost:
         rule = rival.rule
         yield f"Not {rule.id} ({match_text(rule)}): {rival.why}."
@@ -136,7 +136,6 @@ def _document(
     compiled: Compiled, decision: Decision, lost: Sequence[Rival], asking: str
 ) -> dict[str, object]:
     rule, reason = decision.rule, decision.reason
-    at = compiled.draft.rule_place(rule.id) if rule else None
     return {
         "policy": compiled.policy.digest,
         "method": decision.method,
@@ -150,7 +149,7 @@ def _document(
         "advice": advice(compiled.policy, decision),
         "rule": rule.id if rule else None,
         "match": match_text(rule) if rule else None,
-        "place": f"{at.file}:{at.line}:{at.column}" if at else None,
+        "place": str(compiled.draft.rule_place(rule.id)) if rule else None,
         "params": dict(decision.params),
         "role": decision.role or None,
         "rivals": [

@@ -11,8 +11,11 @@ import dataclasses
 import enum
 import math
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
-from proxy.core.authn import Authenticator, Principal
+import jwt
+
+from proxy.core.authn import Authenticator, Issuer, Principal, VerificationKey
 from proxy.core.authz import acting_role
 from proxy.core.errors import Refused
 from proxy.core.fields import Selection
@@ -27,6 +30,7 @@ Identify = Callable[[], Principal]
 """Says who is asking, or raises the ``Refused`` of authentication."""
 
 _EVERY_AMBIGUITY = frozenset(Ambiguity)
+_STAND_IN = b"not a secret: nothing but a test case is signed with this"
 
 
 class Stage(enum.Enum):
@@ -148,6 +152,26 @@ def with_token(policy: Policy, token: str, now: float) -> Identify:
     """Identify by a token, which is verified as the proxy would."""
     value = b"Bearer " + token.encode("utf-8", "surrogateescape")
     return lambda: Authenticator(policy.issuers).authenticate(value, now)
+
+
+def with_claims(issuer: Issuer, claims: Mapping[str, Any], now: float) -> Identify:
+    """Identify by a token with these claims, made as if the issuer had signed it.
+
+    What the issuer's keys would sign is not to be had here, so a key of ours stands in
+    for them; everything else about the token is checked as the proxy does.
+
+    Args:
+        issuer: that the token is of.
+        claims: beside, or instead of, the usual ``iss``, ``aud``, ``sub`` and ``exp``.
+        now: epoch seconds.
+    """
+    usual = {"iss": issuer.issuer, "aud": issuer.audience[0], "sub": "somebody"}
+    payload = {**usual, "exp": now + 3600, **claims}
+    token = jwt.encode(payload, _STAND_IN, algorithm="HS256")
+    key = VerificationKey(kid=None, key=_STAND_IN)
+    known = dataclasses.replace(issuer, algorithms=("HS256",), keys=(key,))
+    value = b"Bearer " + token.encode()
+    return lambda: Authenticator({known.id: known}).authenticate(value, now)
 
 
 def with_roles(*roles: str) -> Identify:

@@ -11,7 +11,14 @@ from proxy.core.decision import Decision, Stage
 from proxy.core.errors import Refused
 from proxy.core.policy import Policy, View
 from proxy.core.reasons import Reason
-from proxy.core.wording import allow_text, joined, match_text, methods_text, rate_text
+from proxy.core.wording import (
+    allow_text,
+    joined,
+    match_text,
+    methods_text,
+    quota_text,
+    rate_text,
+)
 
 
 class Verdict(enum.Enum):
@@ -109,7 +116,7 @@ def _authorisation(decision: Decision) -> Iterator[str]:
 
 def _limits(decision: Decision) -> Iterator[str]:
     for take in decision.takes:
-        yield f"{take.id}: {rate_text(take.limit)}, per {take.quota.per.value}"
+        yield f"{take.id}: {quota_text(take.limit)}, per {take.quota.per.value}"
     for limit in decision.unlimited:
         yield f"{limit.id}: {rate_text(None)}"
     if not decision.takes and not decision.unlimited:

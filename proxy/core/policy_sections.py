@@ -185,15 +185,15 @@ def read_limit(
         return None
     rates: dict[str | None, RateLimit | None] = {}
     if isinstance(rate, Scalar):
-        rates[None] = report.read(rate, lambda n: _rate(n, burst), None)
+        rates[None] = report.read(rate, lambda n: read_rate(n, burst), None)
     else:
         for role, each in report.entries(rate, (*roles, DEFAULT)).items():
             key = None if role == DEFAULT else role
-            rates[key] = report.read(each, lambda n: _rate(n, burst), None)
+            rates[key] = report.read(each, lambda n: read_rate(n, burst), None)
     return Limit(id=name, per=per, rates=rates) if rates else None
 
 
-def _rate(node: Node, burst: int | None) -> RateLimit | None:
+def read_rate(node: Node, burst: int | None) -> RateLimit | None:
     """Read a rate; None means unlimited."""
     scalar = values.as_scalar(node)
     if scalar.text == UNLIMITED:

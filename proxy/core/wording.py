@@ -25,14 +25,22 @@ def rate_text(rate: RateLimit | None) -> str:
     Example:
         >>> rate_text(RateLimit.of(10, 30 * MICROSECONDS))
         '10/30s'
-        >>> rate_text(RateLimit.of(100, 3600 * MICROSECONDS, 20))
-        '100/hour, burst 20'
     """
     if rate is None:
         return UNLIMITED
-    period = _PERIODS.get(rate.period_us) or _duration(rate.period_us)
-    burst = f", burst {rate.burst}" if rate.burst != rate.count else ""
-    return f"{rate.count}/{period}{burst}"
+    return f"{rate.count}/{_PERIODS.get(rate.period_us) or _duration(rate.period_us)}"
+
+
+def quota_text(rate: RateLimit | None) -> str:
+    """Return a rate, and its burst when it is not the usual one.
+
+    Example:
+        >>> quota_text(RateLimit.of(100, 3600 * MICROSECONDS, 20))
+        '100/hour, burst 20'
+    """
+    if rate is None or rate.burst == rate.count:
+        return rate_text(rate)
+    return f"{rate_text(rate)}, burst {rate.burst}"
 
 
 def _duration(microseconds: int) -> str:

@@ -55,6 +55,10 @@ class Place:
     column: int = 1
     path: str = ""
 
+    def __str__(self) -> str:
+        """Format as editors and CI know it: ``file:line:column``."""
+        return f"{self.file}:{self.line}:{self.column}"
+
     def finding(self, message: str, hint: str = "", severity: str = "error") -> Finding:
         """Return a finding about this place."""
         return Finding(

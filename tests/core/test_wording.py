@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.core.bucket import RateLimit
-from proxy.core.wording import joined, methods_text, rate_text
+from proxy.core.wording import joined, methods_text, quota_text, rate_text
 
 SECOND = 1_000_000
 
@@ -27,7 +27,7 @@ def test_rate_reads_as_it_was_written(
     count: int, period_us: int, burst: int | None, expected: str
 ) -> None:
     """A rate has its period's name or unit, and its burst if that is special."""
-    assert rate_text(RateLimit.of(count, period_us, burst)) == expected
+    assert quota_text(RateLimit.of(count, period_us, burst)) == expected
 
 
 def test_no_rate_is_unlimited() -> None:
