@@ -123,7 +123,7 @@ def _lines(
     if decision.rule and not reason:
         yield f"  {'backend':<27}{decision.rule.backend.id}"
     if decision.rule:
-        place = compiled.draft.rule_place(decision.rule.id)
+        place = compiled.draft.rule_places()[decision.rule.id]
         yield f"The rule {decision.rule.id} is in {place}."
     for rival in lost:
         rule = rival.rule
@@ -149,7 +149,7 @@ def _document(
         "advice": advice(compiled.policy, decision),
         "rule": rule.id if rule else None,
         "match": match_text(rule) if rule else None,
-        "place": str(compiled.draft.rule_place(rule.id)) if rule else None,
+        "place": str(compiled.draft.rule_places()[rule.id]) if rule else None,
         "params": dict(decision.params),
         "role": decision.role or None,
         "rivals": [

@@ -5,7 +5,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -21,6 +21,7 @@ from proxy.core.errors import Finding, PolicyError
 from proxy.core.policy import Policy
 from proxy.core.policy_cases import Case, read_cases
 from proxy.core.policy_parser import Compiled
+from proxy.core.yaml_source import Place
 from proxy.edge.policy_source import PolicySource
 from proxy.settings import Environment
 
@@ -186,10 +187,11 @@ def _read(
 
 
 def _lines(compiled: Compiled, path: Path, outcome: _Outcome) -> Iterator[str]:
+    places = compiled.draft.rule_places()
     for result in outcome.failed:
-        yield from _failure(compiled, result)
+        yield from _failure(places, result)
     for rule, who in outcome.uncovered:
-        line = f"{compiled.draft.rule_place(rule)}: not covered: {rule} as {who}"
+        line = f"{places[rule]}: not covered: {rule} as {who}"
         yield click.style(line, fg="yellow" if outcome.covers else "red")
     requests = len(outcome.results)
     percent = outcome.reached * 100 // len(outcome.pairs)
@@ -202,14 +204,14 @@ def _lines(compiled: Compiled, path: Path, outcome: _Outcome) -> Iterator[str]:
     yield click.style(summary, fg="green" if outcome.ok else "red")
 
 
-def _failure(compiled: Compiled, result: Result) -> Iterator[str]:
+def _failure(places: Mapping[str, Place], result: Result) -> Iterator[str]:
     case, rule = result.case, result.decision.rule
     about = f" ({case.name})" if case.name else ""
     what = f"{case.method} {case.path} {case.asking}"
     yield click.style(f"{case.at}: failed: {what}{about}", fg="red")
     for one in result.mismatches:
         yield f"  {one.what}: expected {one.expected}, found {one.actual}"
-    where = f" ({compiled.draft.rule_place(rule.id)})" if rule else ""
+    where = f" ({places[rule.id]})" if rule else ""
     yield f"  the policy says: {result.why}{where}"
 
 

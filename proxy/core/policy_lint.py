@@ -44,9 +44,9 @@ class Draft:
         """Return where ``name`` is defined in ``section``."""
         return self.sections[section][name][0].at
 
-    def rule_place(self, rule_id: str) -> Place:
-        """Return where a rule stands."""
-        return next(table.at for table, rule in self.rules if rule.id == rule_id)
+    def rule_places(self) -> Mapping[str, Place]:
+        """Return where each rule stands, by its id."""
+        return {rule.id: table.at for table, rule in self.rules}
 
 
 def find_contradictions(report: Report, draft: Draft) -> Router[Rule] | None:
