@@ -8,9 +8,9 @@ from pathlib import Path
 import click
 
 from proxy.cli.loading import PolicyPath, policy_or_exit
-from proxy.core.diff_changes import Area, Change, Direction
-from proxy.core.diff_requests import Request
-from proxy.core.policy_diff import Comparison, compare
+from proxy.core.workbench.comparison import Comparison, compare
+from proxy.core.workbench.diff_changes import Area, Change, Direction
+from proxy.core.workbench.diff_requests import Request
 
 _SIGNS = {
     Direction.OPENS: ("+", "red"),

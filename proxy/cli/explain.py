@@ -9,7 +9,10 @@ from pathlib import Path
 import click
 
 from proxy.cli.loading import DEFAULT_POLICY, PolicyPath, policy_or_exit
-from proxy.core.decision import (
+from proxy.core.policy import Policy
+from proxy.core.policy_parser import Compiled
+from proxy.core.policy_values import guess
+from proxy.core.workbench.decision import (
     Decision,
     Identify,
     Rival,
@@ -19,11 +22,8 @@ from proxy.core.decision import (
     with_token,
     without_token,
 )
-from proxy.core.explanation import Verdict, advice, steps
-from proxy.core.policy import Policy
-from proxy.core.policy_parser import Compiled
-from proxy.core.policy_values import guess
-from proxy.core.wording import match_text, rate_text
+from proxy.core.workbench.explanation import Verdict, advice, steps
+from proxy.core.workbench.wording import match_text, rate_text
 
 _COLOURS = {Verdict.OK: "green", Verdict.REFUSED: "red", Verdict.NOT_REACHED: None}
 

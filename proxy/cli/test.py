@@ -16,11 +16,11 @@ from proxy.cli.loading import (
     policy_or_exit,
     show_findings,
 )
-from proxy.core.case_results import Pair, Result, covered, pairs_of, run
 from proxy.core.errors import Finding, PolicyError
 from proxy.core.policy import Policy
-from proxy.core.policy_cases import Case, read_cases
 from proxy.core.policy_parser import Compiled
+from proxy.core.workbench.cases import Case, read_cases
+from proxy.core.workbench.results import Pair, Result, covered, pairs_of, run
 from proxy.core.yaml_source import Place
 from proxy.edge.policy_source import PolicySource
 from proxy.settings import Environment

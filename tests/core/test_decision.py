@@ -3,7 +3,10 @@
 import jwt
 import pytest
 
-from proxy.core.decision import (
+from proxy.core.policy import Policy, View
+from proxy.core.policy_parser import parse_policy
+from proxy.core.reasons import Reason
+from proxy.core.workbench.decision import (
     Decision,
     Identify,
     Stage,
@@ -13,9 +16,6 @@ from proxy.core.decision import (
     with_token,
     without_token,
 )
-from proxy.core.policy import Policy, View
-from proxy.core.policy_parser import parse_policy
-from proxy.core.reasons import Reason
 
 NOW = 1_700_000_000.0
 SECRET = "c0ffee" * 12

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.core import representatives as module
 from proxy.core.errors import Refused
-from proxy.core.representatives import representatives
 from proxy.core.routing import Ambiguity, Pattern, Router
+from proxy.core.workbench import representatives as module
+from proxy.core.workbench.representatives import representatives
 
 SEGMENTS = st.sampled_from(["a", "b", "{x}"])
 LAST = st.sampled_from(["a", "b", "{y}", "{z...}", ""])

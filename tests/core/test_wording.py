@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.core.bucket import RateLimit
-from proxy.core.wording import joined, methods_text, quota_text, rate_text
+from proxy.core.workbench.wording import joined, methods_text, quota_text, rate_text
 
 SECOND = 1_000_000
 

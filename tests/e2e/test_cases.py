@@ -13,10 +13,10 @@ from pathlib import Path
 import jwt
 import pytest
 
-from proxy.core.decision import decide
 from proxy.core.policy import Policy
-from proxy.core.policy_cases import Case, read_cases
 from proxy.core.policy_parser import parse_policy
+from proxy.core.workbench.cases import Case, read_cases
+from proxy.core.workbench.decision import decide
 from tests.e2e.conftest import ROOT, Stack
 
 SECRET = "c0ffee" * 12

@@ -17,13 +17,18 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from proxy.core import policy_values as values
-from proxy.core.decision import Identify, with_claims, with_roles, without_token
 from proxy.core.errors import Finding
 from proxy.core.policy import ANYONE, Policy
 from proxy.core.policy_sections import read_rate
 from proxy.core.policy_values import Report, refuse
 from proxy.core.reasons import Reason
-from proxy.core.wording import rate_text
+from proxy.core.workbench.decision import (
+    Identify,
+    with_claims,
+    with_roles,
+    without_token,
+)
+from proxy.core.workbench.wording import rate_text
 from proxy.core.yaml_source import Listing, Node, Place, Scalar, Table, read_yaml
 
 VERSION = "1"

@@ -4,7 +4,7 @@ import dataclasses
 import enum
 from collections.abc import Iterable
 
-from proxy.core.diff_requests import Request
+from proxy.core.workbench.diff_requests import Request
 
 
 class Area(enum.Enum):

@@ -7,11 +7,11 @@ import dataclasses
 import enum
 from collections.abc import Iterator
 
-from proxy.core.decision import Decision, Stage
 from proxy.core.errors import Refused
 from proxy.core.policy import Policy, View
 from proxy.core.reasons import Reason
-from proxy.core.wording import (
+from proxy.core.workbench.decision import Decision, Stage
+from proxy.core.workbench.wording import (
     allow_text,
     joined,
     match_text,

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given, reject
 from hypothesis import strategies as st
 
-from proxy.core.decision import decide, with_roles, without_token
-from proxy.core.diff_changes import Area, Direction
 from proxy.core.errors import PolicyError
 from proxy.core.policy import ANYONE, Policy
-from proxy.core.policy_diff import compare
 from proxy.core.policy_parser import parse_policy
+from proxy.core.workbench.comparison import compare
+from proxy.core.workbench.decision import decide, with_roles, without_token
+from proxy.core.workbench.diff_changes import Area, Direction
 
 SECRETS = {"JWT_SECRET": "c0ffee" * 12, "NEXT": "decade" * 12}
 POLICY = """\

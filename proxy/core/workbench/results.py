@@ -7,12 +7,12 @@ that it does not allow (if the policy has such a role), and somebody without a t
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 
-from proxy.core.decision import Decision, Stage, decide
-from proxy.core.explanation import steps
 from proxy.core.policy import ANYONE, Policy, Rule, View
-from proxy.core.policy_cases import ALLOWED, REFUSED, Case, Expectation
 from proxy.core.reasons import Reason
-from proxy.core.wording import rate_text
+from proxy.core.workbench.cases import ALLOWED, REFUSED, Case, Expectation
+from proxy.core.workbench.decision import Decision, Stage, decide
+from proxy.core.workbench.explanation import steps
+from proxy.core.workbench.wording import rate_text
 
 ANOTHER_ROLE = "a role that it does not allow"
 """Whom a pair is about that shows a rule refusing."""

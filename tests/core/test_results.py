@@ -2,10 +2,10 @@
 
 import pytest
 
-from proxy.core.case_results import ANOTHER_ROLE, Mismatch, covered, pairs_of, run
 from proxy.core.policy import Policy
-from proxy.core.policy_cases import read_cases
 from proxy.core.policy_parser import parse_policy
+from proxy.core.workbench.cases import read_cases
+from proxy.core.workbench.results import ANOTHER_ROLE, Mismatch, covered, pairs_of, run
 
 SECRETS = {"JWT_SECRET": "c0ffee" * 12}
 POLICY = """\

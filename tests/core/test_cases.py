@@ -6,11 +6,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from proxy.core.decision import decide
 from proxy.core.policy import Policy
-from proxy.core.policy_cases import Case, Expectation, read_cases
 from proxy.core.policy_parser import parse_policy
 from proxy.core.reasons import Reason
+from proxy.core.workbench.cases import Case, Expectation, read_cases
+from proxy.core.workbench.decision import decide
 
 LMS = Path(__file__).parents[2] / "policies" / "lms.yaml"
 SECRETS = {"JWT_SECRET": "c0ffee" * 12}

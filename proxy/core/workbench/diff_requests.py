@@ -8,12 +8,12 @@ whatever is true of one of them is true of all.
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from proxy.core.decision import Decision, decide, with_roles, without_token
 from proxy.core.errors import Refused
 from proxy.core.policy import ANYONE, Policy, Rule
 from proxy.core.policy_rules import METHODS
-from proxy.core.representatives import representatives
-from proxy.core.wording import methods_text
+from proxy.core.workbench.decision import Decision, decide, with_roles, without_token
+from proxy.core.workbench.representatives import representatives
+from proxy.core.workbench.wording import methods_text
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,10 +9,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from proxy.core.authn import Issuer
-from proxy.core.diff_changes import Area, Changes, Direction
-from proxy.core.diff_requests import Meeting
 from proxy.core.policy import Policy, Rule, Server
-from proxy.core.wording import joined
+from proxy.core.workbench.diff_changes import Area, Changes, Direction
+from proxy.core.workbench.diff_requests import Meeting
+from proxy.core.workbench.wording import joined
 
 _DECIDED = frozenset(
     {

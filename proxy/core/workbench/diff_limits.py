@@ -4,11 +4,11 @@ import dataclasses
 from fractions import Fraction
 
 from proxy.core.bucket import RateLimit
-from proxy.core.decision import Decision
-from proxy.core.diff_changes import Area, Changes, Direction
-from proxy.core.diff_requests import Asked, Meeting
 from proxy.core.policy import ANYONE
-from proxy.core.wording import joined, quota_text
+from proxy.core.workbench.decision import Decision
+from proxy.core.workbench.diff_changes import Area, Changes, Direction
+from proxy.core.workbench.diff_requests import Asked, Meeting
+from proxy.core.workbench.wording import joined, quota_text
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from proxy.core.policy import Limit, Policy, Rule, View
 from proxy.core.reasons import Reason
 from proxy.core.routing import Ambiguity, Pattern, Router
 from proxy.core.target import split_target
-from proxy.core.wording import methods_text
+from proxy.core.workbench.wording import methods_text
 
 Identify = Callable[[], Principal]
 """Says who is asking, or raises the ``Refused`` of authentication."""

@@ -8,12 +8,12 @@ roles is not asked for: what they may is what one of their roles may.
 import dataclasses
 from collections.abc import Iterator
 
-from proxy.core.diff_changes import Area, Change, Changes, Direction
-from proxy.core.diff_limits import LimitChanges
-from proxy.core.diff_parts import compare_parts, compare_rules
-from proxy.core.diff_requests import Asked, Meeting, ask, meetings
 from proxy.core.fields import Selection
 from proxy.core.policy import Policy, View
+from proxy.core.workbench.diff_changes import Area, Change, Changes, Direction
+from proxy.core.workbench.diff_limits import LimitChanges
+from proxy.core.workbench.diff_parts import compare_parts, compare_rules
+from proxy.core.workbench.diff_requests import Asked, Meeting, ask, meetings
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
