@@ -16,6 +16,7 @@ from proxy.core import policy_values as values
 from proxy.core.errors import Finding, PolicyError
 from proxy.core.policy import Policy, Rule
 from proxy.core.policy_issuers import read_issuers
+from proxy.core.policy_keys import DOCUMENT, required
 from proxy.core.policy_lint import Draft, find_contradictions, find_omissions
 from proxy.core.policy_rules import Known, read_rule
 from proxy.core.policy_sections import (
@@ -34,7 +35,6 @@ DEFAULT_DEPLOYMENT = "default"
 
 _TABLES = ("backends", "issuers", "limits", "fields", "views")
 _LISTS = ("roles", "rules")
-_KEYS = ("version", "deployment", *_TABLES, *_LISTS)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +123,7 @@ class _Document:
         if not isinstance(root, Table):
             # Every reference to what it holds would look wrong, which helps nobody.
             self.complete = False
-        entries = report.entries(root, _KEYS, ("version",))
+        entries = report.entries(root, DOCUMENT, required(DOCUMENT))
         report.read(entries.get("version"), _version, None)
         self._set_deployment(report, entries.get("deployment"))
         for section in _TABLES:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from proxy.core import policy_values as values
 from proxy.core.fields import Selection
 from proxy.core.policy import ANYONE, Backend, Field, Limit, Rule
+from proxy.core.policy_keys import PROTECT, RULE, required
 from proxy.core.policy_sections import read_limit
 from proxy.core.policy_values import Report, refuse
 from proxy.core.routing import Ambiguity, Pattern
@@ -26,10 +27,8 @@ METHODS = (
 NEVER_TOLERATED = frozenset({Ambiguity.DOT_SEGMENT, Ambiguity.CONTROL})
 """Ambiguities that no rule may let pass, for no service reads them in one way."""
 
-_REQUIRED = ("id", "match", "allow")
-_OPTIONAL = ("backend", "limits", "protect", "count", "tolerate", "max_body")
-_RULE_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_COUNTER = re.compile(r"lumina_[a-z0-9_]{1,80}_total")
+RULE_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+COUNTER = re.compile(r"lumina_[a-z0-9_]{1,80}_total")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,13 +51,13 @@ class Known:
 
 def read_rule(report: Report, node: Node, known: Known) -> Rule | None:
     """Read one rule; None when it cannot be built at all."""
-    entries = report.entries(node, (*_REQUIRED, *_OPTIONAL), _REQUIRED)
+    entries = report.entries(node, RULE, required(RULE))
     rule_id = report.read(entries.get("id"), _rule_id, None)
     match = report.read(entries.get("match"), _match, None)
     allow = report.read(entries.get("allow"), lambda n: _allow(report, n, known), None)
     backend = _backend(report, node, entries, known)
     limits = _limits(report, entries.get("limits"), rule_id or "", known)
-    protect = report.entries(entries.get("protect"), ("request", "response"))
+    protect = report.entries(entries.get("protect"), PROTECT)
     request = _selection(report, protect.get("request"), known)
     response = _selection(report, protect.get("response"), known)
     count = report.read(entries.get("count"), _counter, None)
@@ -83,7 +82,7 @@ def read_rule(report: Report, node: Node, known: Known) -> Rule | None:
 
 def _rule_id(node: Node) -> str:
     scalar = values.written(node)
-    if not _RULE_ID.fullmatch(scalar.text):
+    if not RULE_ID.fullmatch(scalar.text):
         hint = "letters, digits, '_' and '-', 64 at most"
         raise refuse(node, f"{values.quoted(scalar)} is not a rule id", hint)
     return scalar.text
@@ -203,7 +202,7 @@ def _report_places(report: Report, node: Node, entries: Mapping[str, Node]) -> N
 
 def _counter(node: Node) -> str:
     scalar = values.written(node)
-    if not _COUNTER.fullmatch(scalar.text):
+    if not COUNTER.fullmatch(scalar.text):
         hint = "lumina_…_total, in lower case"
         raise refuse(node, f"{values.quoted(scalar)} is not a counter", hint)
     return scalar.text

@@ -19,6 +19,7 @@ from typing import Any
 from proxy.core import policy_values as values
 from proxy.core.errors import Finding
 from proxy.core.policy import ANYONE, Policy
+from proxy.core.policy_keys import CASE, CASES, EXPECT, required
 from proxy.core.policy_sections import read_rate
 from proxy.core.policy_values import Report, refuse
 from proxy.core.reasons import Reason
@@ -35,12 +36,6 @@ VERSION = "1"
 
 ALLOWED, REFUSED = "allowed", "refused"
 
-FILE_KEYS = ("version", "cases")
-CASE_KEYS = ("name", "request", "as", "claims", "issuer", "expect")
-EXPECT_KEYS = (
-    *("outcome", "reason", "rule", "role", "backend", "limits"),
-    *("encrypted", "plain", "masked"),
-)
 _REQUEST = re.compile(r"([!-~]+) (\S+)")
 _RELATIVE = re.compile(r"(-?)(.+)")
 _TIMES = ("exp", "nbf", "iat")
@@ -114,7 +109,7 @@ def read_cases(
     report.findings.extend(findings)
     if root is None and not findings:
         report.error(Place(file), "the file is empty", "begin with version: 1")
-    entries = report.entries(root, FILE_KEYS, FILE_KEYS)
+    entries = report.entries(root, CASES, required(CASES))
     report.read(entries.get("version"), _version, None)
     reader = _Reader(policy, report, now)
     cases = [
@@ -146,7 +141,7 @@ class _Reader:
     def cases(self, node: Node) -> list[Case]:
         """Return one case for each request and each who asks it."""
         report = self._report
-        entries = report.entries(node, CASE_KEYS, ("request", "expect"))
+        entries = report.entries(node, CASE, required(CASE))
         if not entries:
             return []
         name = report.read(entries.get("name"), values.string, "")
@@ -238,7 +233,7 @@ class _Reader:
         return self._report.read(node, lambda n: values.choice(n, what, known), None)
 
     def _expectation(self, node: Node | None) -> Expectation | None:
-        entries = self._report.entries(node, EXPECT_KEYS)
+        entries = self._report.entries(node, EXPECT)
         if not entries:
             return None
         slug = self._word(entries.get("reason"), "reason", _SLUGS)
