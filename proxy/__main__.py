@@ -7,7 +7,7 @@ import click
 
 from proxy import __version__
 
-COMMANDS = ("serve", "check", "explain", "test", "diff", "schema", "limits")
+COMMANDS = ("serve", "check", "explain", "test", "diff", "audit", "schema", "limits")
 """In the order in which the help lists them; each is a file of ``proxy.cli``."""
 
 

@@ -16,7 +16,7 @@ from proxy.core.yaml_source import variables
 from proxy.edge.policy_source import PolicySource
 from proxy.settings import Environment
 
-COLOURS = {"error": "red", "warning": "yellow"}
+COLOURS = {"error": "red", "warning": "yellow", "note": "cyan"}
 """Of the severities of findings, on a terminal."""
 
 PolicyPath = click.Path(path_type=Path)
