@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from proxy.cli.diff import diff
+from proxy.core.workbench import representatives
 
 LMS = Path(__file__).parents[2] / "policies" / "lms.yaml"
 
@@ -97,6 +98,17 @@ def test_policy_with_errors_is_status_2(new: Path) -> None:
 
     assert result.exit_code == 2
     assert "unknown key 'roels' (did you mean 'roles'?)" in result.output
+
+
+def test_what_nobody_could_review_is_status_2(
+    new: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rules that overlap in too many ways are trouble, and no endless wait."""
+    monkeypatch.setattr(representatives, "MAX_STATES", 3)
+    result = run(LMS, new)
+
+    assert result.exit_code == 2
+    assert "overlap in too many ways" in result.output
 
 
 def test_wrong_usage_is_status_2() -> None:

@@ -258,6 +258,14 @@ def test_doors_that_share_a_limit_are_one() -> None:
     assert risks(with_rule(f"{rule}, limits: [door, form]")) == []
 
 
+def test_masked_value_may_be_for_anyone() -> None:
+    """What anyone gets to see masked is no question."""
+    rule = "id: wall, match: GET /wall, allow: anyone, protect: {response: {$.a: name}}"
+    text = with_rule(rule).replace("anyone: {name: plain}", "anyone: {name: mask}")
+
+    assert risks(text) == []
+
+
 def test_answered_question_is_left_out() -> None:
     """A lint that is ignored finds nothing; the others go on."""
     text = with_rule("id: talk, match: POST /talk, allow: anyone")

@@ -220,6 +220,16 @@ def test_issuer_of_claims_is_named_where_there_are_several() -> None:
             id="time",
         ),
         pytest.param(
+            "{request: GET /, claims: {role: '${UNSET}'}, expect: {rule: me}}",
+            [
+                (
+                    "cases[0].claims.role: the variable UNSET is not set "
+                    "(set UNSET or UNSET_FILE, or write ${UNSET:-default})"
+                )
+            ],
+            id="variable",
+        ),
+        pytest.param(
             "{request: GET /, as: anyone, expect: {outcome: alowed, reason: no-rul}}",
             [
                 (

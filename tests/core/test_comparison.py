@@ -10,93 +10,12 @@ from hypothesis import strategies as st
 
 from proxy.core.errors import PolicyError
 from proxy.core.policy import ANYONE, Policy
-from proxy.core.policy_parser import parse_policy
 from proxy.core.workbench.comparison import compare
 from proxy.core.workbench.decision import decide, with_roles, without_token
 from proxy.core.workbench.diff_changes import Area, Direction
-
-SECRETS = {"JWT_SECRET": "c0ffee" * 12, "NEXT": "decade" * 12}
-POLICY = """\
-version: 1
-deployment: school
-backends:
-  lms: {servers: ["http://127.0.0.1:9000"], timeouts: {idle: 60s}}
-  files: {servers: ["http://127.0.0.1:9001"]}
-issuers:
-  lumina:
-    issuer: lumina
-    audience: lms
-    algorithms: [HS256]
-    keys: [{kid: one, secret: "${JWT_SECRET}"}]
-    roles: $.role
-    leeway: 5s
-roles: [student, teacher]
-limits:
-  login: {rate: 5/minute, per: client}
-  api: {rate: {student: 100/hour, teacher: unlimited}}
-fields: {name: {mode: random}, text: {mode: random}}
-views:
-  student: {name: plain, text: mask}
-  teacher: {name: plain, text: plain}
-rules:
-  - id: login
-    match: POST /login
-    allow: anyone
-    backend: lms
-    limits: [login]
-  - id: form
-    match: POST /form
-    allow: anyone
-    backend: lms
-    limits: [login]
-  - id: note
-    match: GET,PUT /notes/{id}
-    allow: [student, teacher]
-    backend: lms
-    limits: [api]
-    protect:
-      request: {$.text: text}
-      response: {$.name: name, $.text: text}
-  - id: drop
-    match: DELETE /notes/{id}
-    allow: [teacher]
-    backend: lms
-  - id: file
-    match: GET /files/{path...}
-    allow: [teacher]
-    backend: files
-    tolerate: [semicolon]
-    max_body: 1KiB
-"""
-
-
-def policy_of(text: str) -> Policy:
-    """Compile a policy."""
-    return parse_policy([("p.yaml", text)], SECRETS)[0]
-
-
-def differences(old: str, new: str) -> tuple[list[str], list[str]]:
-    """Return changes as ``sign area: text: requests`` and notes."""
-    signs = {Direction.OPENS: "+", Direction.CLOSES: "-", Direction.CHANGES: "~"}
-    found = compare(policy_of(old), policy_of(new))
-    changes = []
-    for change in found.changes:
-        where = ", ".join(f"{one.methods} {one.path}" for one in change.requests)
-        line = f"{signs[change.direction]} {change.area.value}: {change.text}"
-        changes.append(f"{line}: {where}" if where else line)
-    return changes, list(found.notes)
-
-
-def edited(*edits: tuple[str, str]) -> str:
-    """Return the policy with each text replaced, once."""
-    text = POLICY
-    for before, after in edits:
-        assert text.count(before) >= 1, before
-        text = text.replace(before, after, 1)
-    return text
-
-
-MORE = "    max_body: 1KiB\n"
+from tests.core.differences import MORE, POLICY, differences, edited, policy_of
+from tests.core.test_diff_limits import EDITS as LIMITS
+from tests.core.test_diff_parts import EDITS as PARTS
 
 EDITS = [
     pytest.param(
@@ -180,159 +99,6 @@ EDITS = [
         ],
         id="answer-place",
     ),
-    pytest.param(
-        [("deployment: school", "deployment: college")],
-        [
-            (
-                "~ plaintext: the deployment school is college: what was stored no "
-                "longer decrypts"
-            )
-        ],
-        id="deployment",
-    ),
-    pytest.param(
-        [("student: 100/hour", "student: 2/minute")],
-        [
-            (
-                "~ limits: api for student is changed: 100/hour per subject -> "
-                "2/minute per subject: GET,PUT /notes/{id}"
-            )
-        ],
-        id="faster-with-less-burst",
-    ),
-    pytest.param(
-        [("student: 100/hour", "student: 1000/hour")],
-        [
-            (
-                "+ limits: api for student is loosened: 100/hour per subject -> "
-                "1000/hour per subject: GET,PUT /notes/{id}"
-            )
-        ],
-        id="loosened",
-    ),
-    pytest.param(
-        [("teacher: unlimited", "teacher: 9/hour")],
-        [
-            (
-                "- limits: api for teacher is tightened: unlimited -> 9/hour per "
-                "subject: GET,PUT /notes/{id}"
-            )
-        ],
-        id="limited",
-    ),
-    pytest.param(
-        [("rate: 5/minute,", "rate: 5/minute, burst: 2,")],
-        [
-            (
-                "- limits: login is tightened: 5/minute per client -> 5/minute, burst "
-                "2 per client: POST /login, POST /form"
-            )
-        ],
-        id="burst",
-    ),
-    pytest.param(
-        [("    limits: [login]\n", "")],
-        ["+ limits: login is loosened: 5/minute per client -> unlimited: POST /login"],
-        id="limit-removed",
-    ),
-    pytest.param(
-        [(MORE, MORE + "    limits: [{rate: 1/hour}]\n")],
-        [
-            (
-                "- limits: file#0 for teacher is tightened: unlimited -> 1/hour per "
-                "subject: GET /files/{path...}"
-            )
-        ],
-        id="limit-added",
-    ),
-    pytest.param(
-        [("rate: {student", "per: client, rate: {student")],
-        [
-            (
-                "~ limits: api for student is changed: 100/hour per subject -> "
-                "100/hour per client: GET,PUT /notes/{id}"
-            )
-        ],
-        id="per",
-    ),
-    pytest.param(
-        [
-            ("limits: [login]", "limits: [door]"),
-            ("  api:", "  door: {rate: 5/minute, per: client}\n  api:"),
-        ],
-        ["+ limits: the bucket of login is split: door and login have their own"],
-        id="bucket-split",
-    ),
-    pytest.param(
-        [("issuer: lumina", "issuer: other")],
-        [
-            "+ issuers: other is trusted",
-            "- issuers: lumina is no longer trusted",
-        ],
-        id="issuer",
-    ),
-    pytest.param(
-        [("[HS256]", "[HS256, HS512]"), ("leeway: 5s", "leeway: 1s")],
-        [
-            "+ issuers: algorithms of lumina: HS256 -> HS256 and HS512",
-            "- issuers: leeway of lumina: 5s -> 1s",
-        ],
-        id="algorithm",
-    ),
-    pytest.param(
-        [("audience: lms", "audience: files"), ("$.role", "$.realm.role")],
-        [
-            "~ issuers: audience of lumina: lms -> files",
-            "~ issuers: roles of lumina: role -> realm and role",
-        ],
-        id="audience",
-    ),
-    pytest.param(
-        [("${JWT_SECRET}", "${NEXT}")],
-        ["~ issuers: the key one of lumina is another one"],
-        id="key",
-    ),
-    pytest.param(
-        [("kid: one", "kid: two")],
-        [
-            "+ issuers: the key two of lumina is new",
-            "- issuers: the key one of lumina is no longer there",
-        ],
-        id="kid",
-    ),
-    pytest.param(
-        [("idle: 60s", "idle: 5s"), ("127.0.0.1:9001", "10.0.0.1:80")],
-        [
-            "~ backends: timeouts.idle of the backend lms: 60s -> 5s",
-            "~ backends: servers of the backend files: 127.0.0.1:9001 -> 10.0.0.1:80",
-        ],
-        id="backend",
-    ),
-    pytest.param(
-        [("backend: lms\n    limits: [login]", "backend: files\n    limits: [login]")],
-        ["~ backends: requests go to files, no longer to lms: POST /login"],
-        id="backend-of-rule",
-    ),
-    pytest.param(
-        [("max_body: 1KiB", "max_body: 2KiB"), ("[semicolon]", "[backslash]")],
-        [
-            "+ rules: paths with backslash are let pass: GET /files/{path...}",
-            "+ rules: the largest body: 1024 bytes -> 2048 bytes: GET /files/{path...}",
-            "- rules: paths with semicolon are refused: GET /files/{path...}",
-        ],
-        id="tolerate-and-size",
-    ),
-    pytest.param(
-        [("    max_body: 1KiB\n", "    count: lumina_files_total\n")],
-        [
-            (
-                "~ rules: the largest body: 1024 bytes -> the limit of the process: "
-                "GET /files/{path...}"
-            ),
-            "~ rules: count: none -> lumina_files_total: GET /files/{path...}",
-        ],
-        id="count",
-    ),
 ]
 
 
@@ -344,7 +110,7 @@ def test_edit_is_told_in_meaning(
     assert differences(POLICY, edited(*edits)) == (expected, [])
 
 
-@pytest.mark.parametrize(("edits", "expected"), EDITS)
+@pytest.mark.parametrize(("edits", "expected"), [*EDITS, *LIMITS, *PARTS])
 def test_way_back_is_the_opposite(
     edits: list[tuple[str, str]], expected: list[str]
 ) -> None:
@@ -370,28 +136,6 @@ def test_renamed_rule_is_a_note() -> None:
 
     assert changes == []
     assert notes == ["the rule drop is called note-delete"]
-
-
-def test_renamed_limit_is_a_note() -> None:
-    """A limit with another name and the same rate differs in name only."""
-    changes, notes = differences(
-        POLICY, POLICY.replace("login:", "door:").replace("[login]", "[door]")
-    )
-
-    assert changes == []
-    assert notes == ["the limit login is called door"]
-
-
-def test_inline_limit_of_a_renamed_rule_is_the_same() -> None:
-    """A limit without a name of its own is not another one when its rule is renamed."""
-    before = edited((MORE, MORE + "    limits: [{rate: 1/hour}]\n"))
-    changes, notes = differences(before, before.replace("id: file", "id: blob"))
-
-    assert changes == []
-    assert notes == [
-        "the rule file is called blob",
-        "the limit file#0 is called blob#0",
-    ]
 
 
 def test_more_specific_rule_takes_requests_away() -> None:
@@ -430,14 +174,6 @@ def test_crossing_rules_are_compared_where_they_cross() -> None:
         "- access: teacher loses: GET /x/{b}",
     ]
     assert notes == ["GET /x/y is decided by ba, no longer by ab"]
-
-
-def test_secrets_are_compared_and_not_shown() -> None:
-    """A replaced secret is a change, whose value is nowhere."""
-    found = compare(policy_of(POLICY), policy_of(edited(("${JWT_SECRET}", "${NEXT}"))))
-
-    assert len(found.changes) == 1
-    assert not any(secret in repr(found) for secret in SECRETS.values())
 
 
 RULES = st.dictionaries(

@@ -86,6 +86,16 @@ def test_allowed_request_needs_no_advice(policy: Policy) -> None:
     ]
 
 
+def test_detail_of_a_refusal_is_told(policy: Policy) -> None:
+    """What a refusal says about this request stands behind what it always says."""
+    decision = decide(policy, "GET", "/api//users", without_token(policy, 0.0))
+
+    assert steps(decision)[0].details == (
+        "The path can be read in two ways.",
+        "Found in the path: empty-segment.",
+    )
+
+
 def test_slash_at_the_end_is_suggested(policy: Policy) -> None:
     """Whoever wrote one slash too many, or too few, is told which rule that misses."""
     decision = decide(policy, "GET", "/api/users/", without_token(policy, 0.0))

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from proxy.core.authn import Issuer
-from proxy.core.policy import Policy, Rule, Server
+from proxy.core.policy import Backend, Policy, Rule, Server
 from proxy.core.workbench.diff_changes import Area, Changes, Direction
 from proxy.core.workbench.diff_requests import Meeting
 from proxy.core.workbench.wording import joined
@@ -26,10 +26,13 @@ _DECIDED = frozenset(
 def compare_parts(changes: Changes, old: Policy, new: Policy) -> None:
     """Note differences that are not about requests."""
     _issuers(changes, old.issuers, new.issuers)
-    for text in _named("the backend", old.backends, new.backends):
+    for text in _backends(old.backends, new.backends):
         changes.add(Area.BACKENDS, Direction.CHANGES, text)
-    for text in _named("the field", old.fields, new.fields):
-        changes.add(Area.PLAINTEXT, Direction.CHANGES, text)
+    for name, field in old.fields.items():
+        # One that is new, or gone, makes a difference where it is protected.
+        for key, was, now in _differing(field, new.fields.get(name, field)):
+            text = f"{key} of the field {name}: {_shown(was)} -> {_shown(now)}"
+            changes.add(Area.PLAINTEXT, Direction.CHANGES, text)
     if old.deployment != new.deployment:
         text = (
             f"the deployment {old.deployment} is {new.deployment}: what was stored no "
@@ -82,16 +85,16 @@ def _of_sets(old: frozenset[str], new: frozenset[str]) -> Direction:
     return Direction.CLOSES if new < old else Direction.CHANGES
 
 
-def _named(what: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
-    """Yield how things that have a name differ."""
+def _backends(old: Mapping[str, Backend], new: Mapping[str, Backend]) -> Iterator[str]:
+    """Yield how backends differ."""
     for name in dict.fromkeys((*old, *new)):
         if name not in old:
-            yield f"{what} {name} is new"
+            yield f"the backend {name} is new"
         elif name not in new:
-            yield f"{what} {name} is no longer there"
+            yield f"the backend {name} is no longer there"
         else:
             for one, was, now in _differing(old[name], new[name]):
-                yield f"{one} of {what} {name}: {_shown(was)} -> {_shown(now)}"
+                yield f"{one} of the backend {name}: {_shown(was)} -> {_shown(now)}"
 
 
 def _differing(
