@@ -37,7 +37,11 @@ def diff(old: Path, new: Path, *, as_json: bool) -> None:
         ~  something else is
         =  only a name is different; this is no difference
 
-    Each is a file or a folder. No secret is needed, and none is printed.
+    Each is a file or a folder. No secret is needed, and none is printed. What a change
+    in a working copy means, git can ask:
+
+    \b
+        git show HEAD:policies/lms.yaml | lumina-proxy diff /dev/stdin policies/lms.yaml
 
     \b
     Exit status, as of diff: 0 nothing differs in meaning, 1 something does, 2 wrong
@@ -45,9 +49,8 @@ def diff(old: Path, new: Path, *, as_json: bool) -> None:
 
     \b
     Examples:
-        lumina-proxy diff policies candidate
-        git show main:policies/lms.yaml | lumina-proxy diff /dev/stdin policies/lms.yaml
-        lumina-proxy diff old.yaml new.yaml --json | jq '.changes[].text'
+        lumina-proxy diff policies policies/lms.yaml
+        lumina-proxy diff policies/lms.yaml policies --json
     """  # noqa: D301 - the \b of click is a backspace
     before, after = (
         policy_or_exit(path, assume_secrets=True, status=2).policy

@@ -72,8 +72,7 @@ def explain(
     \b
     Examples:
         lumina-proxy explain GET /api/users/7 --role teacher
-        lumina-proxy explain POST /api/users --role student --json
-        lumina-proxy explain GET /api/me --token - < token.txt
+        lumina-proxy explain POST /api/auth/login --json
     """  # noqa: D301 - the \b of click is a backspace
     if method != method.upper():
         hint = f"methods are written in upper case: {method.upper()}"

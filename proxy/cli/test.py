@@ -115,7 +115,7 @@ def test(
     Examples:
         lumina-proxy test
         lumina-proxy test policies --cover 100
-        lumina-proxy test new.yaml --cases policies/lms.test.yaml --json
+        lumina-proxy test policies/lms.yaml --cases policies/lms.test.yaml --json
     """  # noqa: D301 - the \b of click is a backspace
     compiled = policy_or_exit(path, assume_secrets=True)
     found, findings = _read(compiled.policy, cases or _cases_of(path))

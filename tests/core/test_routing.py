@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from proxy.core.errors import Refused
 from proxy.core.reasons import Reason
-from proxy.core.routing import MAX_DEPTH, Ambiguity, Match, Pattern, Router
+from proxy.core.routing import MAX_DEPTH, Ambiguity, Pattern, Router
 
 
 @dataclasses.dataclass(frozen=True)
@@ -332,13 +332,23 @@ def test_a_rule_may_tolerate_an_ambiguity(tolerated: Ambiguity, path: str) -> No
     assert Reason.PATH_AMBIGUOUS is refusal(strict, "GET", path).reason
 
 
+@pytest.mark.parametrize("method", ["CONNECT", "TRACE"])
+@pytest.mark.parametrize("path", ["/files", "/files/a"])
+def test_any_method_is_no_tunnel_and_no_echo(method: str, path: str) -> None:
+    """A rule for ``*`` has neither; one that names TRACE does."""
+    routes = Router([rule("* /files"), rule("* /files/{path...}")])
+
+    assert Reason.METHOD_NOT_ALLOWED is refusal(routes, method, path).reason
+    assert Router([rule("TRACE /files")]).match("TRACE", "/files").path == "/files"
+
+
 def test_a_rest_keeps_the_spelling_of_the_path() -> None:
     """Parameters are parts of the forwarded path, encoded where it is."""
     rules = [rule("GET /f/{p...}", Ambiguity.ENCODED_SLASH)]
 
     found = Router(rules).match("GET", "/f/%61%3Ab%2f/c")
 
-    assert Match(rules[0], "/f/a%3Ab%2F/c", {"p": "a%3Ab%2F/c"}) == found
+    assert (found.path, found.params) == ("/f/a%3Ab%2F/c", {"p": "a%3Ab%2F/c"})
 
 
 @pytest.mark.parametrize("path", ["/files/../a", "/files/%2E%2e", "/files/a%00"])
