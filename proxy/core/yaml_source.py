@@ -184,7 +184,9 @@ class _Builder:
         self._environment = environment
         # The C parser, always: ten thousand rules are read in a blink, and its
         # messages are the same on every machine.
-        self._events: Iterator[yaml.Event] = yaml.parse(text, Loader=yaml.CSafeLoader)
+        self._events: Iterator[yaml.Event] = iter(
+            yaml.CSafeLoader(text).get_event, None
+        )
 
     def document(self) -> Node | None:
         """Return the root of the only document, or None when there is none."""
