@@ -26,6 +26,8 @@ from proxy.edge.policy_source import PolicySource
 from proxy.settings import Environment
 
 _SUFFIXES = (".test.yaml", ".test.yml")
+_SHOWN = 50
+"""How many uncovered pairs are told; --json has all."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,9 +192,11 @@ def _lines(compiled: Compiled, path: Path, outcome: _Outcome) -> Iterator[str]:
     places = compiled.draft.rule_places()
     for result in outcome.failed:
         yield from _failure(places, result)
-    for rule, who in outcome.uncovered:
+    for rule, who in outcome.uncovered[:_SHOWN]:
         line = f"{places[rule]}: not covered: {rule} as {who}"
         yield click.style(line, fg="yellow" if outcome.covers else "red")
+    if (more := len(outcome.uncovered) - _SHOWN) > 0:
+        yield f"and {more} more pairs that are not covered"
     requests = len(outcome.results)
     percent = outcome.reached * 100 // len(outcome.pairs)
     summary = (

@@ -68,6 +68,18 @@ def test_uncovered_pairs_are_listed(folder: Path) -> None:
     ]
 
 
+def test_many_uncovered_pairs_are_cut_short(folder: Path) -> None:
+    """Whoever begins with a large policy is not buried in lines."""
+    rules = "".join(
+        f"  - {{id: r{n}, match: GET /{n}, allow: anyone}}\n" for n in range(60)
+    )
+    (folder / "lms.yaml").write_text(POLICY + rules)
+    lines = run(".").output.splitlines()
+
+    assert len(lines) == 52
+    assert lines[-2] == "and 11 more pairs that are not covered"
+
+
 @pytest.mark.parametrize(("cover", "status"), [("75", 0), ("76", 1), ("100", 1)])
 def test_coverage_gate(folder: Path, cover: str, status: int) -> None:
     """--cover fails a run that shows too little."""

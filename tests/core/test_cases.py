@@ -115,6 +115,8 @@ def test_request_is_expected_to_be_allowed_unless_said(
         ("role: student, aud: files", Reason.AUDIENCE_MISMATCH),
         ("role: student, iss: else", Reason.ISSUER_NOT_TRUSTED),
         ("role: {of: student}", Reason.CLAIM_INVALID),
+        ("role: student, iss: [lumina]", Reason.ISSUER_NOT_TRUSTED),
+        ("role: student, sub: [a]", Reason.CLAIM_INVALID),
     ],
 )
 def test_claims_are_checked_like_those_of_a_token(
@@ -295,6 +297,23 @@ def test_mistake_is_found_where_it_is(
         sorted(expected)
     )
     assert {(one.file, one.line) for one in findings} == {("a.test.yaml", 3)}
+
+
+def test_claims_need_somebody_who_issues_them() -> None:
+    """A policy that trusts nobody has no tokens to make claims in."""
+    policy = policy_of(
+        'version: 1\nbackends: {lms: {servers: ["http://127.0.0.1:9000"]}}\n'
+        "rules: [{id: home, match: GET /, allow: anyone}]\n"
+    )
+    text = (
+        f"{BEGINNING}  - {{request: GET /, claims: {{a: b}}, expect: {{rule: home}}}}\n"
+    )
+    cases, findings = read_cases(policy, "a", text, {}, NOW)
+
+    assert cases == []
+    assert [one.message for one in findings] == [
+        "the policy trusts no issuer of tokens"
+    ]
 
 
 @pytest.mark.parametrize(

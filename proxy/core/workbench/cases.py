@@ -198,7 +198,10 @@ class _Reader:
     ) -> list[tuple[str, Identify]]:
         issuers = {one.id: one for one in self._policy.issuers.values()}
         name = self._word(entries.get("issuer"), "issuer", issuers)
-        if "issuer" not in entries and len(issuers) == 1:
+        if not issuers:
+            at = entries["claims"].at
+            self._report.error(at, "the policy trusts no issuer of tokens", "use as")
+        elif "issuer" not in entries and len(issuers) == 1:
             name = next(iter(issuers))
         elif "issuer" not in entries:
             hint = f"issuer: one of {', '.join(issuers)}"

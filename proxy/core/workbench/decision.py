@@ -9,6 +9,7 @@ Rules of this file:
 
 import dataclasses
 import enum
+import json
 import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -150,7 +151,7 @@ def without_token(policy: Policy, now: float) -> Identify:
 
 def with_token(policy: Policy, token: str, now: float) -> Identify:
     """Identify by a token, which is verified as the proxy would."""
-    value = b"Bearer " + token.encode("utf-8", "surrogateescape")
+    value = b"Bearer " + token.encode("utf-8", "replace")
     return lambda: Authenticator(policy.issuers).authenticate(value, now)
 
 
@@ -167,7 +168,9 @@ def with_claims(issuer: Issuer, claims: Mapping[str, Any], now: float) -> Identi
     """
     usual = {"iss": issuer.issuer, "aud": issuer.audience[0], "sub": "somebody"}
     payload = {**usual, "exp": now + 3600, **claims}
-    token = jwt.encode(payload, _STAND_IN, algorithm="HS256")
+    # Not ``jwt.encode``, which makes no token that is wrong on purpose.
+    body = json.dumps(payload).encode()
+    token = jwt.PyJWS().encode(body, _STAND_IN, algorithm="HS256")
     key = VerificationKey(kid=None, key=_STAND_IN)
     known = dataclasses.replace(issuer, algorithms=("HS256",), keys=(key,))
     value = b"Bearer " + token.encode()
