@@ -160,7 +160,7 @@ def test_the_guide_has_every_word(known: Mapping[str, set[str]]) -> None:
         for word in words
     }
     units = {*policy_values._BYTES, *policy_values._MICROSECONDS} - {""}
-    words = {*closed, *policy_rules.METHODS, *policy_sections._PERIODS}
+    words = {*closed, *policy_rules.METHODS, *policy_sections.PERIODS}
     lacking = {word for word in words if not re.search(rf"\b{re.escape(word)}\b", text)}
     lacking |= {unit for unit in units if not re.search(rf"`(?:\d+)?{unit}`", text)}
 

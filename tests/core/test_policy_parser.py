@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from proxy.core.bucket import RateLimit
 from proxy.core.errors import Finding, PolicyError
 from proxy.core.policy import HealthCheck, Per, Policy, Server, Timeouts, View
-from proxy.core.policy_parser import parse_policy
+from proxy.core.policy_parser import compile_policy, parse_policy
 from proxy.core.policy_rules import OWN_METRICS
 from proxy.core.reasons import Reason
 from proxy.core.routing import Ambiguity
@@ -366,3 +366,13 @@ def test_no_counter_of_a_policy_is_a_metric_of_the_proxy() -> None:
     own = {*metrics._COUNTERS, *metrics._GAUGES, *metrics._HISTOGRAMS} - for_policies
 
     assert [name for name in own if not f"{name}_".startswith(OWN_METRICS)] == []
+
+
+def test_compiled_policy_knows_where_its_rules_stand() -> None:
+    """In the file and at the line that a person has to open."""
+    files = [("a.yaml", BEGINNING), ("b.yaml", f"version: 1\n{RULE}")]
+    places = compile_policy(files, ENVIRONMENT).draft.rule_places()
+
+    assert {rule: str(place) for rule, place in places.items()} == {
+        "home": "b.yaml:2:9"
+    }

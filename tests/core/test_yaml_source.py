@@ -107,7 +107,7 @@ def places(node: Node | None) -> list[Place]:
             inner = [
                 place
                 for key, value in node.values.items()
-                for place in (node.keys[key].at, *places(value))
+                for place in (Place(*node.keys[key]), *places(value))
             ]
         case None:
             return []
@@ -135,6 +135,17 @@ def test_every_node_knows_where_it_is() -> None:
     ]
 
 
+def test_key_is_a_node_for_its_reader() -> None:
+    """With its name as its text, where it stands."""
+    root, _ = read_yaml("p.yaml", "a:\n  b c: d\n", {})
+    assert isinstance(root, Table)
+    inner = root.values["a"]
+    assert isinstance(inner, Table)
+
+    assert inner.key("b c").at == Place("p.yaml", 2, 3, 'a["b c"]')
+    assert (inner.key("b c").text, inner.key("b c").hidden) == ("b c", False)
+
+
 def test_columns_count_characters() -> None:
     """As editors do, whatever the bytes are."""
     root, _ = read_yaml("p.yaml", "é😀: ü", {})
@@ -148,6 +159,7 @@ def test_place_makes_findings_about_itself() -> None:
     finding = Place("p.yaml", 2, 3, "a.b").finding("it is odd", "make it even")
     warning = Place("p.yaml").finding("it is odd", severity="warning")
 
+    assert str(Place("p.yaml", 2, 3, "a.b")) == "p.yaml:2:3"
     assert str(finding) == "p.yaml:2:3: error: a.b: it is odd (make it even)"
     assert str(warning) == "p.yaml:1:1: warning: it is odd"
 
