@@ -376,3 +376,23 @@ def test_compiled_policy_knows_where_its_rules_stand() -> None:
     assert {rule: str(place) for rule, place in places.items()} == {
         "home": "b.yaml:2:9"
     }
+
+
+@pytest.mark.parametrize(
+    ("line", "path"),
+    [("", "/health"), ("health: /-/alive\n", "/-/alive"), ("health: none\n", None)],
+    ids=["usual", "moved", "dropped"],
+)
+def test_health_of_the_data_port_is_asked_for_at_its_path(
+    line: str, path: str | None
+) -> None:
+    """By GET and HEAD, and nowhere else."""
+    policy = parse(BEGINNING + RULE + line)
+    asked = [
+        (method, where)
+        for method in ("GET", "HEAD", "POST")
+        for where in ("/health", "/-/alive", "/", "none", "")
+        if policy.is_health(method, where)
+    ]
+
+    assert asked == ([("GET", path), ("HEAD", path)] if path else [])
