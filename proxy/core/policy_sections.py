@@ -48,6 +48,8 @@ SERVER = re.compile(
     r"http://(?:\[(?P<six>[0-9a-fA-F:.]+)\]|(?P<host>[A-Za-z0-9](?:[A-Za-z0-9._-]*"
     r"[A-Za-z0-9])?)):(?P<port>[0-9]{1,5})"
 )
+# RFC 1035 section 2.3.4; no resolver takes others.
+_LABEL = re.compile(r"[A-Za-z0-9_-]{1,63}").fullmatch
 _RATE = re.compile(r"([0-9]{1,15}) ?/ ?([A-Za-z0-9]+)")
 PERIODS = {"second": "1s", "minute": "1m", "hour": "1h", "day": "1d"}
 GLOB = re.compile(r"[A-Za-z0-9_.*-]{1,64}")
@@ -129,6 +131,9 @@ def _server(node: Node) -> Server:
             ipaddress.ip_address(host)
         except ValueError:
             raise refuse(node, "this is not an IP address") from None
+    elif not all(map(_LABEL, host.split("."))):
+        what = "each part of a host's name has 1 to 63 characters"
+        raise refuse(node, what, "look for two dots in a row")
     return Server(host=host, port=port)
 
 
