@@ -14,6 +14,7 @@ from collections.abc import Mapping
 
 from proxy.core.authn import Issuer
 from proxy.core.bucket import RateLimit
+from proxy.core.field import Field
 from proxy.core.fields import Selection
 from proxy.core.routing import Ambiguity, Pattern, Router
 
@@ -96,14 +97,6 @@ class Limit:
         if role in self.rates:
             return self.rates[role]
         return self.rates[None]
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Field:
-    """A logical field that is protected wherever it travels."""
-
-    id: str
-    mode: str
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,8 +9,9 @@ import re
 from collections.abc import Mapping
 
 from proxy.core import policy_values as values
+from proxy.core.field import Field
 from proxy.core.fields import Selection
-from proxy.core.policy import ANYONE, Backend, Field, Limit, Rule
+from proxy.core.policy import ANYONE, Backend, Limit, Rule
 from proxy.core.policy_sections import read_limit
 from proxy.core.policy_values import Report, refuse
 from proxy.core.routing import Ambiguity, Pattern

@@ -7,7 +7,7 @@ not shown.
 
 from collections.abc import Callable
 
-from proxy.core.cipher import Cipher, is_ciphertext
+from proxy.core.cipher import Cipher
 from proxy.core.errors import Refused
 from proxy.core.fields import Selection, splice
 from proxy.core.masks import mask
@@ -66,7 +66,7 @@ def decrypt_body(
         if policy.view(role, field) is View.MASK:
             note(field, "decrypt", "masked")
             return mask(plain)
-        note(field, "decrypt", "ok" if is_ciphertext(leaf) else "plaintext")
+        note(field, "decrypt", "plaintext" if plain is leaf else "ok")
         return plain
 
     try:

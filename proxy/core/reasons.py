@@ -180,6 +180,12 @@ class Reason(enum.Enum):
         Party.CLIENT,
         "A protected field holds a masked value, which would overwrite the real one.",
     )
+    FIELD_UNENCRYPTABLE = (
+        "field-unencryptable",
+        422,
+        Party.CLIENT,
+        "A protected field holds a value that its mode cannot encrypt.",
+    )
     FIELD_UNDECRYPTABLE = (
         "field-undecryptable",
         502,

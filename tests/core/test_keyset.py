@@ -97,6 +97,16 @@ def test_every_purpose_field_and_key_has_its_own_subkey() -> None:
     assert not subkeys & {NEW, OLD}
 
 
+@pytest.mark.parametrize("length", [16, 48, 64])
+def test_a_subkey_is_as_long_as_asked_for(length: int) -> None:
+    """AES-SIV takes two keys in one, and HMAC one of its own length."""
+    keyset = Keyset([NEW])
+    info = b"\0\0\0\x03siv\0\0\0\x09user.name"
+    expected = expand("sha512", NEW, info, length)
+
+    assert keyset.subkey(keyset.primary, "siv", "user.name", length) == expected
+
+
 def test_an_unknown_key_derives_nothing() -> None:
     """A key id that is not in the keyset is a KeyError."""
     with pytest.raises(KeyError):

@@ -1,0 +1,57 @@
+"""The key tree of a field, and the contexts that ciphertexts are bound to."""
+
+import itertools
+
+import pytest
+
+from proxy.core.field_keys import FieldKeys, Scope
+from proxy.core.keyset import Keyset
+from tests.cipher_builders import NEW, OLD, a_field
+
+
+def keys_of(deployment: str, tenant: str, name: str) -> FieldKeys:
+    """Return the keys of a field somewhere."""
+    return FieldKeys(Keyset([NEW]), Scope(deployment, tenant), a_field(name=name))
+
+
+def test_a_context_is_what_is_written() -> None:
+    """The bytes are those of the description, each part behind its length."""
+    context = keys_of("lms", "north", "user.name").context(0x01020304, 5)
+
+    assert context == (
+        b"lumina-ctx-2"
+        b"\0\0\0\x01\x05"
+        b"\0\0\0\x04\x01\x02\x03\x04"
+        b"\0\0\0\x03lms"
+        b"\0\0\0\x05north"
+        b"\0\0\0\x09user.name"
+        b"\0\0\0\x00"
+    )
+
+
+def test_no_two_contexts_are_the_same() -> None:
+    """However names are cut in pieces, key and suite too, contexts differ."""
+    places = itertools.product(("", "a", "ab"), ("", "b", "ba"), ("a", "b", "ab"))
+    contexts = [
+        keys_of(*place).context(key_id, suite)
+        for place in places
+        for key_id in (0, 1, 0xFFFFFFFF)
+        for suite in (1, 2, 3)
+    ]
+
+    assert len(set(contexts)) == len(contexts)
+
+
+def test_a_random_field_encrypts_with_the_first_key() -> None:
+    """Where nothing must stay equal, rotation is a new key in front."""
+    keyset = Keyset([NEW, OLD])
+
+    assert FieldKeys(keyset, Scope("lms"), a_field()).encrypting == keyset.primary
+
+
+@pytest.mark.parametrize("kind", ["deterministic", "mail", "digits", "pepper"])
+def test_the_only_key_needs_no_name(kind: str) -> None:
+    """A deployment with one key need not say which one it means."""
+    keyset = Keyset([OLD])
+
+    assert FieldKeys(keyset, Scope("lms"), a_field(kind)).encrypting == keyset.primary
