@@ -10,7 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from proxy.core.authn import Issuer
 from proxy.core.errors import Refused
+from proxy.core.field import Mode
 from proxy.core.policy import ANYONE, Limit, Per, Rule, View
+from proxy.core.policy_field_lint import find_misuse, warn_of_unmapped_passwords
 from proxy.core.policy_rules import Known
 from proxy.core.policy_sections import Section
 from proxy.core.policy_values import Report
@@ -53,6 +55,7 @@ def find_contradictions(report: Report, draft: Draft) -> None:
     for table, rule in draft.rules:
         for limit in rule.limits:
             _limit_of_rule(report, table, rule, limit)
+        find_misuse(report, table, rule, draft.known.fields)
 
 
 def _duplicate_ids(report: Report, draft: Draft) -> None:
@@ -148,6 +151,8 @@ def find_omissions(report: Report, draft: Draft) -> None:
     _open_writes(report, draft)
     _never_decrypted(report, draft)
     _unseen(report, draft)
+    for table, rule in draft.rules:
+        warn_of_unmapped_passwords(report, table, rule, draft.known.fields)
 
 
 def _unused(report: Report, draft: Draft) -> None:
@@ -176,7 +181,8 @@ def _open_writes(report: Report, draft: Draft) -> None:
 
 def _never_decrypted(report: Report, draft: Draft) -> None:
     decrypted = {field for _, rule in draft.rules for field in _decrypted(rule)}
-    told: set[str] = set()
+    fields = draft.known.fields.values()
+    told = {field.id for field in fields if field.mode is Mode.PEPPER}
     for table, rule in draft.rules:
         for field in sorted(_encrypted(rule) - decrypted - told):
             message = f"{field!r} is encrypted here and decrypted in no response"
