@@ -2,17 +2,18 @@
 
 Rules of this file:
 
-1. The order of stages is written here and nowhere else: ``Pipeline._serve``.
+1. The order of stages is written here and nowhere else: ``Pipeline.handle``.
 2. A stage returns its result or raises ``Refused``. It never writes to a shared bag;
    ``Exchange`` only collects what observers read afterwards.
 3. A request holds one ``Snapshot`` from match to response, whatever is reloaded.
 4. Every request ends in ``Recorder.record``, exactly once.
 """
 
-import dataclasses
 from collections.abc import Sequence
+from typing import Final
 
 from proxy.core.authz import acting_role
+from proxy.core.bucket import Grant
 from proxy.core.errors import Refused
 from proxy.core.exchange import Exchange
 from proxy.core.forwarding import (
@@ -24,15 +25,13 @@ from proxy.core.forwarding import (
 from proxy.core.headers import (
     RequestHeaders,
     examine,
-    field_lines,
-    header_value,
     is_json,
     request_lines,
     response_lines,
     value_of,
     without_validators,
 )
-from proxy.core.limits import limit_fields, retry_after, takes_for
+from proxy.core.limits import Take, limit_fields, limit_lines, retry_after, takes_for
 from proxy.core.message import Body, Request, Response, Whole
 from proxy.core.policy import Rule
 from proxy.core.problem import problem_body, problem_lines
@@ -75,68 +74,90 @@ class Pipeline:
 
     async def handle(self, request: Request, downstream: Downstream) -> None:
         """Answer one request. Raises nothing but CancelledError."""
-        exchange = Exchange(method=request.method, started=self._clock())
-        exchange.aborted = True  # until the last byte is written
+        exchange = Exchange(request.method, self._clock())
+        snapshot = self.snapshot
         try:
-            await self._serve(request, downstream, exchange)
-            exchange.aborted = False
+            # sanitise, match, authenticate, authorise
+            headers = examine(request.headers, request.version)
+            match, query = self._matched(snapshot, request, headers, exchange)
+            rule = match.rule
+            identity = self._admitted(snapshot, rule, headers, exchange)
+            # take tokens
+            limited = b""
+            if rule.limits:
+                takes = self._takes(rule, request, headers, exchange)
+                limited = _granted(takes, await self._store.take(takes))
+            # encrypt
+            body, framing = self._outgoing_body(rule, request.body, headers)
+            if framing and rule.protect_request is not None:
+                body, framing = await self._encrypted(snapshot, rule, body, headers)
+            # exchange
+            origin = forwarded_lines(headers, request, exchange.request_id)
+            head = _head(request, match, query, headers, (origin, identity, framing))
+            exchange.upstream_started = self._clock()
+            response = await self._upstream.exchange(
+                rule.backend, request.method, head, body, chunked=framing is _CHUNKED
+            )
+            # decrypt or mask, answer
+            if rule.protect_response is not None:
+                response = await self._decrypted(snapshot, rule, response, exchange)
+            await self._answer(rule, response, limited, downstream, exchange)
         except Refused as refused:
             self._refuse(refused, downstream, exchange)
         except Exception as error:  # noqa: BLE001 - a bug: 500, logged and counted
             self._recorder.failed(error, exchange)
             self._refuse(Refused(Reason.INTERNAL), downstream, exchange)
+        except BaseException:
+            exchange.aborted = True  # the client left
+            raise
         finally:
             exchange.ended = self._clock()
             self._recorder.record(exchange)
 
-    async def _serve(
-        self, request: Request, downstream: Downstream, exchange: Exchange
-    ) -> None:
-        snapshot = self.snapshot
-        # sanitise
-        headers = examine(request.headers, request.version)
+    def _matched(
+        self,
+        snapshot: Snapshot,
+        request: Request,
+        headers: RequestHeaders,
+        exchange: Exchange,
+    ) -> tuple[Match[Rule], str]:
+        """Return the rule with the path that goes on, and the query."""
         exchange.request_id = (
             request_id_of(headers.noted, trusted=request.peer_trusted) or self._new_id()
         )
-        # match
         path, query = split_target(request.target, headers.host)
         match = snapshot.policy.router.match(request.method, path)
-        rule = match.rule
-        exchange.rule = rule.id
-        # authenticate, authorise
-        if rule.allow is not None:
-            principal = snapshot.authenticator.authenticate(
-                headers.noted.get(b"authorization"), self._wall()
-            )
-            exchange.subject = principal.subject
-            exchange.role = acting_role(principal, rule.allow)
-        # take tokens
-        limited = await self._take(rule, request, headers, exchange)
-        # encrypt
-        body, framing = await self._outgoing_body(snapshot, rule, request, headers)
-        # exchange
-        head = self._head(request, match, query, headers, exchange, framing)
-        exchange.upstream_started = self._clock()
-        response = await self._upstream.exchange(
-            rule.backend, request.method, head, body, chunked=framing is _CHUNKED
-        )
-        # decrypt or mask, answer
-        response = await self._decrypted(snapshot, rule, response, exchange)
-        # answer
-        await self._answer(response, limited, downstream, exchange)
-        if rule.count is not None and response.status // 100 == _SUCCESSFUL:
-            self._recorder.count(rule.count)
+        exchange.rule = match.rule.id
+        return match, query
 
-    async def _take(
+    def _admitted(
+        self,
+        snapshot: Snapshot,
+        rule: Rule,
+        headers: RequestHeaders,
+        exchange: Exchange,
+    ) -> bytes:
+        """Authenticate and authorise; return the lines that tell the backend who."""
+        if rule.allow is None:
+            return b""
+        principal = snapshot.authenticator.authenticate(
+            headers.noted.get(b"authorization"), self._wall()
+        )
+        exchange.subject = principal.subject
+        role = exchange.role = acting_role(principal, rule.allow)
+        return b"X-Lumina-Subject: %b\r\nX-Lumina-Role: %b\r\n" % (
+            principal.subject_value,
+            role.encode("ascii"),
+        )
+
+    def _takes(
         self,
         rule: Rule,
         request: Request,
         headers: RequestHeaders,
         exchange: Exchange,
-    ) -> list[bytes]:
-        """Take from every limit of the rule; return the field lines that say so."""
-        if not rule.limits:
-            return []
+    ) -> list[Take]:
+        """Return the buckets that a request takes from."""
         client = request.peer
         if request.peer_trusted:
             client = client_address(
@@ -144,35 +165,15 @@ class Pipeline:
                 trusted=self._trusted,
                 forwarded_for=headers.noted.get(b"x-forwarded-for"),
             )
-        takes = takes_for(
+        return takes_for(
             rule.limits, role=exchange.role, subject=exchange.subject, client=client
         )
-        if not takes:
-            return []
-        grants = await self._store.take(takes)
-        fields = limit_fields(takes, grants)
-        if all(grant.allowed for grant in grants):
-            return field_lines(fields)
-        names = ", ".join(
-            take.id
-            for take, grant in zip(takes, grants, strict=True)
-            if not grant.allowed
-        )
-        raise Refused(
-            Reason.RATE_LIMITED,
-            f"Used up: {names}.",
-            (("Retry-After", retry_after(grants)), *fields),
-        )
 
-    async def _outgoing_body(
-        self,
-        snapshot: Snapshot,
-        rule: Rule,
-        request: Request,
-        headers: RequestHeaders,
+    def _outgoing_body(
+        self, rule: Rule, body: Body, headers: RequestHeaders
     ) -> tuple[bytes | Body, bytes]:
-        """Return the body to send and the field line that frames it."""
-        body, noted = request.body, headers.noted
+        """Return the body to send, bounded, and the field line that frames it."""
+        noted = headers.noted
         length = noted.get(b"content-length")
         if length is None and b"transfer-encoding" not in noted:
             return b"", b""
@@ -181,61 +182,41 @@ class Pipeline:
             most = min(most, self._buffered_bytes)
         if length is not None and int(length) > most:
             raise Refused(Reason.BODY_TOO_LARGE, f"At most {most} bytes are taken.")
-        body.limit = most
-        if rule.protect_request is not None:
-            plain = await _read_all(body)
-            if plain:
-                if not is_json(noted.get(b"content-type")) or (
-                    b"content-encoding" in noted
-                ):
-                    raise Refused(Reason.MEDIA_TYPE_NOT_ALLOWED)
-                plain = encrypt_body(
-                    snapshot.cipher, rule.protect_request, plain, self._recorder.cipher
-                )
-            return plain, b"Content-Length: %d\r\n" % len(plain)
         if body.complete:
-            data = await body.read()
+            data = body.whole()
+            if len(data) > most:
+                raise Refused(Reason.BODY_TOO_LARGE)
             return data, b"Content-Length: %d\r\n" % len(data)
+        body.limit = most
         if length is not None:
             return body, b"Content-Length: %b\r\n" % length
         return body, _CHUNKED
 
-    def _head(  # noqa: PLR0917 - a line of the request each
+    async def _encrypted(
         self,
-        request: Request,
-        match: Match[Rule],
-        query: str,
+        snapshot: Snapshot,
+        rule: Rule,
+        body: bytes | Body,
         headers: RequestHeaders,
-        exchange: Exchange,
-        framing: bytes,
-    ) -> bytes:
-        """Return the head of the request that the backend gets."""
-        target = match.path + "?" + query if query else match.path
-        identity = b""
-        if exchange.role:
-            identity = b"X-Lumina-Subject: %b\r\nX-Lumina-Role: %b\r\n" % (
-                header_value(exchange.subject),
-                exchange.role.encode("ascii"),
+    ) -> tuple[bytes, bytes]:
+        """Return the whole body, its protected leaves encrypted, and its framing."""
+        plain = body if isinstance(body, bytes) else await _read_all(body)
+        selection = rule.protect_request
+        if plain and selection is not None:
+            noted = headers.noted
+            if b"content-encoding" in noted or not is_json(noted.get(b"content-type")):
+                raise Refused(Reason.MEDIA_TYPE_NOT_ALLOWED)
+            plain = encrypt_body(
+                snapshot.cipher, selection, plain, self._recorder.cipher
             )
-        return b"".join(
-            (
-                f"{request.method} {target} HTTP/1.1\r\n".encode("ascii"),
-                b"Host: %b\r\n" % headers.host,
-                *request_lines(headers, whole=match.rule.protect_response is not None),
-                *forwarded_lines(
-                    headers,
-                    peer=request.peer,
-                    peer_trusted=request.peer_trusted,
-                    request_id=exchange.request_id,
-                ),
-                identity,
-                framing,
-                b"\r\n",
-            )
-        )
+        return plain, b"Content-Length: %d\r\n" % len(plain)
 
     async def _decrypted(
-        self, snapshot: Snapshot, rule: Rule, response: Response, exchange: Exchange
+        self,
+        snapshot: Snapshot,
+        rule: Rule,
+        response: Response,
+        exchange: Exchange,
     ) -> Response:
         """Return the answer with what this role may see of the protected fields."""
         selection = rule.protect_response
@@ -244,8 +225,10 @@ class Pipeline:
         headers = without_validators(response.headers)
         if response.bodiless or not is_json(value_of(headers, b"content-type")):
             # Nothing to decrypt; but the length that HEAD promises is not GET's.
-            length = None if response.bodiless else response.length
-            return dataclasses.replace(response, headers=headers, length=length)
+            if response.bodiless:
+                response.length = None
+            response.headers = headers
+            return response
         try:
             sealed = await self._sealed(response)
         except BaseException:
@@ -259,7 +242,9 @@ class Pipeline:
             exchange.role,
             self._recorder.cipher,
         )
-        return dataclasses.replace(response, headers=headers, body=Whole(plain))
+        response.headers = headers
+        response.body = Whole(plain)
+        return response
 
     async def _sealed(self, response: Response) -> bytes:
         if value_of(response.headers, b"content-encoding") is not None:
@@ -274,8 +259,9 @@ class Pipeline:
 
     async def _answer(
         self,
+        rule: Rule,
         response: Response,
-        limited: list[bytes],
+        limited: bytes,
         downstream: Downstream,
         exchange: Exchange,
     ) -> None:
@@ -283,29 +269,31 @@ class Pipeline:
         body = response.body
         exchange.status = response.status
         lines = response_lines(response.headers)
-        lines.append(b"X-Request-ID: %b\r\n" % exchange.request_id.encode("ascii"))
-        lines += limited
+        lines.append(
+            b"X-Request-ID: %b\r\n%b" % (exchange.request_id.encode("ascii"), limited)
+        )
         if body.complete and not response.bodiless:
-            data = await body.read()
             if not exchange.upstream_seconds:
                 exchange.upstream_seconds = self._clock() - exchange.upstream_started
-            downstream.send(response.status, response.phrase, lines, data)
-            return
-        downstream.start(response.status, response.phrase, lines, response.length)
-        try:
-            while chunk := await body.read():
-                await downstream.write(chunk)
-        except BaseException:
-            body.abandon()
-            raise
-        finally:
-            exchange.upstream_seconds = self._clock() - exchange.upstream_started
-        downstream.end()
+            downstream.send(response.status, response.phrase, lines, body.whole())
+        else:
+            downstream.start(response.status, response.phrase, lines, response.length)
+            try:
+                while chunk := await body.read():
+                    await downstream.write(chunk)
+            except BaseException:
+                body.abandon()
+                raise
+            finally:
+                exchange.upstream_seconds = self._clock() - exchange.upstream_started
+            downstream.end()
+        if rule.count is not None and response.status // 100 == _SUCCESSFUL:
+            self._recorder.count(rule.count)
 
     def reject(self, refused: Refused, downstream: Downstream) -> None:
         """Answer what could not be read as a request."""
         now = self._clock()
-        exchange = Exchange(method=downstream.method, started=now)
+        exchange = Exchange(downstream.method, now)
         self._refuse(refused, downstream, exchange)
         exchange.ended = self._clock()
         self._recorder.record(exchange)
@@ -321,7 +309,6 @@ class Pipeline:
             return
         if refused.reason is Reason.MALFORMED:
             downstream.close_after_answer()  # RFC 9112 section 9.6
-        exchange.aborted = False
         exchange.status = refused.reason.status
         exchange.request_id = exchange.request_id or self._new_id()
         downstream.send(
@@ -332,10 +319,10 @@ class Pipeline:
         )
 
 
-_SUCCESSFUL = 2
-_CHUNKED = b"Transfer-Encoding: chunked\r\n"
+_SUCCESSFUL: Final = 2
+_CHUNKED: Final = b"Transfer-Encoding: chunked\r\n"
 
-_PHRASES = {
+_PHRASES: Final = {
     400: b"Bad Request",
     401: b"Unauthorized",
     403: b"Forbidden",
@@ -355,6 +342,44 @@ _PHRASES = {
     504: b"Gateway Timeout",
 }
 """RFC 9110 section 15, for the statuses of the reasons table."""
+
+
+def _granted(takes: Sequence[Take], grants: Sequence[Grant]) -> bytes:
+    """Return the field lines that tell what is left, or refuse."""
+    for grant in grants:
+        if not grant.allowed:
+            break
+    else:
+        return limit_lines(takes, grants)
+    names = ", ".join(
+        take.id for take, grant in zip(takes, grants, strict=True) if not grant.allowed
+    )
+    raise Refused(
+        Reason.RATE_LIMITED,
+        f"Used up: {names}.",
+        (("Retry-After", retry_after(grants)), *limit_fields(takes, grants)),
+    )
+
+
+def _head(
+    request: Request,
+    match: Match[Rule],
+    query: str,
+    headers: RequestHeaders,
+    added: tuple[bytes, ...],
+) -> bytes:
+    """Return the head of the request that the backend gets."""
+    target = match.path + "?" + query if query else match.path
+    return b"".join(
+        (
+            f"{request.method} {target} HTTP/1.1\r\nHost: ".encode("ascii"),
+            headers.host,
+            b"\r\n",
+            *request_lines(headers, whole=match.rule.protect_response is not None),
+            *added,
+            b"\r\n",
+        )
+    )
 
 
 async def _read_all(body: Body) -> bytes:

@@ -5,7 +5,7 @@ They are the consumer's: an edge has what is named here without knowing it, and
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 from proxy.core.authn import Authenticator
@@ -73,7 +73,7 @@ class Handler(Protocol):
 class Upstream(Protocol):
     """Who exchanges a request with a backend."""
 
-    async def exchange(
+    def exchange(
         self,
         backend: Backend,
         method: str,
@@ -81,16 +81,16 @@ class Upstream(Protocol):
         body: bytes | Body,
         *,
         chunked: bool = False,
-    ) -> Response:
-        """Return the answer once its head has come."""
+    ) -> Awaitable[Response]:
+        """Send a request; awaited, return the answer once its head has come."""
         ...
 
 
 class BucketStore(Protocol):
     """Who keeps the buckets."""
 
-    async def take(self, takes: Sequence[Take], cost: int = 1) -> list[Grant]:
-        """Take from all buckets or from none."""
+    def take(self, takes: Sequence[Take], cost: int = 1) -> Awaitable[list[Grant]]:
+        """Take from all buckets or from none; awaited, return a grant for each."""
         ...
 
 

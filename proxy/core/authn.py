@@ -14,10 +14,11 @@ Rules of this file:
 import dataclasses
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from proxy.core import jws
 from proxy.core.errors import Refused
+from proxy.core.headers import header_value
 from proxy.core.jws import FAMILIES
 from proxy.core.reasons import Reason
 
@@ -30,14 +31,14 @@ __all__ = [
     "VerificationKey",
 ]
 
-CHALLENGE = 'Bearer realm="lumina-proxy"'
+CHALLENGE: Final = 'Bearer realm="lumina-proxy"'
 """The beginning of every WWW-Authenticate that this proxy sends."""
 
-_SCHEME = b"bearer"
-_MAX_SUBJECT = 1024
-_MAX_INSTANT = 2**53
+_SCHEME: Final = b"bearer"
+_MAX_SUBJECT: Final = 1024
+_MAX_INSTANT: Final = 2**53
 # C0, DEL, C1, and the halves of surrogate pairs, which no encoding can carry on.
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +98,7 @@ class Principal:
         not_before: epoch seconds, the later of ``nbf`` and ``iat``; 0.0 when the token
             has neither.
         leeway: seconds, from the issuer.
+        subject_value: the subject as a field value, see ``header_value``.
     """
 
     subject: str
@@ -105,6 +107,10 @@ class Principal:
     expires_at: float
     not_before: float = 0.0
     leeway: float = 0.0
+    subject_value: bytes = dataclasses.field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "subject_value", header_value(self.subject))
 
 
 class Authenticator:

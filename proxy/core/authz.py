@@ -3,11 +3,13 @@
 What must not live here: tokens (``authn``) and what a role gets to see (``policy``).
 """
 
+from typing import Final
+
 from proxy.core.authn import CHALLENGE, Principal
 from proxy.core.errors import Refused
 from proxy.core.reasons import Reason
 
-_CHALLENGE = (("WWW-Authenticate", CHALLENGE + ', error="insufficient_scope"'),)
+_CHALLENGE: Final = (("WWW-Authenticate", CHALLENGE + ', error="insufficient_scope"'),)
 
 
 def acting_role(principal: Principal, allow: frozenset[str]) -> str:

@@ -21,12 +21,12 @@ that was never touched is full, so a full one need not be kept.
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-MAX_EXACT = 2**53
+MAX_EXACT: Final = 2**53
 """The largest integer range that a double holds exactly (IEEE 754)."""
 
-MICROSECONDS = 1_000_000
+MICROSECONDS: Final = 1_000_000
 
 State = tuple[int, int]
 """(level in units, instant in microseconds)."""

@@ -5,24 +5,21 @@ Metrics and logs read it, so that observing is a consumer of a value and not cal
 sprinkled through the logic.
 """
 
-import dataclasses
-
 from proxy.core.reasons import Reason
 
 
-@dataclasses.dataclass(slots=True)
 class Exchange:
     """One request, from its first byte to the last byte of its response.
 
     Attributes:
         method: upper case, from the parser's closed set; "" before it is known.
+        started: monotonic seconds when the request's head was complete.
         request_id: ours, or the one a trusted peer sent.
         rule: the id of the rule, or "" when none was matched.
         role: the acting role, or "" without a token.
         subject: the verified subject, or "" without a token.
         status: of the response; 0 when the client left before there was one.
         reason: why it was refused; None when it was served.
-        started: monotonic seconds when the request's head was complete.
         upstream_started: monotonic seconds when the backend got the request; 0.0
             when it never did.
         upstream_seconds: from then to the last byte of the backend's answer.
@@ -30,18 +27,34 @@ class Exchange:
         aborted: whether the client left, or the backend broke off, before the end.
     """
 
-    method: str = ""
-    request_id: str = ""
-    rule: str = ""
-    role: str = ""
-    subject: str = ""
-    status: int = 0
-    reason: Reason | None = None
-    started: float = 0.0
-    upstream_started: float = 0.0
-    upstream_seconds: float = 0.0
-    ended: float = 0.0
-    aborted: bool = False
+    __slots__ = (
+        "aborted",
+        "ended",
+        "method",
+        "reason",
+        "request_id",
+        "role",
+        "rule",
+        "started",
+        "status",
+        "subject",
+        "upstream_seconds",
+        "upstream_started",
+    )
+
+    def __init__(self, method: str = "", started: float = 0.0) -> None:
+        self.method = method
+        self.started = started
+        self.request_id = ""
+        self.rule = ""
+        self.role = ""
+        self.subject = ""
+        self.status = 0
+        self.reason: Reason | None = None
+        self.upstream_started = 0.0
+        self.upstream_seconds = 0.0
+        self.ended = 0.0
+        self.aborted = False
 
     @property
     def total_seconds(self) -> float:

@@ -7,12 +7,14 @@ address of the connection is all that counts.
 import ipaddress
 import re
 from collections.abc import Sequence
+from typing import Final
 
 from proxy.core.headers import RequestHeaders
+from proxy.core.message import Request
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}").fullmatch
+_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,128}").fullmatch
 
 
 def is_trusted(address: str, networks: Sequence[Network]) -> bool:
@@ -51,35 +53,31 @@ def client_address(
 
 def request_id_of(noted: dict[bytes, bytes], *, trusted: bool) -> str:
     """Return the X-Request-ID that a trusted peer sent, or ""."""
+    if not trusted:
+        return ""
     sent = noted.get(b"x-request-id")
-    if trusted and sent is not None and _REQUEST_ID(sent):
-        return sent.decode("ascii")
-    return ""
+    return sent.decode("ascii") if sent is not None and _REQUEST_ID(sent) else ""
 
 
 def forwarded_lines(
-    headers: RequestHeaders, *, peer: str, peer_trusted: bool, request_id: str
-) -> list[bytes]:
+    headers: RequestHeaders, request: Request, request_id: str
+) -> bytes:
     """Return the lines that tell the backend where the request came from.
 
     X-Forwarded-For and -Proto of a trusted peer are continued, others replaced.
     ``Forwarded`` (RFC 7239) is never written: one source of truth is enough.
     """
-    noted = headers.noted
-    chain, proto = b"", b""
-    if peer_trusted:
-        chain = noted.get(b"x-forwarded-for", b"")
-        proto = noted.get(b"x-forwarded-proto", b"")
-    origin = peer.encode("ascii")
-    if chain:
-        origin = chain + b", " + origin
-    return [
-        b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Host: %b\r\n"
-        b"X-Request-ID: %b\r\n"
-        % (
-            origin,
-            proto if proto == b"https" else b"http",
-            headers.host,
-            request_id.encode("ascii"),
-        )
-    ]
+    origin = request.peer
+    proto = "http"
+    if request.peer_trusted:
+        noted = headers.noted
+        chain = noted.get(b"x-forwarded-for")
+        if chain:
+            origin = f"{chain.decode('latin-1')}, {origin}"
+        if noted.get(b"x-forwarded-proto") == b"https":
+            proto = "https"
+    return (
+        f"X-Forwarded-For: {origin}\r\nX-Forwarded-Proto: {proto}\r\n"
+        f"X-Forwarded-Host: {headers.host.decode('latin-1')}\r\n"
+        f"X-Request-ID: {request_id}\r\n"
+    ).encode("latin-1")

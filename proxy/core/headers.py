@@ -12,17 +12,21 @@ Rules of this file:
 4. What appears twice and may not is refused, never resolved by a guess.
 """
 
-import dataclasses
+import functools
 import re
 from collections.abc import Iterable
+from typing import Final
 
 from proxy.core.errors import Refused
 from proxy.core.message import RawHeaders
 from proxy.core.reasons import Reason
 
-_KEEP, _DROP, _NOTE, _NOTE_AND_KEEP = range(4)
+_KEEP: Final = 0
+_DROP: Final = 1
+_NOTE: Final = 2
+_NOTE_AND_KEEP: Final = 3
 
-_HOP_BY_HOP = (
+_HOP_BY_HOP: Final[tuple[bytes, ...]] = (
     b"connection",
     b"keep-alive",
     b"proxy-authenticate",
@@ -35,7 +39,7 @@ _HOP_BY_HOP = (
 )
 
 # Who the client is, as one proxy or another says it to a backend that believes it.
-_IDENTITY = (
+_IDENTITY: Final[tuple[bytes, ...]] = (
     b"remote-user",
     b"x-authenticated-user",
     b"x-authenticated-userid",
@@ -47,10 +51,14 @@ _IDENTITY = (
     b"x-remote-user",
     b"x-webauth-user",
 )
-_IDENTITY_PREFIXES = (b"x-lumina-", b"x-auth-request-", b"x-pomerium-")
+_IDENTITY_PREFIXES: Final[tuple[bytes, ...]] = (
+    b"x-lumina-",
+    b"x-auth-request-",
+    b"x-pomerium-",
+)
 
 # Where the request came from. Written anew, see ``forwarded_lines``.
-_FORWARDING = (
+_FORWARDING: Final[tuple[bytes, ...]] = (
     b"forwarded",
     b"true-client-ip",
     b"cf-connecting-ip",
@@ -66,7 +74,7 @@ _FORWARDING = (
 )
 
 # What makes some backends answer another method or path than the one that matched.
-_STEERING = (
+_STEERING: Final[tuple[bytes, ...]] = (
     b"x-forwarded-uri",
     b"x-http-method",
     b"x-http-method-override",
@@ -76,7 +84,7 @@ _STEERING = (
     b"x-rewrite-url",
 )
 
-_REQUEST: dict[bytes, int] = {
+_REQUEST: Final[dict[bytes, int]] = {
     **dict.fromkeys(
         (
             b"accept",
@@ -115,7 +123,7 @@ _REQUEST: dict[bytes, int] = {
 }
 
 # A second one of these would leave two readers with two answers.
-_SINGLE = frozenset(
+_SINGLE: Final = frozenset(
     (
         b"authorization",
         b"content-length",
@@ -125,10 +133,13 @@ _SINGLE = frozenset(
     )
 )
 
-_RESPONSE_DROP = frozenset((*_HOP_BY_HOP, b"content-length"))
+_RESPONSE_DROP: Final = frozenset((*_HOP_BY_HOP, b"content-length"))
+
+# Values of Connection that name no field.
+_PERSISTENCE: Final = frozenset((b"close", b"keep-alive"))
 
 # What would make an answer compressed, a part of one, or none at all.
-_PARTIAL = (
+_PARTIAL: Final[tuple[bytes, ...]] = (
     b"accept-encoding",
     b"if-match",
     b"if-none-match",
@@ -137,7 +148,7 @@ _PARTIAL = (
 )
 
 # What a backend says of bytes that decryption changes.
-_OF_THE_BYTES = frozenset(
+_OF_THE_BYTES: Final = frozenset(
     (
         b"accept-ranges",
         b"content-digest",
@@ -148,17 +159,16 @@ _OF_THE_BYTES = frozenset(
     )
 )
 
-_TRACEPARENT = re.compile(
+_TRACEPARENT: Final = re.compile(
     rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}"
 ).fullmatch
-_HOST = re.compile(
+_HOST: Final = re.compile(
     rb"[A-Za-z0-9._~!$&'()*+,;=%-]+(:[0-9]*)?|\[[0-9A-Fa-f:.]+\](:[0-9]*)?"
 )
 # What a field value made from a claim may hold as it is (RFC 9110 section 5.5).
-_UNSAFE_IN_VALUE = re.compile(r"[^\x21-\x24\x26-\x7e]")
+_UNSAFE_IN_VALUE: Final = re.compile(r"[^\x21-\x24\x26-\x7e]")
 
 
-@dataclasses.dataclass(slots=True)
 class RequestHeaders:
     """The header section of a request, examined.
 
@@ -168,9 +178,14 @@ class RequestHeaders:
         host: the Host value; b"" from an HTTP/1.0 client that sent none.
     """
 
-    kept: RawHeaders
-    noted: dict[bytes, bytes]
-    host: bytes
+    __slots__ = ("host", "kept", "noted")
+
+    def __init__(
+        self, kept: RawHeaders, noted: dict[bytes, bytes], host: bytes
+    ) -> None:
+        self.kept = kept
+        self.noted = noted
+        self.host = host
 
     @property
     def expects_continue(self) -> bool:
@@ -229,7 +244,7 @@ def _check(noted: dict[bytes, bytes], version: str) -> None:
     if host is None:
         if version != "1.0":  # RFC 9112 section 3.2
             raise Refused(Reason.MALFORMED, "The Host field is missing.")
-    elif not _HOST.fullmatch(host):
+    elif not _is_host(host):
         raise Refused(Reason.MALFORMED, "The Host field does not hold one host.")
     coding = noted.get(b"transfer-encoding")
     if coding is not None and (
@@ -241,6 +256,11 @@ def _check(noted: dict[bytes, bytes], version: str) -> None:
     expect = noted.get(b"expect")
     if expect is not None and expect.lower() != b"100-continue":
         raise Refused(Reason.EXPECTATION_UNKNOWN)
+
+
+@functools.lru_cache(maxsize=256)
+def _is_host(value: bytes) -> bool:
+    return _HOST.fullmatch(value) is not None
 
 
 def _without_named(kept: RawHeaders, connection: bytes) -> RawHeaders:
@@ -292,17 +312,21 @@ def request_lines(headers: RequestHeaders, *, whole: bool) -> list[bytes]:
 
 def response_lines(raw: RawHeaders) -> list[bytes]:
     """Return the field lines of an answer as they go to the client."""
-    named = b""
+    named: set[bytes] = set()
     lines = []
     for lower, name, value in raw:
         if lower not in _RESPONSE_DROP:
-            lines.append((lower, b"%b: %b\r\n" % (name, value)))
-        elif lower == b"connection":
-            named += b"," + value
+            lines.append(b"%b: %b\r\n" % (name, value))
+        elif lower == b"connection" and value not in _PERSISTENCE:
+            named.update(token.strip().lower() for token in value.split(b","))
     if named:
-        tokens = {token.strip().lower() for token in named.split(b",")}
-        return [line for lower, line in lines if lower not in tokens]
-    return [line for _, line in lines]
+        kept = [field for field in raw if field[0] not in named]
+        return [
+            b"%b: %b\r\n" % (name, value)
+            for lower, name, value in kept
+            if lower not in _RESPONSE_DROP
+        ]
+    return lines
 
 
 def without_validators(raw: RawHeaders) -> RawHeaders:

@@ -17,17 +17,20 @@ import hashlib
 import math
 import re
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final
 from urllib.parse import quote
 
 from proxy.core.bucket import MICROSECONDS, Grant, RateLimit
 from proxy.core.policy import Limit, Per
 
-_PLAIN = re.compile(r"[A-Za-z0-9._@:-]{1,64}").fullmatch
+_PLAIN: Final = re.compile(r"[A-Za-z0-9._@:-]{1,64}").fullmatch
 """Owners that stand in a key as they are: no brace, so the hash tag ends once."""
 
-_MAX_REMEMBERED = 4096
+_MAX_REMEMBERED: Final = 4096
 """Far above rules x roles; every reload leaves some behind, so they are bounded."""
+
+_MAX_TAKES: Final = 65_536
+"""Owners of one quota whose keys are remembered, at a few hundred bytes each."""
 
 
 class Quota:
@@ -40,9 +43,21 @@ class Quota:
         suffix: what follows the owner in a bucket's key.
         name: the limit's name as a structured-field string.
         policy: its item in ``RateLimit-Policy``.
+        lines: the two field lines for this limit alone, up to what is left.
+        arguments: of ``take.lua`` for one token, as text.
     """
 
-    __slots__ = ("id", "name", "per", "policy", "rate", "suffix")
+    __slots__ = (
+        "_takes",
+        "arguments",
+        "id",
+        "lines",
+        "name",
+        "per",
+        "policy",
+        "rate",
+        "suffix",
+    )
 
     def __init__(self, limit: Limit, role: str | None, rate: RateLimit) -> None:
         self.id = limit.id
@@ -57,9 +72,25 @@ class Quota:
         self.name = '"' + quote(limit.id, safe="#") + '"'
         # The burst and the time it takes to fill: their ratio is the rate.
         self.policy = f"{self.name};q={rate.burst};w={rate.window_seconds}"
+        self.lines = f"RateLimit-Policy: {self.policy}\r\nRateLimit: {self.name};r="
+        self.arguments = tuple(
+            b"%d" % number for number in (rate.refill, rate.capacity, rate.token)
+        )
+        self._takes: dict[str, Take] = {}
+
+    def take_of(self, subject: str, client: str) -> "Take":
+        """Return the bucket of a subject or client, as ``per`` says."""
+        owner = _owner(self.per, subject, client)
+        take = self._takes.get(owner)
+        if take is None:
+            if len(self._takes) >= _MAX_TAKES:
+                self._takes.clear()
+            key = f"lb:{{{_quoted(owner)}{self.suffix}"
+            take = self._takes[owner] = Take(key, self.rate, self)
+        return take
 
 
-class Take(NamedTuple):
+class Take:
     """One bucket to take from.
 
     Attributes:
@@ -68,9 +99,12 @@ class Take(NamedTuple):
         quota: the limit that the bucket belongs to.
     """
 
-    key: str
-    limit: RateLimit
-    quota: Quota
+    __slots__ = ("key", "limit", "quota")
+
+    def __init__(self, key: str, limit: RateLimit, quota: Quota) -> None:
+        self.key = key
+        self.limit = limit
+        self.quota = quota
 
     @property
     def id(self) -> str:
@@ -100,17 +134,22 @@ def _quotas(limits: Sequence[Limit], role: str) -> list[Quota]:
 
 
 def _owner(per: Per, subject: str, client: str) -> str:
-    """Return the beginning of a key, up to the brace that ends its hash tag.
+    """Return whose bucket it is: a letter for the kind, a colon, and the name."""
+    # Without a subject, its limits fall to the client rather than to one common bucket.
+    return "s:" + subject if per is Per.SUBJECT and subject else "c:" + client
+
+
+def _quoted(owner: str) -> str:
+    """Return an owner as it stands in a key, between the braces of its hash tag.
 
     The braces make Redis Cluster put all buckets of one owner into one slot.
     """
-    # Without a subject, its limits fall to the client rather than to one common bucket.
-    kind, who = ("s", subject) if per is Per.SUBJECT and subject else ("c", client)
-    if _PLAIN(who) is None:
-        # surrogatepass: bytes that are not Unicode still make a name.
-        digest = hashlib.blake2b(who.encode("utf-8", "surrogatepass"), digest_size=16)
-        kind, who = kind + "h", digest.hexdigest()
-    return f"lb:{{{kind}:{who}"
+    kind, _, who = owner.partition(":")
+    if _PLAIN(who):
+        return owner
+    # surrogatepass: bytes that are not Unicode still make a name.
+    digest = hashlib.blake2b(who.encode("utf-8", "surrogatepass"), digest_size=16)
+    return f"{kind}h:{digest.hexdigest()}"
 
 
 def takes_for(
@@ -132,10 +171,7 @@ def takes_for(
         >>> take.key
         'lb:{s:user_123}:api:*:1-12000000-60000000'
     """
-    return [
-        Take(_owner(quota.per, subject, client) + quota.suffix, quota.rate, quota)
-        for quota in _quotas(limits, role)
-    ]
+    return [quota.take_of(subject, client) for quota in _quotas(limits, role)]
 
 
 def limit_fields(
@@ -157,6 +193,16 @@ def limit_fields(
         ]
     )
     return ("RateLimit-Policy", policy), ("RateLimit", state)
+
+
+def limit_lines(takes: Sequence[Take], grants: Sequence[Grant]) -> bytes:
+    """Return ``limit_fields`` as field lines with their CRLF."""
+    if len(takes) == 1:  # nearly always
+        [take], [grant] = takes, grants
+        window = _effective_window(take, grant)
+        return f"{take.quota.lines}{grant.remaining}{window}\r\n".encode("ascii")
+    fields = limit_fields(takes, grants)
+    return "".join([f"{name}: {value}\r\n" for name, value in fields]).encode("ascii")
 
 
 def _effective_window(take: Take, grant: Grant) -> str:
@@ -241,8 +287,7 @@ def looks_for(limits: Sequence[Limit], role: str | None, who: str) -> list[Look]
             rate = limit.rates[name]
             take = None
             if rate is not None:
-                quota = Quota(limit, name, rate)
-                take = Take(_owner(limit.per, who, who) + quota.suffix, rate, quota)
+                take = Quota(limit, name, rate).take_of(who, who)
             looks.append((limit, name, take))
     return looks
 

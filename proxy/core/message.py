@@ -3,10 +3,12 @@
 They hold what a parser read, not what anybody may believe: ``headers`` decides what
 is forwarded, ``routing`` what the path means. Bodies are streams of the edges;
 here they only have a shape.
+
+Plain classes, for one of each is made for every request, and a compiled class makes it
+several times faster than what dataclasses generates.
 """
 
-import dataclasses
-from typing import Protocol
+from typing import Final, Protocol
 
 RawHeaders = list[tuple[bytes, bytes, bytes]]
 """(lower-case name, name as sent, value) of every field line, in order."""
@@ -25,6 +27,10 @@ class Body(Protocol):
 
     def abandon(self) -> None:
         """Say that nobody will read the rest."""
+        ...
+
+    def whole(self) -> bytes:
+        """Return all that was not read yet; to be asked only of a complete body."""
         ...
 
     async def read(self) -> bytes:
@@ -50,13 +56,20 @@ class Whole:
         """Drop the bytes."""
         self._data = b""
 
-    async def read(self) -> bytes:
+    def whole(self) -> bytes:
         """Return all of it, then b""."""
         data, self._data = self._data, b""
         return data
 
+    async def read(self) -> bytes:
+        """Return all of it, then b""."""
+        return self.whole()
 
-@dataclasses.dataclass(slots=True)
+
+NO_BODY: Final[Body] = Whole(b"")
+"""The body of every message that has none."""
+
+
 class Request:
     """A request whose head is complete.
 
@@ -68,18 +81,41 @@ class Request:
         body: the stream; complete at once when there is none.
         peer: the address at the other end of the connection; "" for a unix socket.
         peer_trusted: whether what that peer says about the client is believed.
+        keep_alive: whether the client wants to send more on its connection.
     """
 
-    method: str
-    target: str
-    version: str
-    headers: RawHeaders
-    body: Body
-    peer: str
-    peer_trusted: bool
+    __slots__ = (
+        "body",
+        "headers",
+        "keep_alive",
+        "method",
+        "peer",
+        "peer_trusted",
+        "target",
+        "version",
+    )
+
+    def __init__(
+        self,
+        method: str,
+        target: str,
+        version: str,
+        headers: RawHeaders,
+        *,
+        peer: str,
+        peer_trusted: bool,
+        keep_alive: bool = True,
+    ) -> None:
+        self.method = method
+        self.target = target
+        self.version = version
+        self.headers = headers
+        self.body: Body = NO_BODY
+        self.peer = peer
+        self.peer_trusted = peer_trusted
+        self.keep_alive = keep_alive
 
 
-@dataclasses.dataclass(slots=True)
 class Response:
     """An answer of the backend whose head is complete.
 
@@ -93,9 +129,20 @@ class Response:
             (HEAD, 204, 304: RFC 9112 section 6.3).
     """
 
-    status: int
-    phrase: bytes
-    headers: RawHeaders
-    body: Body
-    length: int | None
-    bodiless: bool
+    __slots__ = ("bodiless", "body", "headers", "length", "phrase", "status")
+
+    def __init__(
+        self,
+        status: int,
+        phrase: bytes,
+        headers: RawHeaders,
+        *,
+        length: int | None,
+        bodiless: bool,
+    ) -> None:
+        self.status = status
+        self.phrase = phrase
+        self.headers = headers
+        self.body: Body = NO_BODY
+        self.length = length
+        self.bodiless = bodiless

@@ -13,6 +13,7 @@ Rules of this file:
 import enum
 import re
 import string
+from typing import Final
 
 
 class Ambiguity(enum.Enum):
@@ -33,24 +34,24 @@ class Ambiguity(enum.Enum):
     CONTROL = "control-character"
 
 
-_REWRITABLE = re.compile(r'%[0-9A-Fa-f]{2}|["<>\[\]^`{|}]')
-_UNRESERVED = string.ascii_letters + string.digits + "-._~"
-_REWRITTEN = {f"%{ord(one):02X}": one for one in _UNRESERVED} | {
+_REWRITABLE: Final = re.compile(r'%[0-9A-Fa-f]{2}|["<>\[\]^`{|}]')
+_UNRESERVED: Final = string.ascii_letters + string.digits + "-._~"
+_REWRITTEN: Final = {f"%{ord(one):02X}": one for one in _UNRESERVED} | {
     one: f"%{ord(one):02X}" for one in '"<>[]^`{|}'
 }
-_BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
-_NESTED = re.compile(r"%(?:25)+(?=[0-9A-Fa-f]{2})")
+_BROKEN_ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_NESTED: Final = re.compile(r"%(?:25)+(?=[0-9A-Fa-f]{2})")
 # What a segment may hold unencoded beside the unreserved, but for ";" (RFC 3986, 3.3).
-_ENCODED_SUB_DELIMITER = re.compile(r"%(?:2[146789ABC]|3[AD]|40)")
+_ENCODED_SUB_DELIMITER: Final = re.compile(r"%(?:2[146789ABC]|3[AD]|40)")
 
-_TOLERABLE = (
+_TOLERABLE: Final = (
     (Ambiguity.ENCODED_SLASH, re.compile(r"%2F")),
     (Ambiguity.EMPTY_SEGMENT, re.compile(r"//")),
     (Ambiguity.BACKSLASH, re.compile(r"\\|%5C")),
     (Ambiguity.SEMICOLON, re.compile(r";|%3B")),
     (Ambiguity.DOUBLE_ENCODING, re.compile(r"%25[0-9A-Fa-f]{2}")),
 )
-_FATAL = (
+_FATAL: Final = (
     # "..;x" is ".." to servers that know path parameters.
     (
         Ambiguity.DOT_SEGMENT,
@@ -66,11 +67,11 @@ _FATAL = (
     ),
 )
 
-INTOLERABLE = frozenset(word for word, _ in _FATAL)
+INTOLERABLE: Final = frozenset(word for word, _ in _FATAL)
 """What no rule can let pass."""
 
 
-is_plain = re.compile(r"(?:/(?![/.])[A-Za-z0-9\-._~!$&'()*+,=:@]*+)++").fullmatch
+is_plain: Final = re.compile(r"(?:/(?![/.])[A-Za-z0-9\-._~!$&'()*+,=:@]*+)++").fullmatch
 """Say whether a path is canonical and unambiguous, as nearly every one is."""
 
 

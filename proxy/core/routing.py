@@ -13,9 +13,8 @@ Queries and hosts are none of this file's business.
 import dataclasses
 import itertools
 import re
-from collections.abc import Iterable, Mapping
-from types import MappingProxyType
-from typing import Generic, NamedTuple, NoReturn, Protocol, TypeVar
+from collections.abc import Iterable
+from typing import Final, Generic, NoReturn, Protocol, TypeVar
 from urllib.parse import quote
 
 from proxy.core.errors import Refused
@@ -30,7 +29,7 @@ from proxy.core.reasons import Reason
 
 __all__ = ["MAX_DEPTH", "Ambiguity", "Match", "Pattern", "Routable", "Router"]
 
-MAX_DEPTH = 32
+MAX_DEPTH: Final = 32
 """The most segments a pattern may have; no match looks deeper into a path."""
 
 
@@ -132,29 +131,48 @@ class Routable(Protocol):
 
 R = TypeVar("R", bound=Routable)
 
-_ANY = "*"
-_NOTHING: frozenset[Ambiguity] = frozenset()
+_ANY: Final = "*"
+_NOTHING: Final[frozenset[Ambiguity]] = frozenset()
 
 
-# Not frozen, for one is made per request and freezing triples what that costs.
-@dataclasses.dataclass(slots=True)
-class Match(Generic[R]):
-    """One rule, the canonical path that is forwarded, and the parameters.
-
-    Parameters are parts of that path, so still percent-encoded where it is.
-    """
-
-    rule: R
-    path: str
-    params: Mapping[str, str]
-
-
-class _Route(NamedTuple, Generic[R]):
+class _Route(Generic[R]):
     """A rule, and where its parameters are among a path's segments."""
 
-    rule: R
-    params: tuple[tuple[str, int], ...]
-    rest: tuple[str, int] | None
+    __slots__ = ("params", "rest", "rule")
+
+    def __init__(
+        self, rule: R, params: tuple[tuple[str, int], ...], rest: tuple[str, int] | None
+    ) -> None:
+        self.rule = rule
+        self.params = params
+        self.rest = rest
+
+
+class Match(Generic[R]):
+    """One rule, and the canonical path that is forwarded.
+
+    Attributes:
+        rule: the rule.
+        path: the path.
+    """
+
+    __slots__ = ("_route", "path", "rule")
+
+    def __init__(self, route: _Route[R], path: str) -> None:
+        self.rule = route.rule
+        self.path = path
+        self._route = route
+
+    @property
+    def params(self) -> dict[str, str]:
+        """The parameters: parts of the path, so still percent-encoded where it is."""
+        route = self._route
+        segments = self.path.split("/")
+        params = {name: segments[index] for name, index in route.params}
+        if route.rest is not None:
+            name, index = route.rest
+            params[name] = "/".join(segments[index:])
+        return params
 
 
 class _Node(Generic[R]):
@@ -234,24 +252,16 @@ class Router(Generic[R]):
             return match
         if is_plain(path):
             ambiguities = _NOTHING
-            segments = compared = path.split("/", self._splits)
+            compared = path.split("/", self._splits)
         else:
             path, ambiguities = _admit(path)
-            segments = path.split("/", self._splits)
             compared = comparable(path).split("/", self._splits)
         route = self._find(method, compared)
         if route is None:
             self._refuse(compared, ambiguities)
-        rule, places, rest = route
-        if ambiguities and not ambiguities <= rule.tolerate:
-            _refuse_ambiguous(ambiguities - rule.tolerate)
-        params = {}
-        for name, index in places:
-            params[name] = segments[index]
-        if rest:
-            name, index = rest
-            params[name] = "/".join(segments[index:])
-        return Match(rule, path, params)
+        if ambiguities and not ambiguities <= route.rule.tolerate:
+            _refuse_ambiguous(ambiguities - route.rule.tolerate)
+        return Match(route, path)
 
     def _find(self, method: str, segments: list[str]) -> _Route[R] | None:
         """Walk the tree, most specific branch first; no node is seen twice."""
@@ -307,7 +317,7 @@ class Router(Generic[R]):
         _file_by_method(node.routes, rule, route)
         path = "/" + "/".join(one or "" for one in pattern.segments)
         if not pattern.params and not canonicalise(path)[1]:
-            match = Match(rule, path, MappingProxyType({}))
+            match = Match(route, path)
             _file_by_method(self._static.setdefault(path, {}), rule, match)
 
 

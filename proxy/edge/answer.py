@@ -5,12 +5,13 @@ what a backend wrote. Who decides what is answered is not known here.
 """
 
 import asyncio
+from typing import Final
 
 from proxy.core.message import Request
 from proxy.edge.waiter import Waiter
 
-NO_CONTENT = 204
-BODILESS = frozenset((NO_CONTENT, 304))
+NO_CONTENT: Final = 204
+BODILESS: Final = frozenset((NO_CONTENT, 304))
 """Statuses whose answers have no body (RFC 9110 section 6.4.1)."""
 
 

@@ -6,12 +6,13 @@ the memory of an exchange is bounded whatever the sizes of its bodies.
 """
 
 from collections.abc import Callable
+from typing import Final
 
 from proxy.core.errors import Refused
 from proxy.core.reasons import Reason
 from proxy.edge.waiter import Waiter
 
-HIGH_WATER = 64 * 1024
+HIGH_WATER: Final = 64 * 1024
 """Unread bytes at which the sender is made to wait; asyncio's own default."""
 
 
@@ -124,15 +125,19 @@ class BodyStream:
                 self.wanted = None
             self._waiter = Waiter()
             await self._waiter
-        chunks = self._chunks
-        if chunks and self._error is None:
-            data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-            self._chunks = []
-            self._size = 0
-            if self._paused:
-                self._paused = False
-                self._resume()
-            return data
         if self._error is not None:
             raise self._error
-        return b""
+        return self.whole()
+
+    def whole(self) -> bytes:
+        """Return what has arrived, without waiting; b"" when nothing has."""
+        chunks = self._chunks
+        if not chunks:
+            return b""
+        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        self._chunks = []
+        self._size = 0
+        if self._paused:
+            self._paused = False
+            self._resume()
+        return data

@@ -5,13 +5,14 @@ store knows a rule, a role or a subject: it gets keys and limits, and gives gran
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, Protocol
 
 from proxy.core.bucket import Grant, RateLimit, State, take, us_until_full
 from proxy.core.limits import Take
+from proxy.edge.waiter import Waiter
 
-_SHARDS = 256
+_SHARDS: Final = 256
 """Dictionaries grow by copying themselves; small ones do it without a pause."""
 
 
@@ -45,8 +46,8 @@ class BucketStore(Protocol):
         """Get ready; returns in bounded time whether or not it went well."""
         ...
 
-    async def take(self, takes: Sequence[Take], cost: int = 1) -> list[Grant]:
-        """Take ``cost`` tokens from every bucket, or from none.
+    def take(self, takes: Sequence[Take], cost: int = 1) -> Awaitable[list[Grant]]:
+        """Take ``cost`` tokens from every bucket, or from none; await the grants.
 
         Never raises, and never waits longer than the store's own bound.
 
@@ -106,9 +107,9 @@ class MemoryStore:
     async def open(self) -> None:
         """Do nothing: there is nothing to open."""
 
-    async def take(self, takes: Sequence[Take], cost: int = 1) -> list[Grant]:
-        """Take as ``take_now`` does; never suspends."""
-        return self.take_now(takes, cost)
+    def take(self, takes: Sequence[Take], cost: int = 1) -> Waiter[list[Grant]]:
+        """Take as ``take_now`` does; what is returned has its result."""
+        return Waiter.of(self.take_now(takes, cost))
 
     async def close(self) -> None:
         """Forget everything."""

@@ -9,9 +9,10 @@ No policy lives here. What is refused here is what cannot be read: the handler's
 ``reject`` makes the answer, so that it has a Reason and is counted like any other.
 """
 
+import abc
 import asyncio
-from collections import deque
-from typing import Protocol, cast
+from collections.abc import Callable
+from typing import Final, cast
 
 import httptools
 
@@ -25,45 +26,51 @@ from proxy.edge.limits import WireLimits
 from proxy.edge.waiter import Step, step
 from proxy.ports import Handler
 
-NEVER = float("inf")
-CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+NEVER: Final = float("inf")
+CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
-_BODY_FIELDS = frozenset((b"content-length", b"transfer-encoding"))
+_BODY_FIELDS: Final = frozenset((b"content-length", b"transfer-encoding"))
+_NO_HEADERS: Final[RawHeaders] = []
 
-_Queued = tuple[Request, bool, Refused | None]
-"""A request, whether the connection is kept after it, and why it is refused."""
+_Queued = tuple[Request, Refused | None]
+"""A request, and why it is refused unseen; None when it is not."""
 
 
-class Owner(Protocol):
-    """The listener that a connection belongs to."""
+class Owner(abc.ABC):
+    """The listener that a connection belongs to.
+
+    Attributes:
+        handler: answers the requests.
+        limits: what one connection may cost.
+        draining: whether answers announce that the connection will be closed.
+        loop: the event loop.
+        now: its time, in seconds.
+    """
 
     handler: Handler
     limits: WireLimits
     draining: bool
     loop: asyncio.AbstractEventLoop
+    now: Callable[[], float]
 
-    def now(self) -> float:
-        """Return the loop's time."""
-        ...
-
-    def failed(self, error: BaseException) -> object:
+    @abc.abstractmethod
+    def failed(self, error: BaseException) -> None:
         """Note what escaped a handler: a bug."""
-        ...
 
+    @abc.abstractmethod
     def opened(
         self, connection: "DownstreamConnection", transport: asyncio.Transport
     ) -> tuple[str, bool]:
         """Note a connection; return its peer's address and whether it is trusted."""
-        ...
 
+    @abc.abstractmethod
     def closed(self, connection: "DownstreamConnection") -> None:
         """Forget a connection."""
-        ...
 
 
-class DownstreamConnection(AnswerWriter, asyncio.Protocol):
-    """One connection of one client.
+class DownstreamConnection(AnswerWriter):
+    """One connection of one client; an ``asyncio.Protocol`` by its methods.
 
     Attributes:
         deadline: loop time at which the connection has waited long enough for
@@ -75,10 +82,10 @@ class DownstreamConnection(AnswerWriter, asyncio.Protocol):
         "_closing",
         "_half_closed",
         "_head_bytes",
-        "_head_size",
         "_headers",
         "_in_head",
         "_listener",
+        "_open",
         "_parser",
         "_peer",
         "_queue",
@@ -93,13 +100,14 @@ class DownstreamConnection(AnswerWriter, asyncio.Protocol):
         self._listener = listener
         self._parser = httptools.HttpRequestParser(self)
         self._peer = ("", False)
-        self._headers: RawHeaders = []
+        self._headers = _NO_HEADERS
         self._target = b""
+        self._in_head = False
         self._head_bytes = 0
-        self._head_size = 0
-        self._in_head = True
+        # The request whose message is not complete, and its body if that has begun.
+        self._open: Request | None = None
         self._body: BodyStream | None = None
-        self._queue: deque[_Queued] | None = None
+        self._queue: list[_Queued] = []
         self._step: Step | None = None
         self._closing = False
         self._half_closed = False
@@ -120,7 +128,7 @@ class DownstreamConnection(AnswerWriter, asyncio.Protocol):
         self._closing = True
         self._transport = None
         self.deadline = NEVER
-        self._queue = None
+        self._queue.clear()
         self._listener.closed(self)
         if self._step is not None:
             self._step.cancel()
@@ -144,11 +152,9 @@ class DownstreamConnection(AnswerWriter, asyncio.Protocol):
         if self._closing:
             return
         if self._in_head:
-            if self._head_bytes == 0:
-                self.deadline = (
-                    self._listener.now() + self._listener.limits.head_seconds
-                )
             self._head_bytes += len(data)
+        else:
+            self._head_bytes = len(data)
         body = self._body
         try:
             self._parser.feed_data(data)
@@ -156,14 +162,24 @@ class DownstreamConnection(AnswerWriter, asyncio.Protocol):
             self._after_upgrade(data[upgrade.args[0] :])
         except httptools.HttpParserError as error:
             self._unreadable(error)
-        if self._in_head and self._head_bytes > self._listener.limits.head_bytes:
-            self._refuse_unread(Refused(Reason.HEADERS_TOO_LARGE))
+        if self._in_head:
+            self._await_head(began=self._head_bytes == len(data))
+        elif self._open is not None and self._body is None:
+            self._begin_body(self._open)
         if body is not None:
             body.wake()
             if body.waiting:
                 self.await_body()
         if self._step is None and self._queue:
             self._answer_queued()
+
+    def _await_head(self, *, began: bool) -> None:
+        """Bound the size of a head that is not complete, and the wait for its rest."""
+        limits = self._listener.limits
+        if self._head_bytes > limits.head_bytes:
+            self._refuse_unread(Refused(Reason.HEADERS_TOO_LARGE))
+        elif began and self._step is None:
+            self.deadline = self._listener.now() + limits.head_seconds
 
     def pause_writing(self) -> None:
         """Note that the client does not take what was written to it."""
@@ -187,7 +203,6 @@ class DownstreamConnection(AnswerWriter, asyncio.Protocol):
         """Forget the last message."""
         self._headers = []
         self._target = b""
-        self._head_size = 0
         self._in_head = True
 
     def on_url(self, target: bytes) -> None:
@@ -197,68 +212,72 @@ class DownstreamConnection(AnswerWriter, asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """Note a field line; a trailer is read and dropped (RFC 9110 section 6.5.1)."""
         if self._in_head:
-            self._head_size += len(name) + len(value)
             self._headers.append((name.lower(), name, value.rstrip(b" \t")))
 
     def on_headers_complete(self) -> None:
         """Queue the request: its head is known."""
         self._in_head = False
-        self._head_bytes = 0
         parser = self._parser
-        body = BodyStream(self._pause_reading, self._resume_reading)
+        address, trusted = self._peer
         request = Request(
-            parser.get_method().decode("ascii"),
-            self._target.decode("ascii"),
+            str(parser.get_method(), "ascii"),
+            str(self._target, "ascii"),
             parser.get_http_version(),
             self._headers,
-            body,
-            *self._peer,
+            peer=address,
+            peer_trusted=trusted,
+            keep_alive=parser.should_keep_alive(),
         )
-        body.wanted = self._body_wanted
-        self._body = body
-        if self._queue is None:
-            self._queue = deque()
-        if len(self._queue) < self._listener.limits.pipelined:
-            keep_alive = parser.should_keep_alive()
-            self._queue.append((request, keep_alive, self._unacceptable(request)))
+        self._headers = _NO_HEADERS
+        self._open = request
+        queue = self._queue
+        if len(queue) < self._listener.limits.pipelined:
+            queue.append((request, self._unacceptable(request)))
         else:
             self._answer_no_more()
-        if self._step is not None or len(self._queue) > 1:
+        if self._step is not None or len(queue) > 1:
             self._pause_reading()
 
     def on_body(self, chunk: bytes) -> None:
         """Hand bytes of the body to whoever reads them."""
-        if self._body is not None:
-            self._body.feed(chunk)
+        if self._open is not None:
+            (self._body or self._begin_body(self._open)).feed(chunk)
 
     def on_message_complete(self) -> None:
         """End the body."""
+        self._open = None
         if self._body is not None:
             self._body.finish()
             self._body = None
-        self._in_head = True
-        self._head_bytes = 0
+
+    def _begin_body(self, request: Request) -> BodyStream:
+        body = BodyStream(self._pause_reading, self._resume_reading)
+        body.wanted = self._body_wanted
+        self._body = request.body = body
+        return body
 
     # -- requests, one by one
 
     def _answer_queued(self) -> None:
         while self._queue and self._step is None and not self._closing:
-            request, self._keep_alive, refused = self._queue.popleft()
-            self._resume_reading()
-            self._answer(request, refused)
+            request, refused = self._queue.pop(0)
+            if self._reading_paused:
+                self._resume_reading()
+            self.deadline = NEVER
+            self._current = request
+            self._keep_alive = request.keep_alive
+            if refused is not None:
+                self._listener.handler.reject(refused, self)
+                self._answered(None)
+                continue
+            running = step(self._listener.handler.handle(request, self), self._answered)
+            if not running.done:
+                self._step = running
 
-    def _answer(self, request: Request, refused: Refused | None) -> None:
-        self.deadline = NEVER
-        self._current = request
-        running = step(self._run(request, refused), self._listener.failed)
-        if not running.done:
-            self._step = running
-
-    async def _run(self, request: Request, refused: Refused | None) -> None:
-        if refused is not None:
-            self._listener.handler.reject(refused, self)
-        else:
-            await self._listener.handler.handle(request, self)
+    def _answered(self, error: BaseException | None) -> None:
+        """Go on with the connection after an answer, or without one."""
+        if error is not None and not isinstance(error, asyncio.CancelledError):
+            self._listener.failed(error)
         waited = self._step is not None
         self._step = None
         self._current = None
@@ -267,7 +286,10 @@ class DownstreamConnection(AnswerWriter, asyncio.Protocol):
         if not self._keep_alive:
             self._close()
             return
-        self.deadline = self._listener.now() + self._listener.limits.idle_seconds
+        limits = self._listener.limits
+        self.deadline = self._listener.now() + (
+            limits.head_seconds if self._in_head else limits.idle_seconds
+        )
         if waited and self._queue:
             # In its own turn, so that a long pipeline is no deep stack.
             self._listener.loop.call_soon(self._answer_queued)
@@ -278,9 +300,12 @@ class DownstreamConnection(AnswerWriter, asyncio.Protocol):
             return Refused(Reason.MALFORMED, "Only HTTP/1.1 and HTTP/1.0 are spoken.")
         if len(request.target) > limits.target_bytes:
             return Refused(Reason.URI_TOO_LONG)
-        if (
-            len(request.headers) > limits.header_lines
-            or self._head_size > limits.head_bytes
+        headers = request.headers
+        # What arrived since the head began is at least as long as the head.
+        if len(headers) > limits.header_lines or (
+            self._head_bytes > limits.head_bytes
+            and sum(len(name) + len(value) for _, name, value in headers)
+            > limits.head_bytes
         ):
             return Refused(Reason.HEADERS_TOO_LARGE)
         return None
@@ -293,18 +318,20 @@ class DownstreamConnection(AnswerWriter, asyncio.Protocol):
         has is refused, for its end is not known any more.
         """
         self._parser = httptools.HttpRequestParser(self)
+        self._open = None
         if self._queue and any(
             lower in _BODY_FIELDS for lower, _, _ in self._queue[-1][0].headers
         ):
-            request, _, _ = self._queue.pop()
+            request, _ = self._queue[-1]
+            request.keep_alive = False
             refused = Refused(Reason.MALFORMED, "An upgrade has no body.")
-            self._queue.append((request, False, refused))
+            self._queue[-1] = request, refused
         elif rest:
             self.data_received(rest)
 
     def _unreadable(self, error: httptools.HttpParserError) -> None:
-        if self._body is not None:
-            self._body.fail(
+        if self._open is not None:
+            (self._body or self._begin_body(self._open)).fail(
                 Refused(Reason.MALFORMED, "The framing of the body is broken.")
             )
             self._answer_no_more()
@@ -316,8 +343,7 @@ class DownstreamConnection(AnswerWriter, asyncio.Protocol):
     def _answer_no_more(self) -> None:
         """Let the last request that was taken be the last of the connection."""
         if self._queue:
-            request, _, refused = self._queue.pop()
-            self._queue.append((request, False, refused))
+            self._queue[-1][0].keep_alive = False
         else:
             self._keep_alive = False
 
@@ -359,14 +385,14 @@ class DownstreamConnection(AnswerWriter, asyncio.Protocol):
                 Refused(Reason.REQUEST_TIMEOUT, "The body did not arrive in time.")
             )
         elif self._step is None:
-            if self._head_bytes:
+            if self._in_head:
                 self._refuse_unread(Refused(Reason.REQUEST_TIMEOUT))
             else:
                 self._close()
 
     def close_if_idle(self) -> None:
         """Close the connection unless it is in the middle of something."""
-        if self._step is None and not self._queue and not self._head_bytes:
+        if self._step is None and not self._queue and not self._in_head:
             self._close()
 
     def _close(self) -> None:
@@ -374,7 +400,7 @@ class DownstreamConnection(AnswerWriter, asyncio.Protocol):
         if transport is None or self._closing:
             return
         self._closing = True
-        if self._body is None and self._in_head and not self._head_bytes:
+        if self._open is None and not self._in_head:
             transport.close()
             return
         # More is on its way. Closing now would reset the connection and could take our

@@ -2,14 +2,15 @@
 
 import asyncio
 from collections.abc import Callable
+from typing import Any, cast
 
-from proxy.edge.downstream import DownstreamConnection
+from proxy.edge.downstream import DownstreamConnection, Owner
 from proxy.edge.limits import WireLimits
 from proxy.edge.waiter import Waiter
 from proxy.ports import Handler
 
 
-class Listener:
+class Listener(Owner):
     """Accepts connections, and watches their deadlines.
 
     Args:
@@ -20,6 +21,7 @@ class Listener:
 
     Attributes:
         draining: whether answers announce that the connection will be closed.
+        now: the loop's time, in seconds.
     """
 
     def __init__(
@@ -35,9 +37,11 @@ class Listener:
         self._on_failure = on_failure
         self.draining = False
         self.loop = asyncio.get_running_loop()
+        self.now = self.loop.time
         self._trusts = trusts
         self._connections: set[DownstreamConnection] = set()
-        self._server: asyncio.Server | None = None
+        # Not asyncio.Server: uvloop's own class is no subclass of it.
+        self._server: Any = None
         self._sweeper: asyncio.TimerHandle | None = None
         self._interval = max(
             0.05, min(1.0, min(limits.head_seconds, limits.linger_seconds) / 4)
@@ -56,10 +60,6 @@ class Listener:
             return 0
         return int(self._server.sockets[0].getsockname()[1])
 
-    def now(self) -> float:
-        """Return the loop's time."""
-        return self.loop.time()
-
     def failed(self, error: BaseException) -> None:
         """Note what escaped a handler: a bug."""
         self._on_failure(error)
@@ -71,7 +71,10 @@ class Listener:
             OSError: the address is not to be had.
         """
         self._server = await self.loop.create_server(
-            lambda: DownstreamConnection(self), host, port, backlog=4096
+            lambda: cast("asyncio.Protocol", DownstreamConnection(self)),
+            host,
+            port,
+            backlog=4096,
         )
         self._sweep()
 

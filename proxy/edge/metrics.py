@@ -7,9 +7,10 @@ number of series does not depend on what clients send; a cap stands behind that.
 No subject, path, token or value is ever a label.
 """
 
-import bisect
 import logging
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
+from typing import Final
 
 import psutil
 from prometheus_client import GCCollector, PlatformCollector, ProcessCollector
@@ -26,12 +27,12 @@ from proxy.core.exchange import Exchange
 
 log = logging.getLogger("lumina")
 
-MAX_SERIES = 10_000
+MAX_SERIES: Final = 10_000
 """Cells of one family; what comes after them is counted under rule "other"."""
-ACTIVE_MINUTES = 5
-MAX_ACTIVE = 1_000_000
+ACTIVE_MINUTES: Final = 5
+MAX_ACTIVE: Final = 1_000_000
 
-_OVERHEAD = (
+_OVERHEAD: Final[tuple[float, ...]] = (
     0.00005,
     0.0001,
     0.00025,
@@ -46,7 +47,7 @@ _OVERHEAD = (
     0.25,
     1.0,
 )
-_DURATION = (
+_DURATION: Final[tuple[float, ...]] = (
     0.0005,
     0.001,
     0.0025,
@@ -64,11 +65,13 @@ _DURATION = (
     30.0,
     60.0,
 )
-_METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
+_METHODS: Final = frozenset(
+    ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+)
 
-_BY_RESPONSE = ("rule", "method", "status")
+_BY_RESPONSE: Final = ("rule", "method", "status")
 
-_HISTOGRAMS = {
+_HISTOGRAMS: Final = {
     "lumina_request_duration_seconds": (
         "From a request's complete head to the last byte of its response.",
         _DURATION,
@@ -83,7 +86,7 @@ _HISTOGRAMS = {
     ),
 }
 
-_COUNTERS: dict[str, tuple[str, tuple[str, ...]]] = {
+_COUNTERS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "lumina_decisions": (
         "Requests by the rule and role that decided and the reason, or served.",
         ("rule", "role", "reason"),
@@ -104,7 +107,7 @@ _COUNTERS: dict[str, tuple[str, tuple[str, ...]]] = {
     "lumina_assessments_completed": ("Assessments completed.", ()),
 }
 
-_GAUGES: dict[str, tuple[str, tuple[str, ...]]] = {
+_GAUGES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "lumina_system_cpu_usage": ("CPU usage of the machine in percent.", ()),
     "lumina_system_memory_usage": ("Memory usage of the machine in percent.", ()),
     "lumina_active_users": ("Distinct subjects in the last five minutes.", ()),
@@ -211,15 +214,15 @@ class Metrics(Collector):
         total = exchange.ended - exchange.started
         upstream = exchange.upstream_seconds
         request = cell.request
-        request.counts[bisect.bisect_left(_DURATION, total)] += 1
+        request.counts[bisect_left(_DURATION, total)] += 1
         request.total += total
         if exchange.upstream_started:
             backend = cell.upstream
-            backend.counts[bisect.bisect_left(_DURATION, upstream)] += 1
+            backend.counts[bisect_left(_DURATION, upstream)] += 1
             backend.total += upstream
         own = total - upstream if total > upstream else 0.0
         overhead = cell.overhead
-        overhead.counts[bisect.bisect_left(_OVERHEAD, own)] += 1
+        overhead.counts[bisect_left(_OVERHEAD, own)] += 1
         overhead.total += own
         reason = exchange.reason
         decision = (rule, exchange.role, "served" if reason is None else reason.slug)

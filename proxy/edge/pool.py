@@ -7,17 +7,16 @@ is at hand (RFC 9110 section 9.2.2). ``may_retry`` decides that, purely.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Final, cast
 
 from proxy.core.errors import Refused
 from proxy.core.message import Body, Response
 from proxy.core.policy import Backend, Server, Timeouts
 from proxy.core.reasons import Reason
-from proxy.edge.upstream import BrokenConnection, UpstreamConnection
-from proxy.edge.waiter import Waiter
+from proxy.edge.upstream import Call, Owner, UpstreamConnection
 
-IDEMPOTENT = frozenset(("DELETE", "GET", "HEAD", "OPTIONS", "PUT", "TRACE"))
+IDEMPOTENT: Final = frozenset(("DELETE", "GET", "HEAD", "OPTIONS", "PUT", "TRACE"))
 
 
 def may_retry(method: str, *, reused: bool, answered: bool, replayable: bool) -> bool:
@@ -25,7 +24,7 @@ def may_retry(method: str, *, reused: bool, answered: bool, replayable: bool) ->
     return reused and not answered and replayable and method in IDEMPOTENT
 
 
-class Pool:
+class Pool(Owner):
     """The connections to one server.
 
     Attributes:
@@ -51,7 +50,7 @@ class Pool:
         self.now = self._loop.time
         self._max_connections = max_connections
         self._max_waiting = max_waiting
-        self._waiting: deque[Waiter[UpstreamConnection]] = deque()
+        self._waiting: deque[Call] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -59,7 +58,7 @@ class Pool:
         """How many connections are in an exchange."""
         return len(self.all) - len(self.idle)
 
-    async def exchange(
+    def exchange(
         self,
         method: str,
         head: bytes,
@@ -67,48 +66,49 @@ class Pool:
         timeouts: Timeouts,
         *,
         chunked: bool = False,
-    ) -> Response:
-        """Send a request on a connection of this pool and return the answer.
+    ) -> Call:
+        """Send a request on a connection of this pool; await it for the answer.
 
-        Raises:
-            Refused: an UPSTREAM_* reason, or whatever reading ``body`` raised.
+        Awaiting raises Refused with an UPSTREAM_* reason, or whatever reading
+        ``body`` raised.
         """
-        fresh = False
-        while True:
-            connection = await self._acquire(fresh=fresh)
-            try:
-                return await connection.exchange(
-                    method, head, body, timeouts, chunked=chunked
-                )
-            except BrokenConnection as broken:
-                if not may_retry(
-                    method,
-                    reused=connection.reused,
-                    answered=broken.answered,
-                    replayable=isinstance(body, bytes),
-                ):
-                    raise Refused(Reason.UPSTREAM_RESET) from None
-                fresh = True
+        call = Call(method, head, body, timeouts, chunked=chunked)
+        self._begin(call)
+        return call
 
-    async def _acquire(self, *, fresh: bool) -> UpstreamConnection:
-        if not fresh and self.idle:
+    def _begin(self, call: Call) -> None:
+        if self.idle and not call.fresh:
             connection = self.idle.pop()
             connection.reused = True
-            return connection
+            connection.start(call)
+            return
         if len(self.all) + self.connecting < self._max_connections:
             self._connect()
-        elif len(self._waiting) - self.connecting >= self._max_waiting:
-            raise Refused(Reason.UPSTREAM_BUSY, headers=(("Retry-After", "1"),))
-        waiter: Waiter[UpstreamConnection] = Waiter()
-        self._waiting.append(waiter)
-        try:
-            return await waiter
-        except asyncio.CancelledError:
-            if waiter.done:  # the connection came while we were being cancelled
-                self.release(waiter.result())
-            else:
-                self._waiting.remove(waiter)
-            raise
+        elif self._is_full():
+            call.fail(Refused(Reason.UPSTREAM_BUSY, headers=(("Retry-After", "1"),)))
+            return
+        self._waiting.append(call)
+
+    def _is_full(self) -> bool:
+        if len(self._waiting) - self.connecting < self._max_waiting:
+            return False
+        # Those whose clients left do not count.
+        self._waiting = deque(call for call in self._waiting if not call.done)
+        return len(self._waiting) - self.connecting >= self._max_waiting
+
+    def broken(self, call: Call, *, reused: bool, answered: bool) -> None:
+        """Send a call again on a new connection if that is safe, or refuse it."""
+        if may_retry(
+            call.method,
+            reused=reused,
+            answered=answered,
+            replayable=isinstance(call.body, bytes),
+        ):
+            call.fresh = True
+            call.connection = None
+            self._begin(call)
+        else:
+            call.fail(Refused(Reason.UPSTREAM_RESET))
 
     def _connect(self) -> None:
         self.connecting += 1
@@ -117,10 +117,12 @@ class Pool:
         task.add_done_callback(self._tasks.discard)
 
     async def _open(self) -> None:
+        connection = UpstreamConnection(self)
+        protocol = cast("asyncio.Protocol", connection)
         try:
             async with asyncio.timeout(self.timeouts.connect):
-                _, connection = await self._loop.create_connection(
-                    lambda: UpstreamConnection(self), self.server.host, self.server.port
+                await self._loop.create_connection(
+                    lambda: protocol, self.server.host, self.server.port
                 )
         except TimeoutError:
             self.connecting -= 1
@@ -135,14 +137,24 @@ class Pool:
             self._hand_over(connection)
 
     def _not_connected(self, refused: Refused) -> None:
-        if self._waiting:
-            self._waiting.popleft().fail(refused)
+        call = self._next()
+        if call is not None:
+            call.fail(refused)
 
     def _hand_over(self, connection: UpstreamConnection) -> None:
-        if self._waiting:
-            self._waiting.popleft().set(connection)
+        call = self._next()
+        if call is not None:
+            connection.start(call)
         else:
             self.idle.append(connection)
+
+    def _next(self) -> Call | None:
+        """Return the call that has waited longest and was not given up."""
+        while self._waiting:
+            call = self._waiting.popleft()
+            if not call.done:
+                return call
+        return None
 
     def opened(self, connection: UpstreamConnection) -> None:
         """Note a connection that stands."""
@@ -186,6 +198,7 @@ class Upstreams:
     def __init__(self, is_up: Callable[[str, Server], bool]) -> None:
         self._is_up = is_up
         self._pools: dict[str, dict[Server, Pool]] = {}
+        self._single: dict[str, Pool] = {}  # of backends with one server
         self._loop = asyncio.get_running_loop()
         self._sweeper: asyncio.TimerHandle | None = None
 
@@ -209,6 +222,10 @@ class Upstreams:
                     known[server] = Pool(server, backend.timeouts)
                 else:
                     pool.timeouts = backend.timeouts
+            if len(backend.servers) == 1:
+                self._single[backend.id] = known[backend.servers[0]]
+            else:
+                self._single.pop(backend.id, None)
 
     def exchange(
         self,
@@ -218,7 +235,7 @@ class Upstreams:
         body: bytes | Body,
         *,
         chunked: bool = False,
-    ) -> Coroutine[Any, Any, Response]:
+    ) -> Awaitable[Response]:
         """Exchange with the least busy healthy server; see ``Pool.exchange``.
 
         Args:
@@ -229,16 +246,16 @@ class Upstreams:
             body: all of it, or the stream.
             chunked: whether a stream is sent in chunks, because its head says so.
         """
-        pools = self._pools[backend.id]
-        if len(backend.servers) == 1:
-            pool = pools[backend.servers[0]]
-        else:
-            up = [one for one in backend.servers if self._is_up(backend.id, one)]
-            pool = min(
-                (pools[server] for server in up or backend.servers),
-                key=lambda one: one.busy + one.connecting,
-            )
+        pool = self._single.get(backend.id) or self._least_busy(backend)
         return pool.exchange(method, head, body, backend.timeouts, chunked=chunked)
+
+    def _least_busy(self, backend: Backend) -> Pool:
+        pools = self._pools[backend.id]
+        up = [one for one in backend.servers if self._is_up(backend.id, one)]
+        return min(
+            (pools[server] for server in up or backend.servers),
+            key=lambda one: one.busy + one.connecting,
+        )
 
     def snapshot(self) -> list[tuple[str, str, int]]:
         """Return (backend, state, connections) for every backend and state."""

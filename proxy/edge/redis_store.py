@@ -21,7 +21,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from importlib import resources
-from typing import cast
+from typing import Final, cast
 
 from redis.exceptions import RedisError
 
@@ -31,16 +31,16 @@ from proxy.edge.bucket_store import MemoryStore
 from proxy.edge.redis_wire import RedisWire, Reply, open_wire, pool_of
 from proxy.edge.waiter import Waiter
 
-SCRIPT = resources.files(__package__).joinpath("take.lua").read_text("utf-8")
-SCRIPT_SHA1 = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
+SCRIPT: Final = resources.files(__package__).joinpath("take.lua").read_text("utf-8")
+SCRIPT_SHA1: Final = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
 
-MAX_BATCH_KEYS = 500
+MAX_BATCH_KEYS: Final = 500
 """Keys in one command: a script stops the server for everybody while it runs."""
 
-_GRACE = 0.001
+_GRACE: Final = 0.001
 """Seconds between noticing that a batch is late and believing it."""
 
-_OPEN_TIMEOUT = 1.0
+_OPEN_TIMEOUT: Final = 1.0
 """Seconds for a new connection: a name, a TLS handshake, AUTH, the script."""
 
 log = logging.getLogger("lumina.limits")
@@ -59,7 +59,7 @@ class _Batch:
     def __init__(self, deadline: float) -> None:
         self.deadline = deadline
         self.keys: list[str] = []
-        self.arguments: list[int] = []
+        self.arguments: list[int | bytes] = []
         self.requests: list[tuple[Sequence[Take], int, Waiter[list[Grant]]]] = []
         self.resent = False
 
@@ -67,22 +67,15 @@ class _Batch:
         self, takes: Sequence[Take], cost: int, waiter: Waiter[list[Grant]]
     ) -> None:
         self.requests.append((takes, cost, waiter))
-        self.arguments.append(len(takes))
+        arguments = self.arguments
+        arguments.append(len(takes))
         for take in takes:
-            limit = take.limit
             self.keys.append(take.key)
-            self.arguments += (limit.refill, limit.capacity, cost * limit.token)
-
-    def settle(self, reply: list[int]) -> None:
-        """Give everybody their grants; ``reply`` is allowed and level, in turns."""
-        values = iter(reply)
-        for takes, cost, waiter in self.requests:
-            waiter.set(
-                [
-                    grant_of(take.limit, level, cost, allowed=allowed == 1)
-                    for take, allowed, level in zip(takes, values, values, strict=False)
-                ]
-            )
+            if cost == 1:
+                arguments += take.quota.arguments
+            else:
+                limit = take.limit
+                arguments += (limit.refill, limit.capacity, cost * limit.token)
 
 
 class RedisStore:
@@ -156,22 +149,16 @@ class RedisStore:
         if not await self._connect():
             self._reconnect()
 
-    async def take(self, takes: Sequence[Take], cost: int = 1) -> list[Grant]:
+    def take(self, takes: Sequence[Take], cost: int = 1) -> Waiter[list[Grant]]:
         """Take ``cost`` tokens from every bucket, or from none."""
         if not takes:
-            return []
+            return Waiter.of([])
         if self._wire is None:
             self._reconnect()
-            grants = self._take_locally(takes, cost)
-        else:
-            waiter: Waiter[list[Grant]] = Waiter()
-            self._batch().add(takes, cost, waiter)
-            grants = await waiter
-        if all(grant.allowed for grant in grants):
-            self.taken += cost > 0
-        else:
-            self.refused += 1
-        return grants
+            return Waiter.of(self._take_locally(takes, cost))
+        waiter: Waiter[list[Grant]] = Waiter()
+        self._batch().add(takes, cost, waiter)
+        return waiter
 
     async def close(self) -> None:
         """Close the connection; whoever still waits is answered locally."""
@@ -218,7 +205,7 @@ class RedisStore:
         if isinstance(reply, list):
             self._failures_in_row = 0
             self._flush()  # first, so that Redis works while we do
-            batch.settle(cast("list[int]", reply))
+            self._settle(batch, cast("list[int]", reply))
         elif wire and not batch.resent and str(reply).startswith("NOSCRIPT"):
             batch.resent = True
             self._send(wire, batch, "EVAL", SCRIPT)  # which loads it for the next
@@ -226,9 +213,30 @@ class RedisStore:
             self._in_flight.appendleft(batch)
             self._failed(f"Redis answered: {reply}")
 
+    def _settle(self, batch: _Batch, reply: list[int]) -> None:
+        """Give everybody their grants; ``reply`` is allowed and level, in turns."""
+        values = iter(reply)
+        for takes, cost, waiter in batch.requests:
+            grants = []
+            everywhere = True
+            for take in takes:
+                allowed = next(values) == 1
+                everywhere = everywhere and allowed
+                grants.append(grant_of(take.limit, next(values), cost, allowed=allowed))
+            self._count(cost, everywhere=everywhere)
+            waiter.set(grants)
+
+    def _count(self, cost: int, *, everywhere: bool) -> None:
+        if not everywhere:
+            self.refused += 1
+        elif cost:
+            self.taken += 1
+
     def _take_locally(self, takes: Sequence[Take], cost: int) -> list[Grant]:
         self.local += 1
-        return self._local.take_now(takes, cost)
+        grants = self._local.take_now(takes, cost)
+        self._count(cost, everywhere=all(grant.allowed for grant in grants))
+        return grants
 
     # Failures.
 

@@ -10,6 +10,7 @@ It knows replies and their order, and neither scripts nor buckets.
 
 import asyncio
 from collections.abc import Callable
+from typing import cast
 
 import hiredis
 from redis.asyncio import ConnectionPool
@@ -22,8 +23,8 @@ Reply = object
 """What hiredis made of a reply; an error reply is a ``hiredis.ReplyError``."""
 
 
-class RedisWire(asyncio.Protocol):
-    """An open connection.
+class RedisWire:
+    """An open connection; an ``asyncio.Protocol`` by its methods.
 
     Args:
         connection: connected; redis-py lets go of it here.
@@ -51,9 +52,9 @@ class RedisWire(asyncio.Protocol):
             raise RedisError("the connection ended while it was being opened")
         self._writer = writer
         self._transport = writer.transport
-        self._transport.set_protocol(self)
+        self._transport.set_protocol(cast("asyncio.Protocol", self))
 
-    def send(self, command: tuple[str | int, ...]) -> None:
+    def send(self, command: tuple[str | int | bytes, ...]) -> None:
         """Send one command; its reply comes to ``on_reply``."""
         # hiredis types a tuple of any length as a tuple of one.
         self._transport.write(hiredis.pack_command(command))  # type: ignore[arg-type]
@@ -75,6 +76,16 @@ class RedisWire(asyncio.Protocol):
             if reply is False:  # not complete; no command of ours answers a boolean
                 return
             self._on_reply(reply)
+
+    def pause_writing(self) -> None:
+        """Go on: what Redis does not take soon is answered elsewhere, and dropped."""
+
+    def resume_writing(self) -> None:
+        """Go on."""
+
+    def eof_received(self) -> bool:
+        """Let the transport close itself (asyncio calls this)."""
+        return False
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Say so, unless it was our wish (asyncio calls this)."""

@@ -4,61 +4,112 @@ An answer belongs to one request. A connection that says anything while nobody a
 or more than its answer, is closed and never used again; so is one whose request was
 not wholly sent when the answer ended. Nothing that was received on it reaches
 another client.
-
 """
 
+import abc
 import asyncio
-from typing import Protocol, cast
+from collections.abc import Callable
+from typing import Final, cast
 
 import httptools
 
 from proxy.core.errors import Refused
-from proxy.core.message import Body, RawHeaders, Response
+from proxy.core.framing import UNKNOWN, framing_of
+from proxy.core.message import Body, RawHeaders, Response, Whole
 from proxy.core.policy import Timeouts
 from proxy.core.reasons import Reason
 from proxy.edge.body import BodyStream
 from proxy.edge.waiter import Step, Waiter, step
 
-NEVER = float("inf")
-HEAD_BYTES = 64 * 1024
+NEVER: Final = float("inf")
+HEAD_BYTES: Final = 64 * 1024
 """The largest head of an answer; twice what is taken from clients (cookies)."""
-FIRST_FINAL, LAST_STATUS, SWITCHING = 200, 599, 101
-INTERIM = 16
+FIRST_FINAL: Final = 200
+LAST_STATUS: Final = 599
+SWITCHING: Final = 101
+INTERIM: Final = 16
 """How many 1xx answers may precede an answer."""
 
 
-class Owner(Protocol):
-    """The pool that a connection belongs to."""
+class Call(Waiter[Response]):
+    """One request on its way to a backend; awaited for the head of the answer.
+
+    Args:
+        method: upper case.
+        head: the request line and every field line, framing and the empty line
+            included.
+        body: all of it, or the stream.
+        timeouts: of this exchange.
+        chunked: whether a stream is sent in chunks, because its head says so.
+
+    Attributes:
+        connection: the one that carries it; None while it waits for one.
+        fresh: whether it may go on a connection that was used before no more.
+    """
+
+    __slots__ = ("body", "chunked", "connection", "fresh", "head", "method", "timeouts")
+
+    def __init__(
+        self,
+        method: str,
+        head: bytes,
+        body: bytes | Body,
+        timeouts: Timeouts,
+        *,
+        chunked: bool,
+    ) -> None:
+        super().__init__()
+        self.method = method
+        self.head = head
+        self.body = body
+        self.timeouts = timeouts
+        self.chunked = chunked
+        self.connection: UpstreamConnection | None = None
+        self.fresh = False
+
+    def given_up(self) -> None:
+        """Break the exchange off: nobody waits for the answer any more."""
+        self.done = True
+        if self.connection is not None:
+            self.connection.close()
+
+
+class Owner(abc.ABC):
+    """The pool that a connection belongs to.
+
+    Attributes:
+        timeouts: of exchanges that say nothing else, and of idle connections.
+        now: the loop's time, in seconds.
+    """
 
     timeouts: Timeouts
+    now: Callable[[], float]
 
-    def now(self) -> float:
-        """Return the loop's time."""
-        ...
-
+    @abc.abstractmethod
     def opened(self, connection: "UpstreamConnection") -> None:
         """Note a connection that stands."""
-        ...
 
+    @abc.abstractmethod
     def release(self, connection: "UpstreamConnection") -> None:
         """Take a connection back after an exchange."""
-        ...
 
+    @abc.abstractmethod
     def lost(self, connection: "UpstreamConnection") -> None:
         """Forget a connection."""
-        ...
+
+    @abc.abstractmethod
+    def broken(self, call: Call, *, reused: bool, answered: bool) -> None:
+        """Decide about a call whose connection ended before its answer's head.
+
+        Args:
+            call: the call.
+            reused: whether the connection had carried another one before.
+            answered: whether a byte of the answer had come.
+        """
 
 
-class BrokenConnection(Exception):
-    """The connection ended before its answer's head."""
-
-    def __init__(self, *, answered: bool) -> None:
-        super().__init__()
-        self.answered = answered
-
-
-class UpstreamConnection(asyncio.Protocol):
-    """One connection to one server.
+class UpstreamConnection:
+    """One connection to one server; an ``asyncio.Protocol`` by its methods.
 
     Attributes:
         deadline: loop time at which the wait for the backend has been long enough.
@@ -67,25 +118,25 @@ class UpstreamConnection(asyncio.Protocol):
 
     __slots__ = (
         "_body",
+        "_call",
+        "_chunks",
+        "_complete",
         "_drained",
+        "_framing",
         "_head_bytes",
         "_headers",
         "_interim",
-        "_keep_alive",
-        "_length",
         "_method",
         "_parser",
         "_paused",
         "_phrase",
         "_pool",
         "_pump",
-        "_response",
         "_sent",
+        "_status",
         "_timeouts",
         "_transport",
-        "_until_close",
         "_violated",
-        "_waiter",
         "_write_paused",
         "deadline",
         "reused",
@@ -96,20 +147,21 @@ class UpstreamConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._parser = httptools.HttpResponseParser(self)
         self._timeouts = pool.timeouts
-        self._waiter: Waiter[Response] | None = None
+        self._call: Call | None = None
         self._drained: Waiter[None] | None = None
         self._pump: Step | None = None
-        self._response: Response | None = None
-        self._body: BodyStream | None = None
-        self._headers: RawHeaders = []
-        self._phrase = b""
+        # The answer under way: its head, and its body once that is being read.
         self._method = ""
-        self._length: int | None = None
+        self._status = 0
+        self._phrase = b""
+        self._headers: RawHeaders = []
+        self._framing = UNKNOWN
+        self._chunks: list[bytes] = []
+        self._body: BodyStream | None = None
+        self._complete = False
         self._head_bytes = 0
         self._interim = 0
-        self._keep_alive = True
         self._sent = True
-        self._until_close = False
         self._paused = False
         self._violated = False
         self._write_paused = False
@@ -131,7 +183,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._pool.lost(self)
         if self._drained is not None:
             self._drained.set(None)
-        if self._body is not None and self._until_close and exc is None:
+        if self._body is not None and self._framing.until_close and exc is None:
             body, self._body = self._body, None
             body.finish()
             body.wake()
@@ -139,35 +191,63 @@ class UpstreamConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse what arrived; then wake whoever waits for it, once."""
-        if self._waiter is None and self._body is None:
+        call, body = self._call, self._body
+        if call is None and body is None:
             self._violate()  # Nobody asked.
             return
-        self.deadline = self._pool.now() + self._timeouts.idle
-        if self._response is None:
+        if not self._status:
             self._head_bytes += len(data)
-        body = self._body
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self._violate()
-        if self._response is None and self._head_bytes > HEAD_BYTES:
+        if not self._status and self._head_bytes > HEAD_BYTES:
             self._violate()
-        response = self._response
-        if response is None or (self._violated and self._body is not None):
+        if not self._status or (self._violated and not self._complete):
             if self._violated:
                 self._fail(Reason.UPSTREAM_PROTOCOL)
-            return
-        waiter, self._waiter = self._waiter, None
-        if self._body is None:
-            self._release()
-        if waiter is not None:
-            waiter.set(response)
+            else:
+                self.deadline = self._pool.now() + self._timeouts.idle
+        elif call is not None:
+            self._answer(call)
         elif body is not None:
+            if self._complete:
+                self._body = None
+                self._release()
+            else:
+                self.deadline = self._pool.now() + self._timeouts.idle
             body.wake()
+
+    def _answer(self, call: Call) -> None:
+        """Give the answer, whose head has come, to whoever asked."""
+        self._call = None
+        chunks, self._chunks = self._chunks, []
+        response = Response(
+            self._status,
+            self._phrase,
+            self._headers,
+            length=self._framing.length,
+            bodiless=self._framing.bodiless,
+        )
+        if self._complete:
+            if chunks:
+                response.body = Whole(b"".join(chunks))
+            self._release()  # from here on this is another exchange's connection
+        else:
+            self.deadline = self._pool.now() + self._timeouts.idle
+            response.body = self._body = BodyStream(self._pause, self._resume)
+            self._body.abandoned = self.close
+            for chunk in chunks:
+                self._body.feed(chunk)
+        call.set(response)
 
     def pause_writing(self) -> None:
         """Note that the backend does not take what was written to it."""
         self._write_paused = True
+
+    def eof_received(self) -> bool:
+        """Let the transport close itself: a backend that is done is done."""
+        return False
 
     def resume_writing(self) -> None:
         """Let the pump write on."""
@@ -180,24 +260,26 @@ class UpstreamConnection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         """Begin an answer; a second one that nobody asked for is a violation."""
-        if self._response is not None:
+        if self._status:
             self._violated = True
-        self._headers = []
-        self._phrase = b""
+        else:
+            self._headers = []
+            self._phrase = b""
 
     def on_status(self, phrase: bytes) -> None:
         """Note the reason phrase."""
-        self._phrase += phrase
+        if not self._status:
+            self._phrase += phrase
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Note a field line; trailers are dropped."""
-        if self._response is None:
+        if not self._status:
             self._headers.append((name.lower(), name, value.rstrip(b" \t")))
 
     def on_headers_complete(self) -> None:
-        """The head is known: make the Response, unless it is an interim one."""
+        """The head is known: keep it, unless it is an interim one."""
         status = self._parser.get_status_code()
-        if self._response is not None:
+        if self._status:
             self._violated = True
             return
         if status < FIRST_FINAL:
@@ -205,64 +287,52 @@ class UpstreamConnection(asyncio.Protocol):
             if status == SWITCHING or self._interim > INTERIM:
                 self._violated = True
             return
-        bodiless = self._method == "HEAD" or status in (204, 304)
-        framing = _framing(self._headers, self._parser.get_http_version())
+        framing = framing_of(
+            self._headers,
+            self._parser.get_http_version(),
+            bodiless=self._method == "HEAD" or status in (204, 304),
+        )
         if framing is None or status > LAST_STATUS:
             self._violated = True
             return
-        length, chunked, self._keep_alive = framing
-        body = BodyStream(self._pause, self._resume)
-        body.abandoned = self.close
-        self._until_close = not bodiless and length is None and not chunked
-        self._response = Response(
-            status, self._phrase, self._headers, body, length, bodiless
-        )
-        self._body = body
-        if bodiless:
-            body.finish()
-            self._body = None
+        self._status = status
+        self._framing = framing
+        self._complete = framing.bodiless
 
     def on_body(self, chunk: bytes) -> None:
         """Hand bytes of the body to whoever reads them."""
-        if self._body is None:
+        if self._complete or not self._status:
             self._violated = True  # A body where there can be none.
+        elif self._body is None:
+            self._chunks.append(chunk)
         else:
             self._body.feed(chunk)
 
     def on_message_complete(self) -> None:
         """End the body."""
-        if self._response is not None and self._body is not None:
-            self._body.finish()
-            self._body = None
+        if self._status:
+            self._complete = True
+            if self._body is not None:
+                self._body.finish()
 
     # -- one exchange
 
-    async def exchange(
-        self,
-        method: str,
-        head: bytes,
-        body: bytes | Body,
-        timeouts: Timeouts,
-        *,
-        chunked: bool,
-    ) -> Response:
-        """Send a request and return the answer once its head has come.
-
-        Raises:
-            BrokenConnection: the connection ended first.
-            Refused: the backend was too slow, or broke the protocol.
-        """
+    def start(self, call: Call) -> None:
+        """Send a request; its answer, or what went wrong, goes to the call."""
         transport = self._transport
         if transport is None:
-            raise BrokenConnection(answered=False)
-        self._timeouts = timeouts
-        self._method = method
-        self._response = None
+            self._pool.broken(call, reused=self.reused, answered=False)
+            return
+        self._call = call
+        call.connection = self
+        self._timeouts = call.timeouts
+        self._method = call.method
+        self._status = 0
+        self._complete = False
         self._head_bytes = 0
         self._interim = 0
-        waiter: Waiter[Response] = Waiter()
-        self._waiter = waiter
-        self.deadline = self._pool.now() + timeouts.first_byte
+        self.deadline = self._pool.now() + call.timeouts.first_byte
+        head, body = call.head, call.body
         if isinstance(body, bytes):
             self._sent = True
             transport.write(head + body if body else head)
@@ -270,13 +340,8 @@ class UpstreamConnection(asyncio.Protocol):
             self._sent = False
             transport.write(head)
             self._pump = step(
-                self._send_body(transport, body, chunked=chunked), self._pump_failed
+                self._send_body(transport, body, chunked=call.chunked), self._pumped
             )
-        try:
-            return await waiter
-        except asyncio.CancelledError:
-            self.close()
-            raise
 
     async def _send_body(
         self, transport: asyncio.Transport, body: Body, *, chunked: bool
@@ -293,15 +358,18 @@ class UpstreamConnection(asyncio.Protocol):
         if chunked:
             transport.write(b"0\r\n\r\n")
         self._sent = True
-        if self._response is None:
+        if not self._status:
             self.deadline = self._pool.now() + self._timeouts.first_byte
 
-    def _pump_failed(self, error: BaseException) -> None:
+    def _pumped(self, error: BaseException | None) -> None:
         """Give up an exchange whose request body broke off."""
-        waiter, self._waiter = self._waiter, None
+        self._pump = None
+        if error is None or isinstance(error, asyncio.CancelledError):
+            return
+        call, self._call = self._call, None
         self.close()
-        if waiter is not None:
-            waiter.fail(error)
+        if call is not None:
+            call.fail(error)
 
     def expire(self) -> None:
         """Act on a deadline that has passed."""
@@ -322,33 +390,26 @@ class UpstreamConnection(asyncio.Protocol):
         self.close()
 
     def _fail(self, reason: Reason) -> None:
-        waiter, self._waiter = self._waiter, None
+        call, self._call = self._call, None
         body, self._body = self._body, None
-        if waiter is not None:
-            if reason is Reason.UPSTREAM_RESET:
-                answered = self._head_bytes > 0
-                waiter.fail(BrokenConnection(answered=answered))
-            else:
-                waiter.fail(Refused(reason))
         if body is not None:
             body.fail(Refused(reason))
+        if call is None:
+            return
+        if reason is Reason.UPSTREAM_RESET:
+            answered = self._head_bytes > 0
+            self._pool.broken(call, reused=self.reused, answered=answered)
+        else:
+            call.fail(Refused(reason))
 
     def _release(self) -> None:
         """Give the connection back after a whole answer, if it can be used again."""
-        self.deadline = NEVER
-        reusable = (
+        if not (
             self._sent
+            and self._framing.keep_alive
             and not self._violated
-            and not self._until_close
-            and self._keep_alive
-        )
-        if self._pump is not None:
-            if self._sent:
-                self._pump = None
-            else:
-                self.close()
-                return
-        if not reusable or self._transport is None:
+            and self._transport is not None
+        ):
             self.close()
             return
         if self._method == "HEAD":  # llhttp still waits for the body it announced
@@ -366,31 +427,3 @@ class UpstreamConnection(asyncio.Protocol):
             self._paused = False
             self.deadline = self._pool.now() + self._timeouts.idle
             self._transport.resume_reading()
-
-
-def _framing(headers: RawHeaders, version: str) -> tuple[int | None, bool, bool] | None:
-    """Return (length, chunked, keep alive) as a header section says; None if unclear.
-
-    Asked here and not of llhttp, which does not know that an answer to HEAD has no
-    body, and forgets what it read once a message is complete.
-    """
-    length: int | None = None
-    chunked = False
-    keep_alive = version == "1.1"
-    for lower, _, value in headers:
-        if lower == b"content-length":
-            if length is not None or not value.isdigit():
-                return None
-            length = int(value)
-        elif lower == b"transfer-encoding":
-            if chunked or value.lower() != b"chunked":
-                return None
-            chunked = True
-        elif lower == b"connection":
-            tokens = [token.strip() for token in value.lower().split(b",")]
-            keep_alive = b"close" not in tokens and (
-                keep_alive or b"keep-alive" in tokens
-            )
-    if chunked and length is not None:
-        return None
-    return length, chunked, keep_alive

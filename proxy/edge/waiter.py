@@ -14,7 +14,7 @@ use what needs a current task, such as ``asyncio.timeout``: give that a Task of 
 import asyncio
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 T = TypeVar("T")
 
@@ -31,21 +31,37 @@ class Waiter(Generic[T]):
         self._value: T | None = None
         self._error: BaseException | None = None
 
+    @classmethod
+    def of(cls, value: T) -> "Waiter[T]":
+        """Return a waiter that has its result already."""
+        waiter = cls()
+        waiter.done = True
+        waiter._value = value
+        return waiter
+
     def set(self, value: T) -> None:
         """Give the result and run the one who waits; a second result is ignored."""
         if not self.done:
             self.done = True
             self._value = value
-            if self._resume is not None:
-                self._resume()
+            self._wake()
 
     def fail(self, error: BaseException) -> None:
         """Give an exception instead of a result; ignored when there is a result."""
         if not self.done:
             self.done = True
             self._error = error
-            if self._resume is not None:
-                self._resume()
+            self._wake()
+
+    def _wake(self) -> None:
+        # Let go of the one who waits: it holds this waiter, and a cycle a request
+        # would be work for the collector.
+        resume, self._resume = self._resume, None
+        if resume is not None:
+            resume()
+
+    def given_up(self) -> None:
+        """Note that whoever waited was cancelled; for those who have more to do."""
 
     def result(self) -> T:
         """Return the result, or raise the exception."""
@@ -57,8 +73,14 @@ class Waiter(Generic[T]):
         """Suspend until there is a result."""
         if not self.done:
             self._asyncio_future_blocking = True
-            yield self
-        return self.result()
+            try:
+                yield self
+            except BaseException:
+                self.given_up()
+                raise
+        if self._error is not None:
+            raise self._error
+        return self._value  # type: ignore[return-value]  # set() gave a T
 
     # The future protocol, for a Task that awaits a waiter (asyncio.isfuture).
 
@@ -75,7 +97,18 @@ class Waiter(Generic[T]):
         def resume() -> None:
             loop.call_soon(callback, self, context=context)
 
-        self._resume = resume
+        if self.done:
+            resume()
+        else:
+            self._resume = resume
+
+    def cancelled(self) -> bool:
+        """Say whether there is no result because of ``cancel``."""
+        return isinstance(self._error, asyncio.CancelledError)
+
+    def exception(self) -> BaseException | None:
+        """Return the exception that was given instead of a result."""
+        return self._error
 
     def cancel(self, msg: str | None = None) -> bool:  # noqa: ARG002 - the protocol's
         """Give CancelledError to the Task that waits, as a future would."""
@@ -95,7 +128,7 @@ class Step:
     __slots__ = (
         "_cancelled",
         "_coroutine",
-        "_on_error",
+        "_on_end",
         "_running",
         "_waiting",
         "done",
@@ -104,11 +137,11 @@ class Step:
     def __init__(
         self,
         coroutine: Coroutine[Any, Any, None],
-        on_error: Callable[[BaseException], object],
+        on_end: Callable[[BaseException | None], object],
     ) -> None:
         self.done = False
         self._coroutine = coroutine
-        self._on_error = on_error
+        self._on_end = on_end
         self._waiting: Any = None
         self._running = False
         self._cancelled = False
@@ -118,6 +151,8 @@ class Step:
         if self.done or self._running:
             return
         self._running = True
+        self._waiting = None
+        error: BaseException | None = None
         try:
             while True:
                 if self._cancelled:
@@ -128,35 +163,33 @@ class Step:
                 if self._park(waiting):
                     return
         except StopIteration:
-            self.done = True
-        except asyncio.CancelledError:
-            self.done = True
-        except BaseException as error:
-            self.done = True
-            self._on_error(error)
-            if not isinstance(error, Exception):
-                raise
+            pass
+        except BaseException as raised:  # noqa: BLE001 - handed to whoever began it
+            error = raised
         finally:
             self._running = False
+        self.done = True
+        self._on_end(error)
+        if error is not None and not isinstance(error, _ORDINARY):
+            raise error
 
     def _park(self, waiting: Any) -> bool:
         """Arrange to be resumed; False when there is no need to wait."""
-        self._waiting = waiting
         if self._cancelled:
             # Cancelled while it ran: what it would wait for now is not wanted.
-            if waiting is not None and type(waiting) is not Waiter:
+            if waiting is not None and not isinstance(waiting, Waiter):
                 waiting.cancel()
             return False
-        if type(waiting) is Waiter:
+        if isinstance(waiting, Waiter):
             if waiting.done:
                 return False
             waiting._resume = self.resume  # noqa: SLF001 - the two are one mechanism
-            return True
-        if waiting is None:  # asyncio.sleep(0)
-            self._waiting = asyncio.get_running_loop().call_soon(self.resume)
+        elif waiting is None:  # asyncio.sleep(0)
+            waiting = asyncio.get_running_loop().call_soon(self.resume)
         else:
             waiting._asyncio_future_blocking = False  # noqa: SLF001 - as Task does
             waiting.add_done_callback(self.resume)
+        self._waiting = waiting
         return True
 
     def cancel(self) -> None:
@@ -167,7 +200,7 @@ class Step:
         if self._running:
             return
         waiting, self._waiting = self._waiting, None
-        if type(waiting) is Waiter:
+        if isinstance(waiting, Waiter):
             waiting._resume = None  # noqa: SLF001 - as above
         elif waiting is not None:
             if asyncio.isfuture(waiting):
@@ -176,16 +209,21 @@ class Step:
         self.resume()
 
 
+_ORDINARY: Final = (Exception, asyncio.CancelledError)
+"""What ends a coroutine and not the process."""
+
+
 def step(
     coroutine: Coroutine[Any, Any, None],
-    on_error: Callable[[BaseException], object],
+    on_end: Callable[[BaseException | None], object],
 ) -> Step:
     """Run ``coroutine`` now, until it has to wait.
 
     Args:
         coroutine: what to run; it returns nothing.
-        on_error: called with an exception that escapes it.
+        on_end: called once, with what escaped it or None. It may be called before
+            ``step`` returns.
     """
-    running = Step(coroutine, on_error)
+    running = Step(coroutine, on_end)
     running.resume()
     return running

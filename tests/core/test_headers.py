@@ -20,7 +20,7 @@ from proxy.core.headers import (
     value_of,
     without_validators,
 )
-from proxy.core.message import RawHeaders
+from proxy.core.message import RawHeaders, Request
 from proxy.core.reasons import Reason
 from proxy.core.target import split_target
 
@@ -230,11 +230,9 @@ def test_the_backend_is_told_what_can_be_believed(
         ),
         "1.1",
     )
-    lines = forwarded_lines(
-        headers, peer="9.9.9.9", peer_trusted=trusted, request_id="r-1"
-    )
+    request = Request("GET", "/", "1.1", [], peer="9.9.9.9", peer_trusted=trusted)
 
-    assert b"".join(lines).decode() == (
+    assert forwarded_lines(headers, request, "r-1").decode() == (
         expected + "X-Forwarded-Host: a\r\nX-Request-ID: r-1\r\n"
     )
 

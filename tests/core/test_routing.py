@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from proxy.core.errors import Refused
 from proxy.core.reasons import Reason
-from proxy.core.routing import MAX_DEPTH, Ambiguity, Match, Pattern, Router
+from proxy.core.routing import MAX_DEPTH, Ambiguity, Pattern, Router
 
 
 @dataclasses.dataclass(frozen=True)
@@ -338,7 +338,7 @@ def test_a_rest_keeps_the_spelling_of_the_path() -> None:
 
     found = Router(rules).match("GET", "/f/%61%3Ab%2f/c")
 
-    assert Match(rules[0], "/f/a%3Ab%2F/c", {"p": "a%3Ab%2F/c"}) == found
+    assert (found.path, found.params) == ("/f/a%3Ab%2F/c", {"p": "a%3Ab%2F/c"})
 
 
 @pytest.mark.parametrize("path", ["/files/../a", "/files/%2E%2e", "/files/a%00"])
