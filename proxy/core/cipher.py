@@ -31,6 +31,7 @@ from proxy.core.masks import looks_masked
 from proxy.core.mode_digits import DigitsMode
 from proxy.core.mode_fernet import FernetMode
 from proxy.core.mode_pepper import PepperMode
+from proxy.core.pseudonyms import Pseudonyms
 from proxy.core.reasons import Reason
 from proxy.core.xaes import NONCE_BYTES
 
@@ -72,7 +73,7 @@ class Cipher:
             must. The sentence is for people.
     """
 
-    __slots__ = ("_modes", "_readers")
+    __slots__ = ("_modes", "_pseudonyms", "_readers")
 
     def __init__(
         self,
@@ -83,11 +84,13 @@ class Cipher:
     ) -> None:
         self._modes: dict[str, FieldMode] = {}
         self._readers: dict[str, tuple[FieldMode, ...]] = {}
+        self._pseudonyms: dict[str, Pseudonyms] = {}
         for name, field in fields.items():
             keys = FieldKeys(keyset, scope, field)
             mode = _mode(field.mode, keys, keyset, nonce)
             older = sorted(field.reads, key=lambda mode: mode.value)
             self._modes[name] = mode
+            self._pseudonyms[name] = Pseudonyms(keys)
             self._readers[name] = (
                 mode,
                 *(_unshaped(one, keys, keyset, nonce) for one in older),
@@ -156,6 +159,10 @@ class Cipher:
         if looks_sealed(text):
             raise _undecryptable(field)  # of another mode, or another version
         return leaf
+
+    def pseudonym(self, field: str, leaf: str, role: str) -> str:
+        """Return what stands for a decrypted leaf when a role may only compare it."""
+        return self._pseudonyms[field].of(leaf, role)
 
 
 def _undecryptable(field: str) -> Refused:

@@ -23,10 +23,27 @@ ANYONE = "anyone"
 
 
 class View(enum.Enum):
-    """What a role gets to see of a protected field."""
+    """What a role gets to see of a protected field; the words of the policy.
+
+    ``masks`` says what each mask keeps; MASK chooses by the value. A PSEUDONYM is the
+    same for the same value. NULL stands for any value; DROP leaves the member out.
+    """
 
     PLAIN = "plain"
     MASK = "mask"
+    MASK_EMAIL = "mask(email)"
+    MASK_LAST4 = "mask(last4)"
+    MASK_YEAR = "mask(year)"
+    MASK_INITIALS = "mask(initials)"
+    MASK_FIXED = "mask(fixed)"
+    PSEUDONYM = "pseudonym"
+    NULL = "null"
+    DROP = "drop"
+
+    @property
+    def shows_null(self) -> bool:
+        """Whether a role with this view may see null where there is a value."""
+        return self not in {View.PLAIN, View.PSEUDONYM, View.MASK_FIXED, View.DROP}
 
 
 class Per(enum.Enum):

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from proxy.core.field import Field, Mode
 from proxy.core.fields import Selection
-from proxy.core.policy import Rule
+from proxy.core.policy import ANYONE, Rule, View
 from proxy.core.policy_values import Report
 from proxy.core.yaml_source import Place, Table
 
@@ -53,6 +53,26 @@ def warn_of_unmapped_passwords(
             "passwords may enter here, and none is peppered",
             "an unpeppered password never matches a peppered one",
         )
+
+
+def warn_of_dropped_members(
+    report: Report,
+    table: Table,
+    rule: Rule,
+    views: Mapping[str, Mapping[str, View]],
+) -> None:
+    """Warn of a role that replaces a whole document of which it sees a part only."""
+    if rule.methods and "PUT" not in rule.methods:
+        return
+    roles = {ANYONE} if rule.allow is None else rule.allow
+    for path, field in rule.protect_request.places if rule.protect_request else ():
+        dropped = [r for r in sorted(roles) if views.get(r, {}).get(field) is View.DROP]
+        for role in dropped:
+            report.warning(
+                _place(table, "request", path),
+                f"{role!r} may replace {field!r} by PUT, and is never shown it",
+                "a document sent back without the member may clear it",
+            )
 
 
 def _of_mode(

@@ -12,7 +12,11 @@ from proxy.core.authn import Issuer
 from proxy.core.errors import Refused
 from proxy.core.field import Mode
 from proxy.core.policy import ANYONE, Limit, Per, Rule, View
-from proxy.core.policy_field_lint import find_misuse, warn_of_unmapped_passwords
+from proxy.core.policy_field_lint import (
+    find_misuse,
+    warn_of_dropped_members,
+    warn_of_unmapped_passwords,
+)
 from proxy.core.policy_rules import Known
 from proxy.core.policy_sections import Section
 from proxy.core.policy_values import Report
@@ -153,6 +157,7 @@ def find_omissions(report: Report, draft: Draft) -> None:
     _unseen(report, draft)
     for table, rule in draft.rules:
         warn_of_unmapped_passwords(report, table, rule, draft.known.fields)
+        warn_of_dropped_members(report, table, rule, draft.views)
 
 
 def _unused(report: Report, draft: Draft) -> None:
