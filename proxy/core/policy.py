@@ -16,6 +16,7 @@ from proxy.core.authn import Issuer
 from proxy.core.bucket import RateLimit
 from proxy.core.field import Field
 from proxy.core.fields import Selection
+from proxy.core.parameters import Parameters
 from proxy.core.routing import Ambiguity, Pattern, Router
 
 ANYONE = "anyone"
@@ -129,6 +130,9 @@ class Rule:
         limits: taken from together, all or none.
         protect_request: protected leaves of the request body; None for no protection.
         protect_response: protected leaves of the response body; None likewise.
+        protect_query: protected parameters of the query; None for no protection.
+        protect_form: protected parameters of an urlencoded request body; None
+            likewise.
         count: the counter that a 2xx response adds one to; None for no counter.
         tolerate: ambiguities of the path that this rule lets pass.
         max_body_bytes: the largest request body; None means the process's limit.
@@ -142,6 +146,8 @@ class Rule:
     limits: tuple[Limit, ...] = ()
     protect_request: Selection | None = None
     protect_response: Selection | None = None
+    protect_query: Parameters | None = None
+    protect_form: Parameters | None = None
     count: str | None = None
     tolerate: frozenset[Ambiguity] = frozenset()
     max_body_bytes: int | None = None

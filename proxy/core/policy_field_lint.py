@@ -5,13 +5,17 @@ A peppered password must be mapped wherever a password enters, or it matches now
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from proxy.core.field import Field, Mode
 from proxy.core.fields import Selection
+from proxy.core.parameters import Parameters
 from proxy.core.policy import ANYONE, Rule, View
 from proxy.core.policy_values import Report
 from proxy.core.yaml_source import Place, Table
+
+_NOT_LOOKED_UP = frozenset({Mode.RANDOM, Mode.PEPPER})
+"""Modes of which a query can hold nothing that the backend would find."""
 
 _WRITES = frozenset({"POST", "PUT", "PATCH"})
 
@@ -21,21 +25,37 @@ _PASSWORD_PATH = re.compile(
 )
 
 
+def protected(rule: Rule) -> dict[str, Selection | Parameters | None]:
+    """Return the parts of a request in which a rule encrypts, by their names."""
+    return {
+        "request": rule.protect_request,
+        "query": rule.protect_query,
+        "form": rule.protect_form,
+    }
+
+
 def find_misuse(
     report: Report, table: Table, rule: Rule, fields: Mapping[str, Field]
 ) -> None:
     """Report as errors the fields that a rule asks of what their mode cannot do."""
-    for path, field in _of_mode(rule.protect_request, Mode.FERNET, fields):
-        report.error(
-            _place(table, "request", path),
-            f"{field!r} is read-only: values of mode 'fernet' are never written",
-            "mode: random, and reads: [fernet] for what is stored",
-        )
-    for path, field in _of_mode(rule.protect_response, Mode.PEPPER, fields):
+    for part, places in protected(rule).items():
+        for path, field in _of_modes(places, {Mode.FERNET}, fields):
+            report.error(
+                _place(table, part, path),
+                f"{field!r} is read-only: values of mode 'fernet' are never written",
+                "mode: random, and reads: [fernet] for what is stored",
+            )
+    for path, field in _of_modes(rule.protect_response, {Mode.PEPPER}, fields):
         report.error(
             _place(table, "response", path),
             f"{field!r} never comes back: nothing decrypts mode 'pepper'",
             "take it out of the response",
+        )
+    for path, field in _of_modes(rule.protect_query, _NOT_LOOKED_UP, fields):
+        report.error(
+            _place(table, "query", path),
+            f"no look-up finds {field!r} of mode {fields[field].mode.value!r}",
+            "mode: deterministic, or mode: digits",
         )
 
 
@@ -47,7 +67,8 @@ def warn_of_unmapped_passwords(
     writes = not rule.methods or rule.methods & _WRITES
     if not (peppered and writes and _PASSWORD_PATH.search(rule.pattern.text.lower())):
         return
-    if not _of_mode(rule.protect_request, Mode.PEPPER, fields):
+    parts = protected(rule).values()
+    if not any(_of_modes(places, {Mode.PEPPER}, fields) for places in parts):
         report.warning(
             table.values["match"].at,
             "passwords may enter here, and none is peppered",
@@ -75,19 +96,20 @@ def warn_of_dropped_members(
             )
 
 
-def _of_mode(
-    selection: Selection | None, mode: Mode, fields: Mapping[str, Field]
+def _of_modes(
+    places: Selection | Parameters | None,
+    modes: Collection[Mode],
+    fields: Mapping[str, Field],
 ) -> list[tuple[str, str]]:
-    places = selection.places if selection else ()
     return [
         (path, name)
-        for path, name in places
-        if name in fields and fields[name].mode is mode
+        for path, name in (places.places if places else ())
+        if name in fields and fields[name].mode in modes
     ]
 
 
-def _place(table: Table, side: str, path: str) -> Place:
+def _place(table: Table, part: str, path: str) -> Place:
     protect = table.values["protect"]
-    places = protect.values[side] if isinstance(protect, Table) else protect
+    places = protect.values[part] if isinstance(protect, Table) else protect
     found = places.values[path] if isinstance(places, Table) else places
     return found.at

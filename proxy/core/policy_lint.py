@@ -14,6 +14,7 @@ from proxy.core.field import Mode
 from proxy.core.policy import ANYONE, Limit, Per, Rule, View
 from proxy.core.policy_field_lint import (
     find_misuse,
+    protected,
     warn_of_dropped_members,
     warn_of_unmapped_passwords,
 )
@@ -170,7 +171,13 @@ def _unused(report: Report, draft: Draft) -> None:
     for name in draft.known.limits:
         if name not in limits:
             report.warning(draft.place("limits", name), f"no rule uses {name!r}")
-    fields = {field for rule in rules for field in _encrypted(rule) | _decrypted(rule)}
+    fields = {
+        field
+        for rule in rules
+        for part in (*protected(rule).values(), rule.protect_response)
+        if part
+        for field in part.fields
+    }
     for name in draft.known.fields:
         if name not in fields:
             report.warning(draft.place("fields", name), f"no rule protects {name!r}")
@@ -213,7 +220,9 @@ def _unseen(report: Report, draft: Draft) -> None:
 
 
 def _encrypted(rule: Rule) -> frozenset[str]:
-    return rule.protect_request.fields if rule.protect_request else frozenset()
+    """Return the fields that a rule has the backend store."""
+    parts = (rule.protect_request, rule.protect_form)
+    return frozenset(field for part in parts if part for field in part.fields)
 
 
 def _decrypted(rule: Rule) -> frozenset[str]:

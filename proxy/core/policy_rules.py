@@ -6,16 +6,20 @@ only be said of all rules together is in ``policy_lint``.
 
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 from proxy.core import policy_values as values
 from proxy.core.field import Field
 from proxy.core.fields import Selection
+from proxy.core.parameters import Parameters
 from proxy.core.policy import ANYONE, Backend, Limit, Rule
 from proxy.core.policy_sections import read_limit
 from proxy.core.policy_values import Report, refuse
 from proxy.core.routing import Ambiguity, Pattern
 from proxy.core.yaml_source import Listing, Node, Scalar, Table
+
+P = TypeVar("P", Selection, Parameters)
 
 # RFC 9110 section 9.3 and the WebDAV methods that a service may speak (RFC 4918,
 # 3253, 4791). CONNECT and TRACE are never forwarded.
@@ -26,6 +30,9 @@ METHODS = (
 
 NEVER_TOLERATED = frozenset({Ambiguity.DOT_SEGMENT, Ambiguity.CONTROL})
 """Ambiguities that no rule may let pass, for no service reads them in one way."""
+
+PLACES = ("request", "response", "query", "form")
+"""Where values can be protected: both JSON bodies, and parameters of a request."""
 
 _REQUIRED = ("id", "match", "allow")
 _OPTIONAL = ("backend", "limits", "protect", "count", "tolerate", "max_body")
@@ -51,9 +58,11 @@ def read_rule(report: Report, node: Node, known: Known) -> Rule | None:
     allow = report.read(entries.get("allow"), lambda n: _allow(report, n, known), None)
     backend = _backend(report, node, entries, known)
     limits = _limits(report, entries.get("limits"), rule_id or "", known)
-    protect = report.entries(entries.get("protect"), ("request", "response"))
-    request = _selection(report, protect.get("request"), known)
-    response = _selection(report, protect.get("response"), known)
+    protect = report.entries(entries.get("protect"), PLACES)
+    request = _places(report, protect.get("request"), known, Selection.compile)
+    response = _places(report, protect.get("response"), known, Selection.compile)
+    query = _places(report, protect.get("query"), known, Parameters.compile)
+    form = _places(report, protect.get("form"), known, Parameters.compile)
     count = report.read(entries.get("count"), _counter, None)
     tolerate = _tolerate(report, entries.get("tolerate"))
     max_body = report.read(entries.get("max_body"), values.size, None)
@@ -68,6 +77,8 @@ def read_rule(report: Report, node: Node, known: Known) -> Rule | None:
         limits=limits,
         protect_request=request,
         protect_response=response,
+        protect_query=query,
+        protect_form=form,
         count=count,
         tolerate=tolerate,
         max_body_bytes=max_body,
@@ -157,24 +168,29 @@ def _limits(
     return tuple(limit for limit in limits.values() if limit)
 
 
-def _selection(report: Report, node: Node | None, known: Known) -> Selection | None:
-    """Compile the protected places of one body; None when there are none."""
+def _places(
+    report: Report,
+    node: Node | None,
+    known: Known,
+    compiled: Callable[[Mapping[str, str]], P],
+) -> P | None:
+    """Compile the protected places of one part of a message; None for none."""
     places: dict[str, str] = {}
-    for path, field in report.entries(node).items():
+    for place, field in report.entries(node).items():
         name = report.read(
             field, lambda n: values.choice(n, "field", known.fields), None
         )
         try:
             # One by one first, so that a finding points at its own line.
-            Selection.compile({path: name or ""})
+            compiled({place: name or ""})
         except ValueError as error:
             report.error(field.at, str(error))
         else:
-            places[path] = name or ""
+            places[place] = name or ""
     if node is None or not places:
         return None
     try:
-        return Selection.compile(places)
+        return compiled(places)
     except ValueError as error:
         report.error(node.at, str(error))
         return None

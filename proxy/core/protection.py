@@ -1,8 +1,8 @@
-"""Protected bodies: encrypted on the way in, decrypted or masked on the way back.
+"""Protected messages: encrypted on the way in, decrypted or masked on the way back.
 
-Joins ``fields``, which knows where, with ``cipher`` and ``masks``, which know how.
-Fails closed: what cannot be encrypted is not forwarded, what cannot be decrypted is
-not shown.
+Joins ``fields`` and ``parameters``, which know where, with ``cipher`` and ``masks``,
+which know how. Fails closed: what cannot be encrypted is not forwarded, what cannot be
+decrypted is not shown.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,6 +12,7 @@ from proxy.core.cipher import Cipher
 from proxy.core.errors import Refused
 from proxy.core.fields import REMOVED, Selection, splice
 from proxy.core.leaf import NULL
+from proxy.core.parameters import Parameters
 from proxy.core.policy import Policy, View
 from proxy.core.reasons import Reason
 
@@ -76,6 +77,60 @@ def encrypt_body(
         return encrypted
 
     return splice(plain, selection, encrypt)
+
+
+def encrypt_query(
+    cipher: Cipher, parameters: Parameters, query: str, note: Note, see: See
+) -> str:
+    """Return a query with every protected parameter encrypted, as a look-up needs it.
+
+    Args:
+        cipher: encrypts.
+        parameters: the protected ones.
+        query: without its "?".
+        note: told every parameter that has a value.
+        see: what the acting role sees of a field. Who does not see it plainly may not
+            look up by it: asking whether a guess finds something is seeing.
+
+    Raises:
+        Refused: FILTER_NOT_ALLOWED, or what ``encrypt_form`` raises.
+    """
+
+    def encrypt(field: str, value: str) -> str:
+        if see(field) is not View.PLAIN:
+            note(field, "encrypt", "refused")
+            raise Refused(Reason.FILTER_NOT_ALLOWED, f"The field is {field}.")
+        return _noted(cipher, field, value, note)
+
+    return parameters.replace(query, encrypt)
+
+
+def encrypt_form(
+    cipher: Cipher, parameters: Parameters, form: bytes, note: Note
+) -> bytes:
+    """Return an urlencoded form with every protected parameter encrypted.
+
+    Raises:
+        Refused: PARAMETER_AMBIGUOUS, or what ``Cipher.encrypt_text`` raises.
+    """
+    try:
+        text = form.decode("ascii")
+    except UnicodeDecodeError:
+        detail = "A form is ASCII, and what is not is percent-encoded."
+        raise Refused(Reason.PARAMETER_AMBIGUOUS, detail) from None
+    return parameters.replace(
+        text, lambda field, value: _noted(cipher, field, value, note)
+    ).encode("ascii")
+
+
+def _noted(cipher: Cipher, field: str, value: str, note: Note) -> str:
+    try:
+        encrypted = cipher.encrypt_text(field, value)
+    except Refused:
+        note(field, "encrypt", "refused")
+        raise
+    note(field, "encrypt", "ok")
+    return encrypted
 
 
 def _refuse_hidden_null(field: str, view: View) -> None:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 import pytest
 
@@ -12,9 +13,15 @@ from proxy.core.errors import Refused
 from proxy.core.field_keys import Scope
 from proxy.core.fields import Selection
 from proxy.core.keyset import Keyset
+from proxy.core.parameters import Parameters
 from proxy.core.policy import Policy, View
 from proxy.core.policy_parser import parse_policy
-from proxy.core.protection import decrypt_body, encrypt_body
+from proxy.core.protection import (
+    decrypt_body,
+    encrypt_body,
+    encrypt_form,
+    encrypt_query,
+)
 from proxy.core.reasons import Reason
 from tests.cipher_builders import NEW, OLD, nonces
 
@@ -263,3 +270,91 @@ def test_a_null_that_is_meant_goes_through(
 def test_without_views_a_null_is_meant(policy: Policy, selection: Selection) -> None:
     """Who is not told what the role sees takes null for what it says."""
     assert stored(policy, selection, {"name": None}) == b'{"name": null}'
+
+
+# Queries and forms.
+
+LOOK_UP = Parameters.compile({"email": "user.email", "phone": "user.phone"})
+
+
+def test_a_query_asks_for_what_a_body_stored(
+    policy: Policy, selection: Selection
+) -> None:
+    """A look-up finds what was written, however the address is typed."""
+    body = json.loads(stored(policy, selection))
+    noted: Noted = []
+    query = encrypt_query(
+        cipher_of(policy),
+        LOOK_UP,
+        "page=2&email=ADA%40example.org&phone=%2B49+30+1234567&email=",
+        lambda *one: noted.append(one),
+        lambda _: View.PLAIN,
+    )
+
+    assert parse_qsl(query, keep_blank_values=True) == [
+        ("page", "2"),
+        ("email", body["email"]),
+        ("phone", body["phone"]),
+        ("email", ""),
+    ]
+    assert noted == [("user.email", "encrypt", "ok"), ("user.phone", "encrypt", "ok")]
+
+
+@pytest.mark.parametrize("view", sorted(set(View) - {View.PLAIN}, key=str))
+def test_who_does_not_see_a_field_cannot_look_it_up(policy: Policy, view: View) -> None:
+    """Whether a guess finds something is an answer, so it is not given."""
+    noted: Noted = []
+    with pytest.raises(Refused) as caught:
+        encrypt_query(
+            cipher_of(policy),
+            LOOK_UP,
+            "email=ada@example.org",
+            lambda *one: noted.append(one),
+            lambda _: view,
+        )
+
+    assert caught.value.reason is Reason.FILTER_NOT_ALLOWED
+    assert noted == [("user.email", "encrypt", "refused")]
+
+
+def test_a_query_that_asks_nothing_is_everybodys(policy: Policy) -> None:
+    """Without a value for the field, a role that does not see it may ask the rest."""
+    query = "page=2&email="
+
+    assert (
+        encrypt_query(
+            cipher_of(policy), LOOK_UP, query, lambda *_: None, lambda _: View.DROP
+        )
+        == query
+    )
+
+
+def test_a_form_becomes_what_a_body_would(policy: Policy, selection: Selection) -> None:
+    """The same value has the same ciphertext in a form and in JSON."""
+    body = json.loads(stored(policy, selection))
+    form = encrypt_form(
+        cipher_of(policy), LOOK_UP, b"email=ada%40example.org&x=%zz", lambda *_: None
+    )
+
+    assert parse_qsl(form.decode())[0] == ("email", body["email"])
+    assert form.endswith(b"&x=%zz")
+
+
+@pytest.mark.parametrize(
+    ("form", "reason"),
+    [
+        (b"email=\xc3\xa9@x.org", Reason.PARAMETER_AMBIGUOUS),
+        (b"Email=ada@example.org", Reason.PARAMETER_AMBIGUOUS),
+        (b"email=ada", Reason.FIELD_UNENCRYPTABLE),
+        (b"email=a%E2%80%A2%E2%80%A2%E2%80%A2@x", Reason.MASK_IN_REQUEST),
+        (b"email=a@enc.lms.example", Reason.CIPHERTEXT_IN_REQUEST),
+    ],
+)
+def test_what_a_form_may_not_hold(policy: Policy, form: bytes, reason: Reason) -> None:
+    """The rules of bodies hold for forms, too."""
+    noted: Noted = []
+    with pytest.raises(Refused) as caught:
+        encrypt_form(cipher_of(policy), LOOK_UP, form, lambda *one: noted.append(one))
+
+    assert caught.value.reason is reason
+    assert {outcome for _, _, outcome in noted} <= {"refused"}
