@@ -20,7 +20,6 @@ from typing import Protocol
 
 from cryptography.exceptions import InvalidTag
 
-from proxy.core import mode_deterministic, mode_random
 from proxy.core.ciphertext import looks_sealed
 from proxy.core.errors import Refused
 from proxy.core.field import Field, Mode
@@ -28,9 +27,11 @@ from proxy.core.field_keys import FieldKeys, Scope
 from proxy.core.keyset import Keyset
 from proxy.core.leaf import NULL, text_of
 from proxy.core.masks import looks_masked
+from proxy.core.mode_deterministic import DeterministicMode, MailMode
 from proxy.core.mode_digits import DigitsMode
 from proxy.core.mode_fernet import FernetMode
 from proxy.core.mode_pepper import PepperMode
+from proxy.core.mode_random import RandomMode
 from proxy.core.pseudonyms import Pseudonyms
 from proxy.core.reasons import Reason
 from proxy.core.xaes import NONCE_BYTES
@@ -87,13 +88,13 @@ class Cipher:
         self._pseudonyms: dict[str, Pseudonyms] = {}
         for name, field in fields.items():
             keys = FieldKeys(keyset, scope, field)
-            mode = _mode(field.mode, keys, keyset, nonce)
+            mode = _make(field)(keys, keyset, nonce)
             older = sorted(field.reads, key=lambda mode: mode.value)
             self._modes[name] = mode
             self._pseudonyms[name] = Pseudonyms(keys)
             self._readers[name] = (
                 mode,
-                *(_unshaped(one, keys, keyset, nonce) for one in older),
+                *(_UNSHAPED[one](keys, keyset, nonce) for one in older),
             )
 
     def encrypt(self, field: str, leaf: str) -> str:
@@ -177,25 +178,19 @@ def _first_answer(readers: Iterable[FieldMode], text: str) -> str | None:
     return None
 
 
-def _mode(
-    mode: Mode, keys: FieldKeys, keyset: Keyset, nonce: Callable[[], bytes]
-) -> FieldMode:
-    if mode is Mode.DETERMINISTIC and keys.field.mail_domain is not None:
-        return mode_deterministic.MailMode(keys)
-    return _unshaped(mode, keys, keyset, nonce)
+_Make = Callable[[FieldKeys, Keyset, Callable[[], bytes]], FieldMode]
+
+_UNSHAPED: Mapping[Mode, _Make] = {
+    Mode.RANDOM: lambda keys, _, nonce: RandomMode(keys, nonce),
+    Mode.DETERMINISTIC: lambda keys, *_: DeterministicMode(keys),
+    Mode.DIGITS: lambda keys, *_: DigitsMode(keys),
+    Mode.PEPPER: lambda keys, *_: PepperMode(keys),
+    Mode.FERNET: lambda keys, keyset, _: FernetMode(keys, keyset.fernet()),
+}
 
 
-def _unshaped(
-    mode: Mode, keys: FieldKeys, keyset: Keyset, nonce: Callable[[], bytes]
-) -> FieldMode:
-    match mode:
-        case Mode.RANDOM:
-            return mode_random.RandomMode(keys, nonce)
-        case Mode.DETERMINISTIC:
-            return mode_deterministic.DeterministicMode(keys)
-        case Mode.DIGITS:
-            return DigitsMode(keys)
-        case Mode.PEPPER:
-            return PepperMode(keys)
-        case Mode.FERNET:
-            return FernetMode(keys, keyset.fernet())
+def _make(field: Field) -> _Make:
+    """Return what makes the mode that encrypts a field."""
+    if field.mail_domain is not None:
+        return lambda keys, *_: MailMode(keys)
+    return _UNSHAPED[field.mode]

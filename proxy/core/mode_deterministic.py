@@ -143,12 +143,14 @@ class MailMode:
             Refused: FIELD_UNENCRYPTABLE or CIPHERTEXT_IN_REQUEST.
         """
         field = self._keys.field
+        sent = text
         text = None if text is None else normalise(text, field.normalise)
         if text == "":
             return text
         if text is None or not mail_address.is_address(text):
             raise unfit(field, "this is not an e-mail address")
-        if self.recognises(text):
+        # As it was sent, the cipher looked at it.
+        if text is not sent and self.recognises(text):
             raise Refused(Reason.CIPHERTEXT_IN_REQUEST, f"The field is {field.id}.")
         plaintext = text.encode()
         refuse_longer(field, len(plaintext))

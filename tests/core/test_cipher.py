@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.core.cipher import Cipher
 from proxy.core.errors import Refused
 from proxy.core.field import Mode
 from proxy.core.reasons import Reason
@@ -487,3 +488,19 @@ def test_refusals_never_hold_the_value() -> None:
                 FIELD, '"hunter2 and more"'
             )
         assert "hunter2" not in f"{caught.value!r} {caught.value} {caught.value.detail}"
+
+
+def test_every_mode_can_be_made() -> None:
+    """No mode of the policy's is without a cipher."""
+    fields = [a_field(kind, name=kind) for kind in KINDS]
+
+    assert {field.mode for field in fields} == set(Mode)
+    assert isinstance(a_cipher(*fields), Cipher)
+
+
+def test_pseudonyms_are_of_the_field() -> None:
+    """The cipher of a policy names what its fields hold."""
+    ours = a_cipher(a_field(name="a"), a_field(name="b"))
+    names = [ours.pseudonym(field, '"Ada"', "student") for field in ("a", "b", "a")]
+
+    assert names[0] == names[2] != names[1]

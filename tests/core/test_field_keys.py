@@ -55,3 +55,39 @@ def test_the_only_key_needs_no_name(kind: str) -> None:
     keyset = Keyset([OLD])
 
     assert FieldKeys(keyset, Scope("lms"), a_field(kind)).encrypting == keyset.primary
+
+
+def test_a_subkey_is_of_the_field_and_as_long_as_asked_for() -> None:
+    """The keyset derives it, with the field's name in it."""
+    keyset = Keyset([NEW])
+    keys = FieldKeys(keyset, Scope("lms"), a_field(name="user.name"))
+    derived = keyset.subkey(keyset.primary, "purpose", "user.name", 64)
+
+    assert keys.subkey(keyset.primary, "purpose", 64) == derived
+    assert len(keys.subkey(keyset.primary, "purpose")) == 32
+
+
+def test_a_field_stays_with_the_key_it_names() -> None:
+    """Whichever key comes first, the named one encrypts."""
+    old = Keyset([OLD]).primary
+    field = a_field("deterministic", key=old)
+
+    for roots in ([OLD], [OLD, NEW], [NEW, OLD]):
+        assert FieldKeys(Keyset(roots), Scope("lms"), field).encrypting == old
+
+
+@pytest.mark.parametrize(
+    ("key", "sentence"),
+    [
+        (None, "the field user.name is deterministic and must say which key"),
+        (1, "the field user.name stays with the key 00000001, which is not there"),
+    ],
+)
+def test_an_unclear_key_is_explained(key: int | None, sentence: str) -> None:
+    """The sentence names the field and every key there is, and holds no key."""
+    keyset = Keyset([NEW, OLD])
+    with pytest.raises(ValueError, match=sentence) as caught:
+        FieldKeys(keyset, Scope("lms"), a_field("deterministic", key=key))
+
+    assert all(f"{key_id:08x}" in str(caught.value) for key_id in keyset.key_ids)
+    assert NEW.hex()[:8] not in str(caught.value)

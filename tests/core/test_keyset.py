@@ -7,6 +7,7 @@ import hmac
 import pickle
 
 import pytest
+from cryptography.fernet import Fernet
 
 from proxy.core.keyset import KEY_BYTES, Keyset, length_prefixed
 
@@ -134,3 +135,11 @@ def test_a_keyset_stays_where_it_is(take: object) -> None:
     assert callable(take)
     with pytest.raises(TypeError, match="neither pickled nor copied"):
         take(Keyset([NEW]))
+
+
+def test_fernet_tokens_of_every_key_are_read() -> None:
+    """What an older service wrote with a root key itself decrypts."""
+    for root in (NEW, OLD):
+        token = Fernet(base64.urlsafe_b64encode(root)).encrypt(b"Ada")
+
+        assert Keyset([NEW, OLD]).fernet().decrypt(token) == b"Ada"

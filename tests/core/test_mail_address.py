@@ -89,3 +89,26 @@ def test_not_every_length_holds_something() -> None:
 def test_what_is_below_a_domain(text: str, expected: bool) -> None:
     """Only the domain itself and its subdomains are; the last @ decides."""
     assert is_below(text, "enc.co") is expected
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "@e.co",
+        "a@e.co",
+        "e.co",
+        "aaaaa1@e.co",
+        "aaaaaé@e.co",
+        "aaaa.aaaa@e.co",
+        "aaaaaaaa@x.e.co",
+        f"a{'a' * 63}a@e.co",
+        f"a{'a' * 63}@{'a' * 64}.e.co",
+        "aaaab@e.co",
+        "aaaaa@e.co",
+        "aaaa@e.co@e.co",
+    ],
+)
+def test_what_write_never_returns_is_refused(address: str) -> None:
+    """Other characters, other splits and bits to spare are not decoded."""
+    with pytest.raises(ValueError, match="not the one spelling of its bytes"):
+        read(address, "e.co")

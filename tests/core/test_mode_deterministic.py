@@ -1,5 +1,6 @@
 """Mode deterministic: equality, normalisation, lengths, and the shape of addresses."""
 
+import base64
 import itertools
 import json
 import re
@@ -305,3 +306,30 @@ def test_other_addresses_are_plaintext(address: str) -> None:
     leaf = json.dumps(address)
 
     assert a_cipher(a_field("mail")).decrypt(FIELD, leaf) is leaf
+
+
+def test_an_empty_address_stays_empty() -> None:
+    """A backend that says "not set" with one goes on doing so, blank ones too."""
+    ours = a_cipher(a_field("mail"))
+
+    assert ours.encrypt(FIELD, '""') == ours.encrypt(FIELD, '"  "') == '""'
+
+
+def test_normalising_makes_no_address_of_the_mail_domain() -> None:
+    """What becomes one by folding case is refused as what was sent so."""
+    field = a_field("mail", normalise=frozenset({Step.CASEFOLD}))
+    address = f"ada@{MAIL_DOMAIN}".replace("s", "\u017f")  # which folds to s
+
+    reason, _ = not_encrypted(a_cipher(field), json.dumps(address))
+    assert reason is Reason.CIPHERTEXT_IN_REQUEST
+
+
+def test_other_formats_are_not_of_this_mode() -> None:
+    """What it did not write is plaintext, and another suite is refused."""
+    ours = a_cipher(a_field("deterministic"))
+    stored = ours.encrypt(FIELD, '"Ada"')
+    message = base64.urlsafe_b64decode(stored[5:-1] + "==")
+    other = base64.urlsafe_b64encode(message[:1] + b"\x09" + message[2:])
+
+    assert ours.decrypt(FIELD, '"Ada"') == '"Ada"'
+    assert is_refused(ours, f'"lm1d{other.decode().rstrip("=")}"')

@@ -72,3 +72,8 @@ def test_fields_have_permutations_of_their_own() -> None:
     stored = {ours.encrypt_text(name, "1234567") for name in ("user.phone", "user.id")}
 
     assert len(stored) == 2
+
+
+def test_an_empty_string_stays_empty() -> None:
+    """A backend that says "not set" with one goes on doing so."""
+    assert a_cipher(a_field("digits")).encrypt(FIELD, '""') == '""'

@@ -90,3 +90,8 @@ def test_the_shortest_password_is_the_policys() -> None:
 
     assert len(ours.encrypt_text(FIELD, "é" * 12)) == LENGTH
     assert "12 characters or more" in not_encrypted(ours, json.dumps("é" * 11))[1]
+
+
+def test_an_empty_password_stays_empty() -> None:
+    """It means that nobody may log in, and must not become a password."""
+    assert a_cipher(a_field("pepper")).encrypt(FIELD, '""') == '""'

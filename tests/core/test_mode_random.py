@@ -2,6 +2,7 @@
 
 import base64
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -10,7 +11,8 @@ from hypothesis import strategies as st
 from proxy.app import _nonces
 from proxy.core.cipher import NONCE_BYTES
 from proxy.core.mode_random import ciphertext_length
-from tests.cipher_builders import FIELD, a_cipher, a_field, is_refused
+from proxy.core.reasons import Reason
+from tests.cipher_builders import FIELD, a_cipher, a_field, is_refused, not_encrypted
 
 KINDS = ("committing", "compact")
 
@@ -80,3 +82,24 @@ def test_half_a_character_encrypts_nothing() -> None:
     """What has no UTF-8 is an error, for nobody could say what it would become."""
     with pytest.raises(UnicodeEncodeError):
         a_cipher().encrypt(FIELD, r'"\ud800"')
+
+
+def test_what_the_first_generation_wrote_is_read() -> None:
+    """Suite 0x04 decrypts; the golden file has more of it."""
+    path = Path(__file__).parents[1] / "vectors" / "cipher_v1.json"
+    case = json.loads(path.read_text("utf-8"))["cases"][0]
+    root = bytes.fromhex(case["key"])
+    ours = a_cipher(
+        a_field(name=case["field"]), roots=(root,), deployment=case["deployment"]
+    )
+
+    assert ours.decrypt(case["field"], case["ciphertext"]) == case["leaf"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_too_long_a_value_is_refused(kind: str) -> None:
+    """What would not fit is not encrypted, and plaintext is left alone."""
+    ours = a_cipher(a_field(kind, max_bytes=3))
+
+    assert not_encrypted(ours, '"Adam"')[0] is Reason.FIELD_UNENCRYPTABLE
+    assert ours.decrypt(FIELD, '"Adam"') == '"Adam"'
