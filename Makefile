@@ -11,11 +11,14 @@ BIN := .venv/bin
 READY := .venv/.ready
 COMPILE := $(UV) pip compile pyproject.toml --universal --python-version 3.11 \
 	--generate-hashes --custom-compile-command "make lock" --quiet
+# The data path as it is deployed: see tool.hatch.build in pyproject.toml.
+COMPILED := .cache/compiled
+SOURCES := $(shell find proxy -name '*.py' -o -name '*.lua')
 # The servers that `make test` and `make bench` start on free ports of their own.
 SERVERS := tests/install_servers.sh
 
 .DELETE_ON_ERROR:
-.PHONY: help run test lint type bench fmt lock clean
+.PHONY: help run test test-compiled lint type bench wheel fmt lock clean
 
 help: ## list these verbs
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' Makefile
@@ -32,6 +35,11 @@ test: $(READY) ## run every test against real servers, with branch coverage
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report --fail-under=90
 
+test-compiled: $(READY) $(COMPILED)/.ready ## run the tests of the data path against the compiled wheel
+	@$(SERVERS) test
+	@PYTHONPATH=$(COMPILED) $(BIN)/python -P -m pytest -o pythonpath= $(PYTEST) \
+		tests/core tests/edge tests/e2e
+
 lint: $(READY) ## check style and the direction of imports
 	@$(BIN)/ruff check --quiet
 	@$(BIN)/ruff format --check --quiet
@@ -40,9 +48,12 @@ lint: $(READY) ## check style and the direction of imports
 type: $(READY) ## check types
 	@$(BIN)/mypy
 
-bench: $(READY) ## measure the proxy beside its peers, and print the ratios
+bench: $(READY) $(COMPILED)/.ready ## measure the proxy beside its peers, and print the ratios
 	@$(SERVERS) bench
-	@$(BIN)/python -m tests.benchmarks $(BENCH)
+	@PYTHONPATH=$(COMPILED) $(BIN)/python -m tests.benchmarks $(BENCH)
+
+wheel: $(COMPILED)/.ready ## build dist/*.whl with the data path compiled; needs a C compiler
+	@mkdir -p dist && cp .cache/dist/*.whl dist/ && ls dist/*.whl
 
 fmt: $(READY) ## format the code and mend what can be mended safely
 	@$(BIN)/ruff format
@@ -67,4 +78,15 @@ $(READY): requirements-dev.txt pyproject.toml
 	@$(BIN)/python -m pip check --quiet --disable-pip-version-check
 # The build backend is locked too: nothing that was not tested is fetched.
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# Built from a copy: extension modules beside the sources would be used instead of them.
+$(COMPILED)/.ready: $(READY) $(SOURCES) pyproject.toml
+	@command -v cc >/dev/null || { echo "A C compiler is needed to compile the data path (Debian: apt-get install gcc)." >&2; exit 1; }
+	@echo "Compiling the data path ..."
+	@rm -rf .cache/build .cache/dist $(COMPILED)
+	@mkdir -p .cache/build && cp -r proxy pyproject.toml README.md LICENSE CHANGELOG.md .cache/build
+	@HATCH_BUILD_HOOKS_ENABLE=1 $(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir .cache/dist .cache/build
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(COMPILED) .cache/dist/*.whl
+	@rm -rf .cache/build
 	@touch $@

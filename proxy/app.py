@@ -224,9 +224,11 @@ class App:
             "keys": "ok",
             "limits": self._store.state,
             "backends": f"down: {', '.join(sorted(set(down)))}" if down else "ok",
+            "listening": "yes" if self._listener.port else "no",
             "draining": "yes" if self._draining else "no",
         }
-        return not self._draining, checks
+        # The metrics port is there first; a probe must not find the data port missing.
+        return self._listener.port > 0 and not self._draining, checks
 
     def _policy(self) -> Mapping[str, object]:
         policy = self._pipeline.snapshot.policy

@@ -177,7 +177,9 @@ class Pipeline:
         length = noted.get(b"content-length")
         if length is None and b"transfer-encoding" not in noted:
             return b"", b""
-        most = rule.max_body_bytes or self._body_bytes
+        most = self._body_bytes
+        if rule.max_body_bytes is not None:
+            most = rule.max_body_bytes
         if rule.protect_request is not None:
             most = min(most, self._buffered_bytes)
         if length is not None and int(length) > most:

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs the servers that `make test` or `make bench` needs and the machine lacks.
+# Installs the servers and tools that `make test` or `make bench` needs and the machine lacks.
 #
 #   tests/install_servers.sh test|bench
 #
@@ -10,6 +10,9 @@ set -euo pipefail
 # What to look for (a command on PATH, or a pattern of files), and the package that has it.
 test_needs=(
   "redis-server redis-server"
+  "curl curl"
+  "jq jq"
+  "openssl openssl"
 )
 bench_needs=(
   "${test_needs[@]}"

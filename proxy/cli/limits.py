@@ -1,13 +1,16 @@
 """``lumina-proxy limits``: what is left of somebody's limits."""
 
 import json
+import os
 import sys
 import urllib.error
 import urllib.parse
 import urllib.request
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
+
+from proxy.settings import Environment
 
 
 @click.command()
@@ -21,7 +24,11 @@ import click
     show_default=True,
     help="The metrics port of a running proxy. [METRICS_URL]",
 )
-@click.option("--token", envvar="METRICS_TOKEN", help="Its token. [METRICS_TOKEN]")
+@click.option(
+    "--token",
+    help="Its token, which others see in the list of processes: better from "
+    "METRICS_TOKEN or METRICS_TOKEN_FILE.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print what the proxy answered.")
 def limits(
     subject: str,
@@ -39,6 +46,9 @@ def limits(
     no token from any bucket.
 
     \b
+    Exit status: 0 shown, 1 no such rule or no answer, 2 wrong usage.
+
+    \b
     Examples:
         lumina-proxy limits user_123 user-list
         lumina-proxy limits 127.0.0.1 /api/auth/login --json
@@ -51,20 +61,34 @@ def limits(
     if not address.startswith(("http://", "https://")):
         raise click.BadParameter("--url begins with http:// or https://")
     request = urllib.request.Request(address)  # noqa: S310 - checked just above
+    token = token or Environment(os.environ).get("METRICS_TOKEN")
     if token:
         request.add_header("Authorization", f"Bearer {token}")
-    try:
-        with urllib.request.urlopen(request, timeout=5) as response:  # noqa: S310 - as above
-            answer = json.load(response)
-    except urllib.error.HTTPError as error:
-        _exit(json.load(error).get("title", error.reason))
-    except OSError as error:
-        _exit(f"{url} does not answer: {getattr(error, 'reason', error)}")
+    answer = _ask(request, url)
     if as_json:
         click.echo(json.dumps(answer, indent=2))
         return
     for row in answer["limits"]:
         click.echo(_line(row))
+
+
+def _ask(request: urllib.request.Request, url: str) -> dict[str, Any]:
+    """Return the answer; end with one line if there is none."""
+    try:
+        with urllib.request.urlopen(request, timeout=5) as response:  # noqa: S310 - checked
+            answer: dict[str, Any] = json.load(response)
+            return answer
+    except urllib.error.HTTPError as error:
+        with error:
+            if error.headers.get_content_type() == "application/problem+json":
+                _exit(json.load(error)["title"])
+            _exit(
+                f"{url} answers {error.code} {error.reason}: no metrics port of ours?"
+            )
+    except OSError as error:
+        _exit(f"{url} does not answer: {getattr(error, 'reason', error)}")
+    except ValueError:
+        _exit(f"{url} does not answer in JSON: no metrics port of ours?")
 
 
 def _line(row: dict[str, object]) -> str:

@@ -37,7 +37,15 @@ def serve(**flags: str | None) -> None:
     Everything comes from a flag or the variable in brackets; a flag wins. Secrets
     come from the environment only: JWT_SECRET, ENCRYPTION_KEY, METRICS_TOKEN, each
     also as NAME_FILE. SIGHUP reloads the policy.
-    """
+
+    \b
+    Exit status: 0 stopped as it was told to, 1 the start is refused, 2 wrong usage.
+
+    \b
+    Examples:
+        lumina-proxy serve --policy policies
+        lumina-proxy serve --listen 127.0.0.1:8080 --backend-url http://127.0.0.1:9000
+    """  # noqa: D301 - the \b of click is a backspace
     given = {name.upper(): value for name, value in flags.items() if value}
     environment = Environment({**os.environ, **given})
     logging.basicConfig(

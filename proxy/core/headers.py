@@ -7,8 +7,9 @@ Rules of this file:
 2. Hop-by-hop fields, and those that Connection names, end here (RFC 9110 section
    7.6.1).
 3. Nobody outside says who the client is. Identity, forwarding and steering fields
-   are removed whatever their spelling: many backends read ``X_Lumina_Role`` as
-   ``X-Lumina-Role``, so an underscore counts as a hyphen.
+   are removed whatever their spelling: backends read ``X_Lumina_Role``, and some
+   ``X.Lumina.Role``, as ``X-Lumina-Role``, so what is neither a letter nor a digit
+   counts as a hyphen.
 4. What appears twice and may not is refused, never resolved by a guess.
 """
 
@@ -133,7 +134,16 @@ _SINGLE: Final = frozenset(
     )
 )
 
-_RESPONSE_DROP: Final = frozenset((*_HOP_BY_HOP, b"content-length"))
+# Framing, and what only this proxy says.
+_RESPONSE_DROP: Final = frozenset(
+    (
+        *_HOP_BY_HOP,
+        b"content-length",
+        b"x-lumina-role",
+        b"x-lumina-subject",
+        b"x-request-id",
+    )
+)
 
 # Values of Connection that name no field.
 _PERSISTENCE: Final = frozenset((b"close", b"keep-alive"))
@@ -166,6 +176,7 @@ _HOST: Final = re.compile(
     rb"[A-Za-z0-9._~!$&'()*+,;=%-]+(:[0-9]*)?|\[[0-9A-Fa-f:.]+\](:[0-9]*)?"
 )
 # What a field value made from a claim may hold as it is (RFC 9110 section 5.5).
+_NEITHER_LETTER_NOR_DIGIT: Final = re.compile(rb"[^a-z0-9]")
 _UNSAFE_IN_VALUE: Final = re.compile(r"[^\x21-\x24\x26-\x7e]")
 
 
@@ -225,8 +236,8 @@ def examine(raw: RawHeaders, version: str) -> RequestHeaders:
 
 
 def _is_forged(lower: bytes) -> bool:
-    if b"_" in lower:
-        lower = lower.replace(b"_", b"-")
+    if not lower.replace(b"-", b"").isalnum():
+        lower = _NEITHER_LETTER_NOR_DIGIT.sub(b"-", lower)
         if _REQUEST.get(lower, _KEEP) != _KEEP:
             return True
     return lower.startswith(_IDENTITY_PREFIXES)

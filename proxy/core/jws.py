@@ -62,6 +62,9 @@ class Jws(NamedTuple):
     signed: bytes
     signature: bytes
 
+    def __repr__(self) -> str:
+        return "<Jws>"  # the fields of a tuple would be the token
+
 
 def parse(token: bytes) -> Jws:
     """Take a token of the compact serialisation apart (RFC 7515, 7.1).

@@ -37,6 +37,23 @@ PLACES = ("request", "response", "query", "form")
 _REQUIRED = ("id", "match", "allow")
 _OPTIONAL = ("backend", "limits", "protect", "count", "tolerate", "max_body")
 _RULE_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+OWN_METRICS = (
+    "lumina_active_",
+    "lumina_aborted_",
+    "lumina_build_",
+    "lumina_cipher_",
+    "lumina_decisions_",
+    "lumina_downstream_",
+    "lumina_internal_",
+    "lumina_limiter_",
+    "lumina_overhead_",
+    "lumina_policy_",
+    "lumina_request_",
+    "lumina_system_",
+    "lumina_upstream_",
+)
+"""How the names of the proxy's own families begin; a policy's counters do not."""
+
 _COUNTER = re.compile(r"lumina_[a-z0-9_]{1,80}_total")
 
 
@@ -198,6 +215,10 @@ def _places(
 
 def _counter(node: Node) -> str:
     scalar = values.written(node)
+    taken = next((one for one in OWN_METRICS if scalar.text.startswith(one)), None)
+    if taken is not None:
+        message = f"names that begin with {taken} are the proxy's own metrics"
+        raise refuse(node, message, "choose another name")
     if not _COUNTER.fullmatch(scalar.text):
         hint = "lumina_…_total, in lower case"
         raise refuse(node, f"{values.quoted(scalar)} is not a counter", hint)

@@ -132,6 +132,9 @@ class Routable(Protocol):
 R = TypeVar("R", bound=Routable)
 
 _ANY: Final = "*"
+_NOT_ANY: Final = frozenset(("CONNECT", "TRACE"))
+"""What ``*`` does not stand for: a tunnel, and an echo of what the proxy added."""
+
 _NOTHING: Final[frozenset[Ambiguity]] = frozenset()
 
 
@@ -247,7 +250,7 @@ class Router(Generic[R]):
                 METHOD_NOT_ALLOWED with ``Allow``.
         """
         if (ready := self._static.get(path)) and (
-            match := ready.get(method) or ready.get(_ANY)
+            match := ready.get(method) or ready.get(_any(method))
         ):
             return match
         if is_plain(path):
@@ -280,7 +283,7 @@ class Router(Generic[R]):
                 if branch := literal or parameter:
                     node = branch
                     continue
-            elif route := node.routes.get(method) or node.routes.get(_ANY):
+            elif route := node.routes.get(method) or node.routes.get(_any(method)):
                 return route
             if not pending:
                 return None
@@ -322,6 +325,11 @@ class Router(Generic[R]):
 
 
 V = TypeVar("V")
+
+
+def _any(method: str) -> str:
+    """Return what stands for ``method`` beside itself; "" for nothing."""
+    return "" if method in _NOT_ANY else _ANY
 
 
 def _file_by_method(table: dict[str, V], rule: Routable, value: V) -> None:

@@ -26,7 +26,7 @@ class AnswerWriter:
         "_current",
         "_drained",
         "_keep_alive",
-        "_sending",
+        "_started",
         "_transport",
         "_write_paused",
         "chunked",
@@ -36,7 +36,7 @@ class AnswerWriter:
         self._transport: asyncio.Transport | None = None
         self._current: Request | None = None
         self._keep_alive = True
-        self._sending = False
+        self._started = False
         self._write_paused = False
         self._drained: Waiter[None] | None = None
         self.chunked = False
@@ -53,7 +53,7 @@ class AnswerWriter:
     @property
     def started(self) -> bool:
         """Whether the head of the answer has been written."""
-        return self._sending
+        return self._started
 
     def send(self, status: int, phrase: bytes, lines: list[bytes], body: bytes) -> None:
         """Write a whole answer.
@@ -66,7 +66,6 @@ class AnswerWriter:
                 method or with this status has none.
         """
         self.start(status, phrase, lines, len(body), body)
-        self._sending = False
 
     def start(
         self,
@@ -89,7 +88,7 @@ class AnswerWriter:
         if transport is None:
             return
         request = self._current
-        self._sending = True
+        self._started = True
         self.chunked = False
         if request is not None and not request.body.complete:
             self._keep_alive = False
@@ -138,7 +137,6 @@ class AnswerWriter:
         """Write the end of the body."""
         if self._transport is not None and self.chunked:
             self._transport.write(b"0\r\n\r\n")
-        self._sending = False
 
     def close_after_answer(self) -> None:
         """Let the answer be the last one of this connection."""

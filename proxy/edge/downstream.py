@@ -9,9 +9,7 @@ No policy lives here. What is refused here is what cannot be read: the handler's
 ``reject`` makes the answer, so that it has a Reason and is counted like any other.
 """
 
-import abc
 import asyncio
-from collections.abc import Callable
 from typing import Final, cast
 
 import httptools
@@ -22,9 +20,8 @@ from proxy.core.message import RawHeaders, Request
 from proxy.core.reasons import Reason
 from proxy.edge.answer import AnswerWriter
 from proxy.edge.body import BodyStream
-from proxy.edge.limits import WireLimits
+from proxy.edge.owners import DownstreamOwner
 from proxy.edge.waiter import Step, step
-from proxy.ports import Handler
 
 NEVER: Final = float("inf")
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -35,38 +32,6 @@ _NO_HEADERS: Final[RawHeaders] = []
 
 _Queued = tuple[Request, Refused | None]
 """A request, and why it is refused unseen; None when it is not."""
-
-
-class Owner(abc.ABC):
-    """The listener that a connection belongs to.
-
-    Attributes:
-        handler: answers the requests.
-        limits: what one connection may cost.
-        draining: whether answers announce that the connection will be closed.
-        loop: the event loop.
-        now: its time, in seconds.
-    """
-
-    handler: Handler
-    limits: WireLimits
-    draining: bool
-    loop: asyncio.AbstractEventLoop
-    now: Callable[[], float]
-
-    @abc.abstractmethod
-    def failed(self, error: BaseException) -> None:
-        """Note what escaped a handler: a bug."""
-
-    @abc.abstractmethod
-    def opened(
-        self, connection: "DownstreamConnection", transport: asyncio.Transport
-    ) -> tuple[str, bool]:
-        """Note a connection; return its peer's address and whether it is trusted."""
-
-    @abc.abstractmethod
-    def closed(self, connection: "DownstreamConnection") -> None:
-        """Forget a connection."""
 
 
 class DownstreamConnection(AnswerWriter):
@@ -95,7 +60,7 @@ class DownstreamConnection(AnswerWriter):
         "deadline",
     )
 
-    def __init__(self, listener: Owner) -> None:
+    def __init__(self, listener: DownstreamOwner) -> None:
         super().__init__()
         self._listener = listener
         self._parser = httptools.HttpRequestParser(self)
@@ -265,6 +230,7 @@ class DownstreamConnection(AnswerWriter):
                 self._resume_reading()
             self.deadline = NEVER
             self._current = request
+            self._started = False
             self._keep_alive = request.keep_alive
             if refused is not None:
                 self._listener.handler.reject(refused, self)
@@ -351,6 +317,7 @@ class DownstreamConnection(AnswerWriter):
         """Answer bytes that never became a request, once, and close."""
         if self._closing or self._step is not None or self._queue:
             return
+        self._started = False
         self._keep_alive = False
         self._listener.handler.reject(refused, self)
         self._close()
@@ -366,7 +333,7 @@ class DownstreamConnection(AnswerWriter):
         if request is None or self._transport is None:
             return
         self.await_body()
-        if not self._sending and value_of(request.headers, b"expect") is not None:
+        if not self._started and value_of(request.headers, b"expect") is not None:
             self._transport.write(CONTINUE)
 
     def await_body(self) -> None:

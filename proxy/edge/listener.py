@@ -4,13 +4,14 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, cast
 
-from proxy.edge.downstream import DownstreamConnection, Owner
+from proxy.edge.downstream import DownstreamConnection
 from proxy.edge.limits import WireLimits
+from proxy.edge.owners import DownstreamOwner
 from proxy.edge.waiter import Waiter
 from proxy.ports import Handler
 
 
-class Listener(Owner):
+class Listener(DownstreamOwner):
     """Accepts connections, and watches their deadlines.
 
     Args:

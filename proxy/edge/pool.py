@@ -14,7 +14,8 @@ from proxy.core.errors import Refused
 from proxy.core.message import Body, Response
 from proxy.core.policy import Backend, Server, Timeouts
 from proxy.core.reasons import Reason
-from proxy.edge.upstream import Call, Owner, UpstreamConnection
+from proxy.edge.owners import UpstreamOwner
+from proxy.edge.upstream import Call, UpstreamConnection
 
 IDEMPOTENT: Final = frozenset(("DELETE", "GET", "HEAD", "OPTIONS", "PUT", "TRACE"))
 
@@ -24,7 +25,7 @@ def may_retry(method: str, *, reused: bool, answered: bool, replayable: bool) ->
     return reused and not answered and replayable and method in IDEMPOTENT
 
 
-class Pool(Owner):
+class Pool(UpstreamOwner):
     """The connections to one server.
 
     Attributes:

@@ -43,6 +43,9 @@ _GRACE: Final = 0.001
 _OPEN_TIMEOUT: Final = 1.0
 """Seconds for a new connection: a name, a TLS handshake, AUTH, the script."""
 
+_SHOWN: Final = 200
+"""Characters of a reply nobody expected that the log shows."""
+
 log = logging.getLogger("lumina.limits")
 
 
@@ -76,6 +79,15 @@ class _Batch:
             else:
                 limit = take.limit
                 arguments += (limit.refill, limit.capacity, cost * limit.token)
+
+
+def _is_for(batch: _Batch, reply: Reply) -> bool:
+    """Say whether a reply has what ``take.lua`` says of every bucket."""
+    return (
+        isinstance(reply, list)
+        and len(reply) == 2 * len(batch.keys)
+        and all(type(number) is int and number >= 0 for number in reply)
+    )
 
 
 class RedisStore:
@@ -202,7 +214,7 @@ class RedisStore:
 
     def _replied(self, reply: Reply) -> None:
         wire, batch = self._wire, self._in_flight.popleft()
-        if isinstance(reply, list):
+        if _is_for(batch, reply):
             self._failures_in_row = 0
             self._flush()  # first, so that Redis works while we do
             self._settle(batch, cast("list[int]", reply))
@@ -211,7 +223,7 @@ class RedisStore:
             self._send(wire, batch, "EVAL", SCRIPT)  # which loads it for the next
         else:
             self._in_flight.appendleft(batch)
-            self._failed(f"Redis answered: {reply}")
+            self._failed(f"Redis answered {str(reply)[:_SHOWN]!r}")
 
     def _settle(self, batch: _Batch, reply: list[int]) -> None:
         """Give everybody their grants; ``reply`` is allowed and level, in turns."""

@@ -6,9 +6,7 @@ not wholly sent when the answer ended. Nothing that was received on it reaches
 another client.
 """
 
-import abc
 import asyncio
-from collections.abc import Callable
 from typing import Final, cast
 
 import httptools
@@ -19,6 +17,7 @@ from proxy.core.message import Body, RawHeaders, Response, Whole
 from proxy.core.policy import Timeouts
 from proxy.core.reasons import Reason
 from proxy.edge.body import BodyStream
+from proxy.edge.owners import UpstreamOwner
 from proxy.edge.waiter import Step, Waiter, step
 
 NEVER: Final = float("inf")
@@ -74,40 +73,6 @@ class Call(Waiter[Response]):
             self.connection.close()
 
 
-class Owner(abc.ABC):
-    """The pool that a connection belongs to.
-
-    Attributes:
-        timeouts: of exchanges that say nothing else, and of idle connections.
-        now: the loop's time, in seconds.
-    """
-
-    timeouts: Timeouts
-    now: Callable[[], float]
-
-    @abc.abstractmethod
-    def opened(self, connection: "UpstreamConnection") -> None:
-        """Note a connection that stands."""
-
-    @abc.abstractmethod
-    def release(self, connection: "UpstreamConnection") -> None:
-        """Take a connection back after an exchange."""
-
-    @abc.abstractmethod
-    def lost(self, connection: "UpstreamConnection") -> None:
-        """Forget a connection."""
-
-    @abc.abstractmethod
-    def broken(self, call: Call, *, reused: bool, answered: bool) -> None:
-        """Decide about a call whose connection ended before its answer's head.
-
-        Args:
-            call: the call.
-            reused: whether the connection had carried another one before.
-            answered: whether a byte of the answer had come.
-        """
-
-
 class UpstreamConnection:
     """One connection to one server; an ``asyncio.Protocol`` by its methods.
 
@@ -142,7 +107,7 @@ class UpstreamConnection:
         "reused",
     )
 
-    def __init__(self, pool: Owner) -> None:
+    def __init__(self, pool: UpstreamOwner) -> None:
         self._pool = pool
         self._transport: asyncio.Transport | None = None
         self._parser = httptools.HttpResponseParser(self)

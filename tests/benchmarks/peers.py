@@ -127,7 +127,7 @@ def _lumina(site: Site, folder: Path, port: int, algorithm: str) -> Launch:
         "DRAIN_GRACE": "0",
         "ENCRYPTION_KEY": site.credentials.encryption_key,
     }
-    command = [sys.executable, "-m", "proxy", "serve"]
+    command = [sys.executable, "-P", "-m", "proxy", "serve"]
     return Launch(command, lambda: _answers(f"http://{metrics}/ready"), env)
 
 

@@ -54,6 +54,8 @@ def forwarded(*lines: tuple[str, str], whole: bool = False) -> str:
         "X-Lumina-Anything",
         "x_lumina_role",
         "X_Lumina-Role",
+        "X.Lumina.Role",
+        "X~Lumina|Role",
         "Remote-User",
         "REMOTE_USER",
         "X-Forwarded-User",
@@ -275,6 +277,8 @@ def test_answers_lose_framing_and_hop_by_hop_fields() -> None:
         raw(
             ("Server", "x"),
             ("Connection", "keep-alive, X-Hop"),
+            ("X-Request-ID", "theirs"),
+            ("X-Lumina-Role", "admin"),
             ("Content-Length", "3"),
             ("Transfer-Encoding", "chunked"),
             ("X-Hop", "y"),

@@ -125,18 +125,32 @@ def test_a_key_is_short_and_plain(subject: str, name: str) -> None:
     assert key.count("{") == key.count("}") == 1
 
 
-def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_remembered_is_bounded() -> None:
     """Reloads without end do not fill the memory, nor mix up policies."""
-    monkeypatch.setattr(module, "_MAX_REMEMBERED", 3)
-    monkeypatch.setattr(module, "_remembered", {})
-    for count in range(1, 20):
+    most = module._MAX_REMEMBERED
+    for count in range(1, most + 20):
         rate = RateLimit.of(count, HOUR)
         limits = (Limit(id="api", per=Per.SUBJECT, rates={None: rate}),)
 
         [one] = takes_for(limits, role="", subject="a", client="b")
 
         assert one.limit is rate
-        assert len(module._remembered) <= 3
+        assert len(module._remembered) <= most
+
+
+def test_owners_without_end_do_not_fill_the_memory() -> None:
+    """Keys are remembered up to a bound, and stay right beyond it."""
+    rate = RateLimit.of(1, HOUR)
+    limits = (Limit(id="api", per=Per.CLIENT, rates={None: rate}),)
+    [first] = takes_for(limits, role="", subject="", client="0")
+    for number in range(module._MAX_TAKES + 20):
+        [one] = takes_for(limits, role="", subject="", client=str(number))
+
+        assert len(one.quota._takes) <= module._MAX_TAKES
+
+    [again] = takes_for(limits, role="", subject="", client="0")
+
+    assert again.key == first.key
 
 
 def grants_after(takes: list[Take], spent: int) -> list[Grant]:

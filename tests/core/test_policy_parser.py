@@ -13,8 +13,10 @@ from proxy.core.bucket import RateLimit
 from proxy.core.errors import Finding, PolicyError
 from proxy.core.policy import HealthCheck, Per, Policy, Server, Timeouts, View
 from proxy.core.policy_parser import parse_policy
+from proxy.core.policy_rules import OWN_METRICS
 from proxy.core.reasons import Reason
 from proxy.core.routing import Ambiguity
+from proxy.edge import metrics
 
 ROOT = Path(__file__).parents[2]
 POLICIES = Path(__file__).parents[1] / "policies"
@@ -356,3 +358,11 @@ def test_any_shape_is_a_policy_or_a_policy_error(document: dict[str, object]) ->
     text = json.dumps({"version": 1, **document})
 
     assert findings_of([("policy.yaml", text)])
+
+
+def test_no_counter_of_a_policy_is_a_metric_of_the_proxy() -> None:
+    """Every family of the proxy begins as no counter of a policy may."""
+    for_policies = {"lumina_pathways_generated", "lumina_assessments_completed"}
+    own = {*metrics._COUNTERS, *metrics._GAUGES, *metrics._HISTOGRAMS} - for_policies
+
+    assert [name for name in own if not f"{name}_".startswith(OWN_METRICS)] == []

@@ -1,5 +1,6 @@
 """Protected bodies: what goes in, what each view shows, and what may not come back."""
 
+import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -125,16 +126,11 @@ def test_plain_shows_everything(policy: Policy, selection: Selection) -> None:
     plain: dict[str, dict[str, View]] = {
         "anyone": dict.fromkeys(policy.fields, View.PLAIN)
     }
-    seeing = Policy(**{**vars_of(policy), "views": plain})
+    seeing = dataclasses.replace(policy, views=plain)
     noted: Noted = []
 
     assert shown(seeing, selection, stored(policy, selection), noted) == USER
     assert {outcome for _, _, outcome in noted} == {"ok"}
-
-
-def vars_of(policy: Policy) -> dict[str, Any]:
-    """Return the attributes of a frozen policy."""
-    return {name: getattr(policy, name) for name in policy.__slots__}
 
 
 def test_pseudonyms_are_the_same_in_every_answer(
@@ -201,7 +197,7 @@ def test_an_unreadable_answer_is_the_backends_fault(
 def test_older_values_are_counted_as_such(policy: Policy, selection: Selection) -> None:
     """What was stored before the proxy came is shown, and noted as plaintext."""
     plain = {"anyone": dict.fromkeys(policy.fields, View.PLAIN)}
-    seeing = Policy(**{**vars_of(policy), "views": plain})
+    seeing = dataclasses.replace(policy, views=plain)
     noted: Noted = []
 
     assert shown(seeing, selection, b'{"name": "Ada"}', noted) == {"name": "Ada"}

@@ -332,6 +332,16 @@ def test_a_rule_may_tolerate_an_ambiguity(tolerated: Ambiguity, path: str) -> No
     assert Reason.PATH_AMBIGUOUS is refusal(strict, "GET", path).reason
 
 
+@pytest.mark.parametrize("method", ["CONNECT", "TRACE"])
+@pytest.mark.parametrize("path", ["/files", "/files/a"])
+def test_any_method_is_no_tunnel_and_no_echo(method: str, path: str) -> None:
+    """A rule for ``*`` has neither; one that names TRACE does."""
+    routes = Router([rule("* /files"), rule("* /files/{path...}")])
+
+    assert Reason.METHOD_NOT_ALLOWED is refusal(routes, method, path).reason
+    assert Router([rule("TRACE /files")]).match("TRACE", "/files").path == "/files"
+
+
 def test_a_rest_keeps_the_spelling_of_the_path() -> None:
     """Parameters are parts of the forwarded path, encoded where it is."""
     rules = [rule("GET /f/{p...}", Ambiguity.ENCODED_SLASH)]

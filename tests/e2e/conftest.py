@@ -80,7 +80,7 @@ class Stack:
         )
         with self.log.open("wb") as log:
             self.proxy = subprocess.Popen(
-                [sys.executable, "-m", "proxy", "serve"],
+                [sys.executable, "-P", "-m", "proxy", "serve"],
                 cwd=ROOT,
                 env=environment,
                 stderr=log,

@@ -381,7 +381,20 @@ async def pretender(reply: bytes) -> AsyncIterator[str]:
         server.close()
 
 
-@pytest.mark.parametrize("reply", [b"?\r\n", b"+OK\r\n", b"$-1\r\n", b"-ERR no\r\n"])
+@pytest.mark.parametrize(
+    "reply",
+    [
+        b"?\r\n",
+        b"+OK\r\n",
+        b"$-1\r\n",
+        b"-ERR no\r\n",
+        b"*0\r\n",
+        b"*1\r\n:1\r\n",
+        b"*3\r\n:1\r\n:1\r\n:1\r\n",
+        b"*2\r\n$1\r\nx\r\n$1\r\ny\r\n",
+        b"*2\r\n:1\r\n:-5\r\n",
+    ],
+)
 async def test_nonsense_is_answered_for(reply: bytes) -> None:
     """Whatever a server says instead of levels, requests are answered locally."""
     async with pretender(reply) as url, opened(url, probe_every=60) as store:

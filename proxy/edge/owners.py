@@ -1,0 +1,84 @@
+"""What a connection asks of whoever owns it: the listener, or the pool of a backend.
+
+Base classes and not protocols: an attribute of a class is found without looking for it
+once the data path is compiled.
+"""
+
+import abc
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from proxy.core.policy import Timeouts
+from proxy.edge.limits import WireLimits
+from proxy.ports import Handler
+
+if TYPE_CHECKING:
+    from proxy.edge.downstream import DownstreamConnection
+    from proxy.edge.upstream import Call, UpstreamConnection
+
+
+class DownstreamOwner(abc.ABC):
+    """The listener that a connection belongs to.
+
+    Attributes:
+        handler: answers the requests.
+        limits: what one connection may cost.
+        draining: whether answers announce that the connection will be closed.
+        loop: the event loop.
+        now: its time, in seconds.
+    """
+
+    handler: Handler
+    limits: WireLimits
+    draining: bool
+    loop: asyncio.AbstractEventLoop
+    now: Callable[[], float]
+
+    @abc.abstractmethod
+    def failed(self, error: BaseException) -> None:
+        """Note what escaped a handler: a bug."""
+
+    @abc.abstractmethod
+    def opened(
+        self, connection: "DownstreamConnection", transport: asyncio.Transport
+    ) -> tuple[str, bool]:
+        """Note a connection; return its peer's address and whether it is trusted."""
+
+    @abc.abstractmethod
+    def closed(self, connection: "DownstreamConnection") -> None:
+        """Forget a connection."""
+
+
+class UpstreamOwner(abc.ABC):
+    """The pool that a connection belongs to.
+
+    Attributes:
+        timeouts: of exchanges that say nothing else, and of idle connections.
+        now: the loop's time, in seconds.
+    """
+
+    timeouts: Timeouts
+    now: Callable[[], float]
+
+    @abc.abstractmethod
+    def opened(self, connection: "UpstreamConnection") -> None:
+        """Note a connection that stands."""
+
+    @abc.abstractmethod
+    def release(self, connection: "UpstreamConnection") -> None:
+        """Take a connection back after an exchange."""
+
+    @abc.abstractmethod
+    def lost(self, connection: "UpstreamConnection") -> None:
+        """Forget a connection."""
+
+    @abc.abstractmethod
+    def broken(self, call: "Call", *, reused: bool, answered: bool) -> None:
+        """Decide about a call whose connection ended before its answer's head.
+
+        Args:
+            call: the call.
+            reused: whether the connection had carried another one before.
+            answered: whether a byte of the answer had come.
+        """

@@ -1,0 +1,55 @@
+"""``python -m tests.e2e.impatient``: ``lumina-proxy serve`` with short patience.
+
+The same program with smaller numbers, so that a test need not wait for ten seconds or
+open a thousand connections, and with one bug: taking from a limit named ``bug`` raises.
+"""
+
+import sys
+from collections.abc import Awaitable, Sequence
+from typing import Any
+
+from proxy import app
+from proxy.__main__ import main
+from proxy.core.bucket import Grant
+from proxy.core.limits import Take
+from proxy.edge.bucket_store import MemoryStore
+from proxy.edge.limits import WireLimits
+from proxy.edge.redis_store import RedisStore
+from proxy.ports import Snapshot
+
+LIMITS = WireLimits(head_seconds=0.2, linger_seconds=0.2)
+
+
+class BuggyStore:
+    """A store with a bug; everything else of it is another's."""
+
+    def __init__(self, store: MemoryStore | RedisStore) -> None:
+        self._store = store
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def take(self, takes: Sequence[Take], cost: int = 1) -> Awaitable[list[Grant]]:
+        """Take, or raise what nobody expects."""
+        if any(take.id == "bug" for take in takes):
+            raise RuntimeError("a bug")
+        return self._store.take(takes, cost)
+
+
+class ImpatientApp(app.App):
+    """One connection to each server, and nobody waits for it."""
+
+    def _make_store(self) -> Any:
+        return BuggyStore(super()._make_store())
+
+    def _put_in_force(self, snapshot: Snapshot) -> None:
+        super()._put_in_force(snapshot)
+        for pools in self._upstreams._pools.values():
+            for pool in pools.values():
+                pool._max_connections, pool._max_waiting = 1, 0
+
+
+if __name__ == "__main__":
+    vars(app)["WireLimits"] = lambda: LIMITS
+    vars(sys.modules["proxy.cli.serve"])["App"] = ImpatientApp
+    main(["serve"])
