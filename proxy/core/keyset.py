@@ -12,8 +12,9 @@ Rules of this file:
 3. Key material never leaves: no ``repr``, no pickle, no copy, no exception shows it.
 
 Rotation: put the new key first and keep the old one behind it until nothing is stored
-under it. On several replicas publish the new key behind the old one first, so that
-every replica can read it before the first one writes under it.
+under it. A field that is looked up stays with the key that it names (``field_keys``).
+On several replicas publish the new key behind the old one first, so that every replica
+can read it before the first one writes under it.
 
 Knows neither where keys come from nor what is encrypted with them.
 """
