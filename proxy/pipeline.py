@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from typing import Final
 
 from proxy.core.authz import acting_role
-from proxy.core.bucket import Grant
 from proxy.core.errors import Refused
 from proxy.core.exchange import Exchange
 from proxy.core.forwarding import (
@@ -26,18 +25,18 @@ from proxy.core.headers import (
     RequestHeaders,
     examine,
     is_json,
+    request_head,
     request_lines,
     response_lines,
     value_of,
     without_validators,
 )
-from proxy.core.limits import Take, limit_fields, limit_lines, retry_after, takes_for
+from proxy.core.limits import Take, granted, takes_for
 from proxy.core.message import Body, Request, Response, Whole
 from proxy.core.policy import Rule
-from proxy.core.problem import problem_body, problem_lines
+from proxy.core.problem import PHRASES, problem_body, problem_lines
 from proxy.core.protection import decrypt_body, encrypt_body
 from proxy.core.reasons import Reason
-from proxy.core.routing import Match
 from proxy.core.target import split_target
 from proxy.ports import BucketStore, Clocks, Downstream, Recorder, Snapshot, Upstream
 
@@ -79,21 +78,18 @@ class Pipeline:
         try:
             # sanitise, match, authenticate, authorise
             headers = examine(request.headers, request.version)
-            match, query = self._matched(snapshot, request, headers, exchange)
-            rule = match.rule
+            rule, target = self._matched(snapshot, request, headers, exchange)
             identity = self._admitted(snapshot, rule, headers, exchange)
             # take tokens
-            limited = b""
-            if rule.limits:
-                takes = self._takes(rule, request, headers, exchange)
-                limited = _granted(takes, await self._store.take(takes))
+            takes = self._takes(rule, request, headers, exchange)
+            limited = granted(takes, await self._store.take(takes)) if takes else b""
             # encrypt
             body, framing = self._outgoing_body(rule, request.body, headers)
             if framing and rule.protect_request is not None:
                 body, framing = await self._encrypted(snapshot, rule, body, headers)
             # exchange
-            origin = forwarded_lines(headers, request, exchange.request_id)
-            head = _head(request, match, query, headers, (origin, identity, framing))
+            added = identity, framing
+            head = _head(request, target, headers, exchange, rule, added)
             exchange.upstream_started = self._clock()
             response = await self._upstream.exchange(
                 rule.backend, request.method, head, body, chunked=framing is _CHUNKED
@@ -101,7 +97,10 @@ class Pipeline:
             # decrypt or mask, answer
             if rule.protect_response is not None:
                 response = await self._decrypted(snapshot, rule, response, exchange)
-            await self._answer(rule, response, limited, downstream, exchange)
+            if response.body.complete and not response.bodiless:
+                self._send(response, limited, downstream, exchange)
+            else:
+                await self._stream(response, limited, downstream, exchange)
         except Refused as refused:
             self._refuse(refused, downstream, exchange)
         except Exception as error:  # noqa: BLE001 - a bug: 500, logged and counted
@@ -120,15 +119,17 @@ class Pipeline:
         request: Request,
         headers: RequestHeaders,
         exchange: Exchange,
-    ) -> tuple[Match[Rule], str]:
-        """Return the rule with the path that goes on, and the query."""
+    ) -> tuple[Rule, str]:
+        """Return the rule, and the target of the request that the backend gets."""
         exchange.request_id = (
             request_id_of(headers.noted, trusted=request.peer_trusted) or self._new_id()
         )
         path, query = split_target(request.target, headers.host)
         match = snapshot.policy.router.match(request.method, path)
-        exchange.rule = match.rule.id
-        return match, query
+        rule = match.rule
+        exchange.rule = rule.id
+        exchange.counter = rule.count
+        return rule, f"{match.path}?{query}" if query else match.path
 
     def _admitted(
         self,
@@ -158,6 +159,8 @@ class Pipeline:
         exchange: Exchange,
     ) -> list[Take]:
         """Return the buckets that a request takes from."""
+        if not rule.limits:
+            return []
         client = request.peer
         if request.peer_trusted:
             client = client_address(
@@ -259,38 +262,40 @@ class Pipeline:
                 raise Refused(Reason.RESPONSE_UNREADABLE, "It is too long.") from None
             raise
 
-    async def _answer(
+    def _send(
         self,
-        rule: Rule,
         response: Response,
         limited: bytes,
         downstream: Downstream,
         exchange: Exchange,
     ) -> None:
-        """Pass the answer on: at once when it is there, else as it comes."""
+        """Pass on an answer that is all there."""
+        lines = _answer_lines(response, limited, exchange)
+        if not exchange.upstream_seconds:
+            exchange.upstream_seconds = self._clock() - exchange.upstream_started
+        body = response.body.whole()
+        downstream.send(response.status, response.phrase, lines, body)
+
+    async def _stream(
+        self,
+        response: Response,
+        limited: bytes,
+        downstream: Downstream,
+        exchange: Exchange,
+    ) -> None:
+        """Pass an answer on as it comes."""
+        lines = _answer_lines(response, limited, exchange)
         body = response.body
-        exchange.status = response.status
-        lines = response_lines(response.headers)
-        lines.append(
-            b"X-Request-ID: %b\r\n%b" % (exchange.request_id.encode("ascii"), limited)
-        )
-        if body.complete and not response.bodiless:
-            if not exchange.upstream_seconds:
-                exchange.upstream_seconds = self._clock() - exchange.upstream_started
-            downstream.send(response.status, response.phrase, lines, body.whole())
-        else:
-            downstream.start(response.status, response.phrase, lines, response.length)
-            try:
-                while chunk := await body.read():
-                    await downstream.write(chunk)
-            except BaseException:
-                body.abandon()
-                raise
-            finally:
-                exchange.upstream_seconds = self._clock() - exchange.upstream_started
-            downstream.end()
-        if rule.count is not None and response.status // 100 == _SUCCESSFUL:
-            self._recorder.count(rule.count)
+        downstream.start(response.status, response.phrase, lines, response.length)
+        try:
+            while chunk := await body.read():
+                await downstream.write(chunk)
+        except BaseException:
+            body.abandon()
+            raise
+        finally:
+            exchange.upstream_seconds = self._clock() - exchange.upstream_started
+        downstream.end()
 
     def reject(self, refused: Refused, downstream: Downstream) -> None:
         """Answer what could not be read as a request."""
@@ -315,73 +320,39 @@ class Pipeline:
         exchange.request_id = exchange.request_id or self._new_id()
         downstream.send(
             exchange.status,
-            _PHRASES[exchange.status],
+            PHRASES[exchange.status],
             problem_lines(refused, request_id=exchange.request_id),
             problem_body(refused, rule=exchange.rule, request_id=exchange.request_id),
         )
 
 
-_SUCCESSFUL: Final = 2
 _CHUNKED: Final = b"Transfer-Encoding: chunked\r\n"
 
-_PHRASES: Final = {
-    400: b"Bad Request",
-    401: b"Unauthorized",
-    403: b"Forbidden",
-    404: b"Not Found",
-    405: b"Method Not Allowed",
-    408: b"Request Timeout",
-    413: b"Content Too Large",
-    414: b"URI Too Long",
-    415: b"Unsupported Media Type",
-    417: b"Expectation Failed",
-    422: b"Unprocessable Content",
-    429: b"Too Many Requests",
-    431: b"Request Header Fields Too Large",
-    500: b"Internal Server Error",
-    502: b"Bad Gateway",
-    503: b"Service Unavailable",
-    504: b"Gateway Timeout",
-}
-"""RFC 9110 section 15, for the statuses of the reasons table."""
 
-
-def _granted(takes: Sequence[Take], grants: Sequence[Grant]) -> bytes:
-    """Return the field lines that tell what is left, or refuse."""
-    for grant in grants:
-        if not grant.allowed:
-            break
-    else:
-        return limit_lines(takes, grants)
-    names = ", ".join(
-        take.id for take, grant in zip(takes, grants, strict=True) if not grant.allowed
-    )
-    raise Refused(
-        Reason.RATE_LIMITED,
-        f"Used up: {names}.",
-        (("Retry-After", retry_after(grants)), *limit_fields(takes, grants)),
-    )
-
-
-def _head(
+def _head(  # noqa: PLR0917 - a part of the head each
     request: Request,
-    match: Match[Rule],
-    query: str,
+    target: str,
     headers: RequestHeaders,
+    exchange: Exchange,
+    rule: Rule,
     added: tuple[bytes, ...],
 ) -> bytes:
     """Return the head of the request that the backend gets."""
-    target = match.path + "?" + query if query else match.path
-    return b"".join(
-        (
-            f"{request.method} {target} HTTP/1.1\r\nHost: ".encode("ascii"),
-            headers.host,
-            b"\r\n",
-            *request_lines(headers, whole=match.rule.protect_response is not None),
-            *added,
-            b"\r\n",
-        )
-    )
+    lines = request_lines(headers, whole=rule.protect_response is not None)
+    lines.append(forwarded_lines(headers, request, exchange.request_id))
+    lines += added
+    return request_head(request.method, target, headers.host, lines)
+
+
+def _answer_lines(
+    response: Response, limited: bytes, exchange: Exchange
+) -> list[bytes]:
+    """Return the field lines that the client gets, without framing."""
+    exchange.status = response.status
+    lines = response_lines(response.headers)
+    request_id = exchange.request_id.encode("ascii")
+    lines.append(b"X-Request-ID: %b\r\n%b" % (request_id, limited))
+    return lines
 
 
 async def _read_all(body: Body) -> bytes:

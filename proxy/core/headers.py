@@ -321,6 +321,21 @@ def request_lines(headers: RequestHeaders, *, whole: bool) -> list[bytes]:
     return lines
 
 
+def request_head(
+    method: str, target: str, host: bytes, lines: Iterable[bytes]
+) -> bytes:
+    """Return the head of the request that the backend gets.
+
+    Args:
+        method: upper case.
+        target: path and query, ASCII.
+        host: the value of Host.
+        lines: every other field line with its CRLF.
+    """
+    start = f"{method} {target} HTTP/1.1\r\nHost: ".encode("ascii")
+    return b"".join((start, host, b"\r\n", *lines, b"\r\n"))
+
+
 def response_lines(raw: RawHeaders) -> list[bytes]:
     """Return the field lines of an answer as they go to the client."""
     named: set[bytes] = set()

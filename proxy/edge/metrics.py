@@ -65,6 +65,8 @@ _DURATION: Final[tuple[float, ...]] = (
     30.0,
     60.0,
 )
+_SUCCESSFUL: Final = 2
+"""The class of statuses that a counter of the policy counts."""
 _METHODS: Final = frozenset(
     ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 )
@@ -228,10 +230,16 @@ class Metrics(Collector):
         decision = (rule, exchange.role, "served" if reason is None else reason.slug)
         decisions = self._decisions
         decisions[decision] = decisions.get(decision, 0) + 1
-        if exchange.aborted:
-            self._add("lumina_aborted", (rule,))
         if exchange.subject:
             self._note_active(exchange.subject)
+        if exchange.aborted:
+            self._add("lumina_aborted", (rule,))
+        elif (
+            exchange.counter is not None
+            and reason is None
+            and exchange.status // 100 == _SUCCESSFUL
+        ):
+            self.count(exchange.counter)
 
     def count(self, name: str) -> None:
         """Add one to a counter of the policy, named with its ``_total``."""

@@ -632,7 +632,7 @@ def test_no_key_is_made_up(tmp_path: Path, lacking: str, told: str) -> None:
         lacking: "",
     }
     done = subprocess.run(
-        [sys.executable, "-m", "proxy", "serve"],
+        [sys.executable, "-P", "-m", "proxy", "serve"],
         cwd=ROOT,
         env=os.environ | environment,
         capture_output=True,
