@@ -18,6 +18,7 @@ from proxy.core.bucket import Grant
 from proxy.core.cipher import Cipher
 from proxy.core.errors import Refused
 from proxy.core.exchange import Exchange
+from proxy.core.field_keys import Scope
 from proxy.core.keyset import Keyset
 from proxy.core.limits import Take
 from proxy.core.message import Body, RawHeaders, Request, Response, Whole
@@ -70,7 +71,7 @@ def a_snapshot(policy: str = POLICY) -> Snapshot:
     return Snapshot(
         compiled,
         Authenticator(compiled.issuers),
-        Cipher(keyset, compiled.deployment, lambda: b"nonce nonce!"),
+        Cipher(keyset, Scope(compiled.deployment), compiled.fields, bytes),
     )
 
 
