@@ -79,15 +79,15 @@ def encrypt_body(
     return splice(plain, selection, encrypt)
 
 
-def encrypt_query(
-    cipher: Cipher, parameters: Parameters, query: str, note: Note, see: See
+def encrypt_target(
+    cipher: Cipher, parameters: Parameters, target: str, note: Note, see: See
 ) -> str:
-    """Return a query with every protected parameter encrypted, as a look-up needs it.
+    """Return a target with every protected parameter encrypted, as look-ups need it.
 
     Args:
         cipher: encrypts.
-        parameters: the protected ones.
-        query: without its "?".
+        parameters: the protected ones of the query.
+        target: a path, with or without "?" and a query.
         note: told every parameter that has a value.
         see: what the acting role sees of a field. Who does not see it plainly may not
             look up by it: asking whether a guess finds something is seeing.
@@ -102,7 +102,8 @@ def encrypt_query(
             raise Refused(Reason.FILTER_NOT_ALLOWED, f"The field is {field}.")
         return _noted(cipher, field, value, note)
 
-    return parameters.replace(query, encrypt)
+    path, mark, query = target.partition("?")
+    return path + mark + parameters.replace(query, encrypt)
 
 
 def encrypt_form(
