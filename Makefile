@@ -30,6 +30,7 @@ run: $(READY) ## start the LMS stub and the proxy in front of it; Ctrl-C stops b
 
 test: $(READY) ## run every test against real servers, with branch coverage
 	@$(SERVERS) test
+	@$(BIN)/lumina-proxy test policies --cover 100
 	@$(BIN)/coverage erase
 	@$(BIN)/coverage run -m pytest $(PYTEST)
 	@$(BIN)/coverage combine --quiet

@@ -165,7 +165,7 @@ def test_the_guide_has_every_word(known: Mapping[str, set[str]]) -> None:
         for word in words
     }
     units = {*policy_values._BYTES, *policy_values._MICROSECONDS} - {""}
-    words = {*closed, *policy_rules.METHODS, *policy_sections._PERIODS}
+    words = {*closed, *policy_rules.METHODS, *policy_sections.PERIODS}
     lacking = {
         word
         for word in words

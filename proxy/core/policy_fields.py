@@ -14,6 +14,7 @@ from proxy.core import policy_values as values
 from proxy.core.ciphertext import longest
 from proxy.core.field import MIN_PASSWORD, Field, Mode, Step
 from proxy.core.mode_pepper import LENGTH as PEPPERED_LENGTH
+from proxy.core.policy_keys import FIELD, required
 from proxy.core.policy_sections import Section, named
 from proxy.core.policy_values import Report, refuse
 from proxy.core.yaml_source import Node, Scalar, Table
@@ -38,9 +39,10 @@ OVERHEADS = ("compact",)
 SHAPES = ("email",)
 STEPS = tuple(step.value for step in Step)
 NO_STEPS = "none"
+YES_OR_NO = ("true", "false")
+KEY_ID = re.compile(r"[0-9a-f]{8}")
 
 _LATER_MODES = ("vector", "token")
-_ALL_KEYS = ("mode", *dict.fromkeys(key for keys in KEYS.values() for key in keys))
 _USUAL = frozenset({Step.STRIP, Step.NFC})
 _USUAL_OF_MAIL = _USUAL | {Step.LOWER}
 
@@ -62,7 +64,7 @@ def read_fields(report: Report, section: Section) -> dict[str, Field]:
 
 
 def _field(report: Report, name: str, node: Node) -> Field:
-    entries = report.entries(node, _ALL_KEYS, ("mode",))
+    entries = report.entries(node, FIELD, required(FIELD))
     mode = report.read(entries.get("mode"), _mode, None)
     if mode is None or not isinstance(node, Table):
         return Field(id=name)
@@ -103,9 +105,9 @@ def _mode(node: Node) -> Mode:
 
 def _foreign(table: Table, mode: Mode) -> Iterator[Scalar]:
     """Yield the keys that other modes have."""
-    for name, key in table.keys.items():
-        if name in _ALL_KEYS and name not in ("mode", *KEYS[mode]):
-            yield key
+    for name in table.keys:
+        if name in FIELD and name not in ("mode", *KEYS[mode]):
+            yield table.key(name)
 
 
 def _overhead(node: Node) -> str:
@@ -165,12 +167,12 @@ def _steps(
 
 
 def _yes_or_no(node: Node) -> bool:
-    return values.choice(node, "word", ("true", "false")) == "true"
+    return values.choice(node, "word", YES_OR_NO) == "true"
 
 
 def _key_id(node: Node) -> int:
     scalar = values.written(node)
-    if not re.fullmatch(r"[0-9a-f]{8}", scalar.text):
+    if not KEY_ID.fullmatch(scalar.text):
         hint = "eight hex digits, as ciphertexts and findings name it"
         raise refuse(node, f"{values.quoted(scalar)} is not the id of a key", hint)
     return int(scalar.text, 16)

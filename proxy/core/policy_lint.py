@@ -51,16 +51,25 @@ class Draft:
         """Return where ``name`` is defined in ``section``."""
         return self.sections[section][name][0].at
 
+    def rule_places(self) -> Mapping[str, Place]:
+        """Return where each rule stands, by its id."""
+        return {rule.id: table.at for table, rule in self.rules}
 
-def find_contradictions(report: Report, draft: Draft) -> None:
-    """Report every error that takes more than one section or rule to see."""
+
+def find_contradictions(report: Report, draft: Draft) -> Router[Rule] | None:
+    """Report every error that takes more than one section or rule to see.
+
+    Returns:
+        The router of the rules; None when two of them tie.
+    """
     _duplicate_ids(report, draft)
-    _ties(report, draft)
+    router = _ties(report, draft)
     _tokens_without_issuer(report, draft)
     for table, rule in draft.rules:
         for limit in rule.limits:
             _limit_of_rule(report, table, rule, limit)
         find_misuse(report, table, rule, draft.known.fields)
+    return router
 
 
 def _duplicate_ids(report: Report, draft: Draft) -> None:
@@ -74,7 +83,7 @@ def _duplicate_ids(report: Report, draft: Draft) -> None:
         first.setdefault(rule.id, at)
 
 
-def _ties(report: Report, draft: Draft) -> None:
+def _ties(report: Report, draft: Draft) -> Router[Rule] | None:
     rules = [rule for _, rule in draft.rules]
     tables = {id(rule): table for table, rule in draft.rules}
     ties = Router.ties(rules)
@@ -86,13 +95,14 @@ def _ties(report: Report, draft: Draft) -> None:
             f"{one.pattern.text} and {other.pattern.text} are equally specific",
         )
     if ties:
-        return
+        return None
     router = Router(rules)
     for table, rule in draft.rules:
         obstacle = _obstacle(router, rule)
         if obstacle:
             at = table.values["match"].at
             report.error(at, f"no request reaches the rule {rule.id!r}", obstacle)
+    return router
 
 
 def _obstacle(router: Router[Rule], rule: Rule) -> str:

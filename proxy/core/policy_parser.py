@@ -8,6 +8,7 @@ rule that two files define refuse the policy.
 The file order decides nothing but the order of findings. Nothing here opens a file.
 """
 
+import dataclasses
 import hashlib
 from collections.abc import Mapping, Sequence
 
@@ -16,6 +17,7 @@ from proxy.core.errors import Finding, PolicyError
 from proxy.core.policy import Policy, Rule
 from proxy.core.policy_fields import read_fields
 from proxy.core.policy_issuers import read_issuers
+from proxy.core.policy_keys import DOCUMENT, required
 from proxy.core.policy_lint import Draft, find_contradictions, find_omissions
 from proxy.core.policy_rules import Known, read_rule
 from proxy.core.policy_sections import (
@@ -33,20 +35,39 @@ DEFAULT_DEPLOYMENT = "default"
 
 _TABLES = ("backends", "issuers", "limits", "fields", "views")
 _LISTS = ("roles", "rules")
-_KEYS = ("version", "deployment", *_TABLES, *_LISTS)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Compiled:
+    """A policy, and what is known about it beside what it decides.
+
+    Attributes:
+        policy: ready to decide.
+        warnings: the findings that do not refuse it.
+        draft: where each part of it stands.
+    """
+
+    policy: Policy
+    warnings: tuple[Finding, ...]
+    draft: Draft
 
 
 def parse_policy(
     files: Sequence[tuple[str, str]], environment: Mapping[str, str]
 ) -> tuple[Policy, tuple[Finding, ...]]:
+    """Return the policy of these files and its warnings, see ``compile_policy``."""
+    compiled = compile_policy(files, environment)
+    return compiled.policy, compiled.warnings
+
+
+def compile_policy(
+    files: Sequence[tuple[str, str]], environment: Mapping[str, str]
+) -> Compiled:
     """Compile the files of one policy.
 
     Args:
         files: name and text of each file, in the order of their names.
         environment: what ``${NAME}`` stands for.
-
-    Returns:
-        The policy and its warnings.
 
     Raises:
         PolicyError: there is an error; carries every finding, warnings too.
@@ -71,11 +92,12 @@ def parse_policy(
     if not document.complete:
         raise PolicyError(findings())
     draft = _draft(report, document)
-    find_contradictions(report, draft)
-    if report.failed:
+    router = find_contradictions(report, draft)
+    if router is None or report.failed:
         raise PolicyError(findings())
     find_omissions(report, draft)
-    return _policy(draft, document, _digest(files)), findings()
+    policy = _policy(draft, router, document, _digest(files))
+    return Compiled(policy=policy, warnings=findings(), draft=draft)
 
 
 class _Document:
@@ -101,7 +123,7 @@ class _Document:
         if not isinstance(root, Table):
             # Every reference to what it holds would look wrong, which helps nobody.
             self.complete = False
-        entries = report.entries(root, _KEYS, ("version",))
+        entries = report.entries(root, DOCUMENT, required(DOCUMENT))
         report.read(entries.get("version"), _version, None)
         self._set_deployment(report, entries.get("deployment"))
         for section in _TABLES:
@@ -123,7 +145,8 @@ class _Document:
         if table is None:
             return
         known = self.tables[section]
-        for name, key in table.keys.items():
+        for name in table.values:
+            key = table.key(name)
             if name in known:
                 first = f"first in {_where(known[name][0].at)}"
                 report.error(key.at, f"{name!r} is defined twice", first)
@@ -183,7 +206,9 @@ def _digest(files: Sequence[tuple[str, str]]) -> str:
     return digest.hexdigest()[:16]
 
 
-def _policy(draft: Draft, document: _Document, digest: str) -> Policy:
+def _policy(
+    draft: Draft, router: Router[Rule], document: _Document, digest: str
+) -> Policy:
     """Build the policy of a draft without errors."""
     known, rules = draft.known, tuple(rule for _, rule in draft.rules)
     issuers = [issuer for issuer in draft.issuers.values() if issuer]
@@ -199,5 +224,5 @@ def _policy(draft: Draft, document: _Document, digest: str) -> Policy:
         fields=known.fields,
         views=draft.views,
         rules=rules,
-        router=Router(rules),
+        router=router,
     )

@@ -4,12 +4,12 @@ The same program with smaller numbers, so that a test need not wait for ten seco
 open a thousand connections, and with one bug: taking from a limit named ``bug`` raises.
 """
 
-import sys
 from collections.abc import Awaitable, Sequence
 from typing import Any
 
 from proxy import app
 from proxy.__main__ import main
+from proxy.cli import serve
 from proxy.core.bucket import Grant
 from proxy.core.limits import Take
 from proxy.edge.bucket_store import MemoryStore
@@ -51,5 +51,5 @@ class ImpatientApp(app.App):
 
 if __name__ == "__main__":
     vars(app)["WireLimits"] = lambda: LIMITS
-    vars(sys.modules["proxy.cli.serve"])["App"] = ImpatientApp
+    vars(serve)["App"] = ImpatientApp
     main(["serve"])
