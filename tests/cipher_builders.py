@@ -5,12 +5,15 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import strategies as st
 
 from proxy.core.cipher import NONCE_BYTES, Cipher
+from proxy.core.ciphertext import looks_sealed
 from proxy.core.errors import Refused
 from proxy.core.field import Field, Mode, Step
 from proxy.core.field_keys import Scope
 from proxy.core.keyset import Keyset
+from proxy.core.masks import looks_masked
 from proxy.core.reasons import Reason
 
 OLD, NEW = bytes(range(32)), bytes(range(32, 64))
@@ -42,6 +45,16 @@ SAMPLES = {
     "digits": '"0301234567"',
 }
 """A value for each kind that encrypts and decrypts."""
+
+
+def no_client_sends(value: object) -> bool:
+    """Tell whether a value is refused before it is encrypted."""
+    return isinstance(value, str) and (looks_sealed(value) or looks_masked(value))
+
+
+def texts(max_size: int | None = None) -> st.SearchStrategy[str]:
+    """Return strings that a client may send."""
+    return st.text(max_size=max_size).filter(lambda text: not no_client_sends(text))
 
 
 def nonces() -> Callable[[], bytes]:

@@ -26,6 +26,7 @@ from tests.cipher_builders import (
     a_field,
     is_refused,
     not_encrypted,
+    texts,
 )
 
 UNENCRYPTABLE = Reason.FIELD_UNENCRYPTABLE
@@ -63,7 +64,7 @@ def test_other_values_have_other_ciphertexts(one: str, other: str) -> None:
     assert sealed(one) != sealed(other)
 
 
-@given(one=st.text(max_size=8), other=st.text(max_size=8))
+@given(one=texts(max_size=8), other=texts(max_size=8))
 def test_ciphertexts_are_equal_exactly_when_values_are(one: str, other: str) -> None:
     """Equality is kept both ways when nothing is normalised."""
     as_sent: frozenset[Step] = frozenset()
@@ -113,7 +114,7 @@ def test_white_space_hides_no_ciphertext() -> None:
         assert reason is Reason.CIPHERTEXT_IN_REQUEST
 
 
-@given(text=st.text(max_size=300))
+@given(text=texts(max_size=300))
 def test_the_length_is_known_beforehand(text: str) -> None:
     """A ciphertext is exactly as long as was said."""
     length = ciphertext_length(len(text.encode()))
