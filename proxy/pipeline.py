@@ -102,7 +102,7 @@ class Pipeline:
             else:
                 await self._stream(response, limited, downstream, exchange)
         except Refused as refused:
-            self._refuse(refused, downstream, exchange)
+            self._stopped(refused, snapshot, request, downstream, exchange)
         except Exception as error:  # noqa: BLE001 - a bug: 500, logged and counted
             self._recorder.failed(error, exchange)
             self._refuse(Refused(Reason.INTERNAL), downstream, exchange)
@@ -297,6 +297,26 @@ class Pipeline:
             exchange.upstream_seconds = self._clock() - exchange.upstream_started
         downstream.end()
 
+    def _stopped(
+        self,
+        refused: Refused,
+        snapshot: Snapshot,
+        request: Request,
+        downstream: Downstream,
+        exchange: Exchange,
+    ) -> None:
+        """Refuse, unless the proxy itself was asked whether it serves."""
+        if refused.reason is not Reason.NO_RULE or not _is_health(snapshot, request):
+            self._refuse(refused, downstream, exchange)
+            return
+        exchange.status = 200
+        request_id = exchange.request_id.encode("ascii")
+        lines = [
+            b"Content-Type: application/json\r\nCache-Control: no-store\r\n",
+            b"X-Request-ID: %b\r\n" % request_id,
+        ]
+        downstream.send(200, b"OK", lines, b'{"status":"ok"}')
+
     def reject(self, refused: Refused, downstream: Downstream) -> None:
         """Answer what could not be read as a request."""
         now = self._clock()
@@ -342,6 +362,12 @@ def _head(  # noqa: PLR0917 - a part of the head each
     lines.append(forwarded_lines(headers, request, exchange.request_id))
     lines += added
     return request_head(request.method, target, headers.host, lines)
+
+
+def _is_health(snapshot: Snapshot, request: Request) -> bool:
+    """Say whether a request that no rule matches is for the proxy itself."""
+    path, _, _ = request.target.partition("?")
+    return snapshot.policy.is_health(request.method, path)
 
 
 def _answer_lines(

@@ -686,6 +686,33 @@ def test_a_body_that_is_not_there_yet_is_streamed(
     assert stream.limit == 4
 
 
+@pytest.mark.parametrize(
+    ("policy", "method", "target", "status"),
+    [
+        (POLICY, "GET", "/health", 200),
+        (POLICY, "HEAD", "/health?x", 200),
+        (POLICY, "POST", "/health", 404),
+        (POLICY, "GET", "/health/", 404),
+        (POLICY + "health: /-/alive\n", "GET", "/-/alive", 200),
+        (POLICY + "health: /-/alive\n", "GET", "/health", 404),
+        (POLICY + "health: none\n", "GET", "/health", 404),
+        (POLICY.replace("/small", "/health"), "GET", "/health", 405),
+    ],
+)
+def test_the_data_port_answers_for_itself_where_no_rule_does(
+    policy: str, method: str, target: str, status: int
+) -> None:
+    """The backend is never asked, and what it has at that path is never hidden."""
+    ports = Ports()
+    ended = run(
+        a_pipeline(ports, a_snapshot(policy)).handle(a_request(method, target), ports)
+    )
+
+    assert ended == [None]
+    assert ports.told == [f"send {status}", "record"]
+    assert (ports.records[0].reason is None) is (status == 200)
+
+
 def test_what_was_no_request_is_answered_and_recorded() -> None:
     """It is closed afterwards, for nobody knows where the next one begins."""
     ports = Ports()

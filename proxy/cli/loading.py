@@ -1,11 +1,9 @@
 """How commands read a policy: from the files and variables that the proxy reads."""
 
-import contextlib
-import gc
 import hashlib
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -13,7 +11,7 @@ import click
 from proxy.core.errors import Finding, PolicyError
 from proxy.core.policy_parser import Compiled, compile_policy
 from proxy.core.yaml_source import variables
-from proxy.edge.policy_source import PolicySource
+from proxy.edge.policy_source import PolicySource, collector_resting
 from proxy.settings import Environment
 
 COLOURS = {"error": "red", "warning": "yellow", "note": "cyan"}
@@ -38,7 +36,7 @@ def read_policy(path: Path, *, assume_secrets: bool) -> Compiled:
     files = PolicySource(path, environment).read()
     if assume_secrets:
         environment = _assumed(files, environment)
-    with _collector_resting():
+    with collector_resting():
         return compile_policy(files, environment)
 
 
@@ -55,18 +53,6 @@ def show_findings(findings: Sequence[Finding], *, err: bool = False) -> None:
     """Print each finding as a line that editors and CI can jump to."""
     for finding in findings:
         click.secho(str(finding), fg=COLOURS[finding.severity], err=err)
-
-
-@contextlib.contextmanager
-def _collector_resting() -> Iterator[None]:
-    """Spare the garbage collector what lives as long as the command."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def _assumed(

@@ -160,6 +160,8 @@ class Policy:
     Attributes:
         digest: the first 16 hex digits of the SHA-256 of its text, file by file.
         deployment: the name that is bound into every ciphertext.
+        health: the path at which the data port answers for itself, where no rule
+            matches; None for nowhere.
         issuers: whom tokens are trusted from, by their ``iss`` value.
         views: what each role (or ``anyone``) sees of each field; a pair that is
             not in here is masked, for nothing is allowed by omission.
@@ -168,6 +170,7 @@ class Policy:
 
     digest: str
     deployment: str
+    health: str | None
     backends: Mapping[str, Backend]
     issuers: Mapping[str, Issuer]
     roles: tuple[str, ...]
@@ -180,3 +183,12 @@ class Policy:
     def view(self, role: str | None, field: str) -> View:
         """Return what ``role`` sees of ``field``; None is a request without a token."""
         return self.views.get(role or ANYONE, {}).get(field, View.MASK)
+
+    def is_health(self, method: str, path: str) -> bool:
+        """Say whether a request that no rule matches asks how the proxy itself is.
+
+        Args:
+            method: upper case.
+            path: as received, without its query.
+        """
+        return path == self.health and method in ("GET", "HEAD")

@@ -35,6 +35,10 @@ DOCUMENT: Keys = {
         "A name bound into every ciphertext; 'default' when it is missing. Change it, "
         "and stored values no longer decrypt."
     ),
+    "health": Key(
+        "The path at which the data port itself says that it serves, or none. /health "
+        "when it is missing. A rule that matches there wins."
+    ),
     "backends": Key("The services behind the proxy, by name."),
     "issuers": Key("Whom tokens are trusted from, by name."),
     "roles": Key("The roles there are."),

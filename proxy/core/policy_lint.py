@@ -38,6 +38,7 @@ class Draft:
         issuers: whom tokens are trusted from, by name.
         views: what each role sees.
         rules: every rule that could be built, with its node.
+        health: where the data port answers for itself; None for nowhere.
     """
 
     sections: Mapping[str, Section]
@@ -46,6 +47,7 @@ class Draft:
     issuers: Mapping[str, Issuer | None]
     views: Mapping[str, Mapping[str, View]]
     rules: Sequence[tuple[Table, Rule]]
+    health: str | None
 
     def place(self, section: str, name: str) -> Place:
         """Return where ``name`` is defined in ``section``."""

@@ -27,14 +27,17 @@ from proxy.core.policy_sections import (
     read_views,
 )
 from proxy.core.policy_values import Report, refuse
-from proxy.core.routing import Router
+from proxy.core.routing import Pattern, Router
 from proxy.core.yaml_source import Node, Place, Scalar, Table, read_yaml
 
 VERSION = "1"
 DEFAULT_DEPLOYMENT = "default"
+DEFAULT_HEALTH = "/health"
+NO_HEALTH = "none"
 
 _TABLES = ("backends", "issuers", "limits", "fields", "views")
 _LISTS = ("roles", "rules")
+_WORDS = ("deployment", "health")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +109,7 @@ class _Document:
     def __init__(self, start: Place) -> None:
         self.start = start
         self.complete = True
-        self.deployment: Scalar | None = None
+        self.words: dict[str, Scalar] = {}
         self.tables: dict[str, dict[str, tuple[Scalar, Node]]] = {
             section: {} for section in _TABLES
         }
@@ -125,20 +128,21 @@ class _Document:
             self.complete = False
         entries = report.entries(root, DOCUMENT, required(DOCUMENT))
         report.read(entries.get("version"), _version, None)
-        self._set_deployment(report, entries.get("deployment"))
+        for word in _WORDS:
+            self._set_word(report, word, entries.get(word))
         for section in _TABLES:
             self._add_table(report, section, entries.get(section))
         for section in _LISTS:
             self.lists[section].extend(report.items(entries.get(section)))
 
-    def _set_deployment(self, report: Report, node: Node | None) -> None:
+    def _set_word(self, report: Report, word: str, node: Node | None) -> None:
         scalar = report.read(node, values.as_scalar, None)
         if scalar is None:
             return
-        if self.deployment:
-            first = f"first in {_where(self.deployment.at)}"
-            report.error(scalar.at, "the deployment is named twice", first)
-        self.deployment = scalar
+        if word in self.words:
+            first = f"first in {_where(self.words[word].at)}"
+            report.error(scalar.at, f"the {word} is named twice", first)
+        self.words[word] = scalar
 
     def _add_table(self, report: Report, section: str, node: Node | None) -> None:
         table = report.read(node, values.as_table, None)
@@ -165,6 +169,19 @@ def _version(node: Node) -> None:
         raise refuse(node, message, f"this version of the proxy reads {VERSION}")
 
 
+def _health(node: Node) -> str | None:
+    scalar = values.as_scalar(node)
+    if scalar.text == NO_HEALTH:
+        return None
+    try:
+        pattern = Pattern.parse(scalar.text)
+    except ValueError as error:
+        raise refuse(node, str(error), f"a path, or {NO_HEALTH}") from None
+    if pattern.params:
+        raise refuse(node, "health is at one path", f"a path, or {NO_HEALTH}")
+    return scalar.text
+
+
 def _draft(report: Report, document: _Document) -> Draft:
     """Read every section, then the rules against them."""
     tables = document.tables
@@ -187,6 +204,7 @@ def _draft(report: Report, document: _Document) -> Draft:
         if rule and isinstance(node, Table):
             rules.append((node, rule))
     return Draft(
+        health=report.read(document.words.get("health"), _health, DEFAULT_HEALTH),
         sections=tables,
         roles=document.lists["roles"],
         known=known,
@@ -212,11 +230,11 @@ def _policy(
     """Build the policy of a draft without errors."""
     known, rules = draft.known, tuple(rule for _, rule in draft.rules)
     issuers = [issuer for issuer in draft.issuers.values() if issuer]
+    deployment = document.words.get("deployment")
     return Policy(
         digest=digest,
-        deployment=document.deployment.text
-        if document.deployment
-        else DEFAULT_DEPLOYMENT,
+        deployment=deployment.text if deployment else DEFAULT_DEPLOYMENT,
+        health=draft.health,
         backends={name: item for name, item in known.backends.items() if item},
         issuers={issuer.issuer: issuer for issuer in issuers},
         roles=known.roles,

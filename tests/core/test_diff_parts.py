@@ -11,6 +11,11 @@ from tests.core.differences import POLICY, SECRETS, differences, edited, policy_
 
 EDITS = [
     pytest.param(
+        [("deployment: school", "deployment: school\nhealth: none")],
+        ["~ backends: where the data port answers for itself: /health -> none"],
+        id="own-health",
+    ),
+    pytest.param(
         [("deployment: school", "deployment: college")],
         [
             (

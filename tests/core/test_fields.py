@@ -193,7 +193,9 @@ def _json(draw: st.DrawFn, depth: int = 4) -> str:
     kind = draw(st.sampled_from(["object", "object", "array", "scalar"]))
     if kind == "scalar" or depth == 0:
         words = ["null", "true", "0", "-1.50e+3", "12345678901234567890123", '""']
-        text = draw(st.sampled_from(NAMES) | st.text(max_size=5))
+        # Hypothesis tries what it finds in the sources, this file's mark included.
+        other = st.text(max_size=5).filter(lambda text: MARK.strip('"') not in text)
+        text = draw(st.sampled_from(NAMES) | other)
         return draw(st.sampled_from(words) | _string(text))
     items = draw(st.lists(_json(depth - 1), max_size=4))
     if kind == "object":

@@ -10,6 +10,7 @@ from typing import Any
 
 from proxy.core.authn import Issuer
 from proxy.core.policy import Backend, Policy, Rule, Server
+from proxy.core.policy_parser import NO_HEALTH
 from proxy.core.workbench.diff_changes import Area, Changes, Direction
 from proxy.core.workbench.diff_requests import Meeting
 from proxy.core.workbench.wording import joined
@@ -33,6 +34,10 @@ def compare_parts(changes: Changes, old: Policy, new: Policy) -> None:
         for key, was, now in _differing(field, new.fields.get(name, field)):
             text = f"{key} of the field {name}: {_shown(was)} -> {_shown(now)}"
             changes.add(Area.PLAINTEXT, Direction.CHANGES, text)
+    if old.health != new.health:
+        was, now = (one.health or NO_HEALTH for one in (old, new))
+        text = f"where the data port answers for itself: {was} -> {now}"
+        changes.add(Area.BACKENDS, Direction.CHANGES, text)
     if old.deployment != new.deployment:
         text = (
             f"the deployment {old.deployment} is {new.deployment}: what was stored no "

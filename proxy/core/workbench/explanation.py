@@ -192,8 +192,10 @@ def advice(policy: Policy, decision: Decision) -> str:
 
 
 def _near(policy: Policy, decision: Decision) -> str:
-    """Return what a slash at the end, or none, would have matched; "" for nothing."""
+    """Return what answers instead, or nearly would have; "" for nothing."""
     path = decision.path
+    if policy.is_health(decision.method, path):
+        return "The proxy answers here itself, that it serves. "
     other = path[:-1] if path.endswith("/") else f"{path}/"
     try:
         rule = policy.router.match(decision.method, other).rule

@@ -262,6 +262,7 @@ def policy_schema() -> Schema:
     shapes = {
         "version": _VERSION,
         "deployment": _WORD,
+        "health": {"type": "string", "pattern": r"^(?:none|/.*)$"},
         "backends": _table(_NAME, {"$ref": "#/$defs/backend"}),
         "issuers": _table(_NAME, {"$ref": "#/$defs/issuer"}),
         "roles": _set(_ROLE),
