@@ -158,13 +158,6 @@ class App:
             ) from None
 
     def _snapshot(self, policy: Policy) -> Snapshot:
-        for rule in policy.rules:
-            if rule.protect_query or rule.protect_form:
-                # The data path would pass them on as they came.
-                raise StartError(
-                    f"The rule {rule.id} protects a query or form, which this version "
-                    "reads but does not do yet."
-                )
         scope = Scope(policy.deployment)
         try:
             cipher = Cipher(self._keyset, scope, policy.fields, _nonces().__next__)

@@ -152,6 +152,11 @@ class Rule:
     tolerate: frozenset[Ambiguity] = frozenset()
     max_body_bytes: int | None = None
 
+    @property
+    def protects_body(self) -> bool:
+        """Whether something of the request body is encrypted."""
+        return self.protect_request is not None or self.protect_form is not None
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:

@@ -103,12 +103,3 @@ def test_an_unclear_key_refuses_a_reload(tmp_path: Path) -> None:
 
     assert b"add key: with one of" in told
     assert b"stopped" in rest
-
-
-def test_what_the_data_path_does_not_do_refuses_the_start(tmp_path: Path) -> None:
-    """A query that would pass unencrypted is not served at all."""
-    policy = the_policy(query="query: {login: user.login},")
-    status, line = last_words(starting(tmp_path, policy, NEW))
-
-    assert status == 1
-    assert "The rule user protects a query or form" in line
