@@ -21,6 +21,7 @@ from proxy import __version__
 from proxy.core.authn import Authenticator
 from proxy.core.cipher import NONCE_BYTES, Cipher
 from proxy.core.errors import PolicyError
+from proxy.core.field_keys import Scope
 from proxy.core.forwarding import Network, is_trusted
 from proxy.core.keyset import Keyset
 from proxy.core.policy import Policy
@@ -116,8 +117,9 @@ class App:
         self._health = HealthChecks()
         self._upstreams = Upstreams(self._health.is_up)
         self._store = self._make_store()
+        snapshot = self._snapshot(policy)
         self._pipeline = Pipeline(
-            self._snapshot(policy),
+            snapshot,
             store=self._store,
             upstream=self._upstreams,
             recorder=self._metrics,
@@ -138,7 +140,7 @@ class App:
         )
         self._limiter = Limiter(self._store, lambda: self._pipeline.snapshot.policy)
         self._admin = Admin(self._admin_ports(), self._settings.metrics_token)
-        self._put_in_force(policy)
+        self._put_in_force(snapshot)
         self._watch()
 
     def _make_store(self) -> MemoryStore | RedisStore:
@@ -152,20 +154,22 @@ class App:
             raise StartError("REDIS_URL: an option in it has no such value.") from None
 
     def _snapshot(self, policy: Policy) -> Snapshot:
-        return Snapshot(
-            policy,
-            Authenticator(policy.issuers),
-            Cipher(self._keyset, policy.deployment, _nonces().__next__),
-        )
+        scope = Scope(policy.deployment)
+        try:
+            cipher = Cipher(self._keyset, scope, policy.fields, _nonces().__next__)
+        except ValueError as error:
+            raise StartError(f"ENCRYPTION_KEY: {error}.") from None
+        return Snapshot(policy, Authenticator(policy.issuers), cipher)
 
-    def _put_in_force(self, policy: Policy) -> None:
+    def _put_in_force(self, snapshot: Snapshot) -> None:
+        policy = snapshot.policy
         for warning in self._source.warnings:
             log.warning("%s", warning)
         self._upstreams.configure(policy.backends.values())
         self._metrics.declare_counters(
             rule.count for rule in policy.rules if rule.count
         )
-        self._pipeline.snapshot = self._snapshot(policy)
+        self._pipeline.snapshot = snapshot
         self._metrics.policy_loaded(policy.digest)
 
     def _watch(self) -> None:
@@ -282,16 +286,18 @@ class App:
 
     def _reload(self) -> None:
         try:
-            policy = self._source.reload()
-        except PolicyError as error:
+            snapshot = self._snapshot(self._source.reload())
+        except (PolicyError, StartError) as error:
+            # Also where the policy is good, but asks for a key that is not there.
+            self._source.last_error = str(error)
             self._metrics.policy_refused()
             log.error(  # noqa: TRY400 - the findings say it, a traceback nothing
                 "the policy was refused, the last good one stays:\n%s", error
             )
             return
-        self._put_in_force(policy)
-        self._health.configure(policy.backends.values())
-        log.info("policy %s is in force", policy.digest)
+        self._put_in_force(snapshot)
+        self._health.configure(snapshot.policy.backends.values())
+        log.info("policy %s is in force", snapshot.policy.digest)
 
     async def _drain(self, again: asyncio.Event) -> None:
         """Say that we leave, go on for a while, then let open exchanges finish."""

@@ -10,8 +10,8 @@ Rules of this file:
 """
 
 from collections.abc import Sequence
-from typing import Final
 
+from proxy.bodies import CHUNKED, Bodies
 from proxy.core.authz import acting_role
 from proxy.core.errors import Refused
 from proxy.core.exchange import Exchange
@@ -24,18 +24,14 @@ from proxy.core.forwarding import (
 from proxy.core.headers import (
     RequestHeaders,
     examine,
-    is_json,
     request_head,
     request_lines,
     response_lines,
-    value_of,
-    without_validators,
 )
 from proxy.core.limits import Take, granted, takes_for
-from proxy.core.message import Body, Request, Response, Whole
+from proxy.core.message import Request, Response
 from proxy.core.policy import Rule
 from proxy.core.problem import PHRASES, problem_body, problem_lines
-from proxy.core.protection import decrypt_body, encrypt_body
 from proxy.core.reasons import Reason
 from proxy.core.target import split_target
 from proxy.ports import BucketStore, Clocks, Downstream, Recorder, Snapshot, Upstream
@@ -68,13 +64,18 @@ class Pipeline:
         self._clock = clocks.monotonic
         self._new_id = clocks.request_id
         self._trusted = trusted
-        self._body_bytes = body_bytes
-        self._buffered_bytes = buffered_bytes
+        self._bodies = Bodies(
+            recorder,
+            clocks.monotonic,
+            body_bytes=body_bytes,
+            buffered_bytes=buffered_bytes,
+        )
 
     async def handle(self, request: Request, downstream: Downstream) -> None:
         """Answer one request. Raises nothing but CancelledError."""
         exchange = Exchange(request.method, self._clock())
-        snapshot = self.snapshot
+        exchange.aborted = True  # until the answer is whole
+        snapshot, bodies = self.snapshot, self._bodies
         try:
             # sanitise, match, authenticate, authorise
             headers = examine(request.headers, request.version)
@@ -84,19 +85,20 @@ class Pipeline:
             takes = self._takes(rule, request, headers, exchange)
             limited = granted(takes, await self._store.take(takes)) if takes else b""
             # encrypt
-            body, framing = self._outgoing_body(rule, request.body, headers)
-            if framing and rule.protect_request is not None:
-                body, framing = await self._encrypted(snapshot, rule, body, headers)
+            target = bodies.encrypted_target(snapshot, rule, target, exchange)
+            body, framing = bodies.outgoing(rule, request.body, headers)
+            if framing and rule.protects_body:
+                body = await bodies.encrypted(snapshot, rule, body, headers, exchange)
+                framing = b"Content-Length: %d\r\n" % len(body)
             # exchange
-            added = identity, framing
-            head = _head(request, target, headers, exchange, rule, added)
+            head = _head(request, target, headers, exchange, rule, (identity, framing))
             exchange.upstream_started = self._clock()
             response = await self._upstream.exchange(
-                rule.backend, request.method, head, body, chunked=framing is _CHUNKED
+                rule.backend, request.method, head, body, chunked=framing is CHUNKED
             )
             # decrypt or mask, answer
             if rule.protect_response is not None:
-                response = await self._decrypted(snapshot, rule, response, exchange)
+                response = await bodies.decrypted(snapshot, rule, response, exchange)
             if response.body.complete and not response.bodiless:
                 self._send(response, limited, downstream, exchange)
             else:
@@ -106,9 +108,6 @@ class Pipeline:
         except Exception as error:  # noqa: BLE001 - a bug: 500, logged and counted
             self._recorder.failed(error, exchange)
             self._refuse(Refused(Reason.INTERNAL), downstream, exchange)
-        except BaseException:
-            exchange.aborted = True  # the client left
-            raise
         finally:
             exchange.ended = self._clock()
             self._recorder.record(exchange)
@@ -172,96 +171,6 @@ class Pipeline:
             rule.limits, role=exchange.role, subject=exchange.subject, client=client
         )
 
-    def _outgoing_body(
-        self, rule: Rule, body: Body, headers: RequestHeaders
-    ) -> tuple[bytes | Body, bytes]:
-        """Return the body to send, bounded, and the field line that frames it."""
-        noted = headers.noted
-        length = noted.get(b"content-length")
-        if length is None and b"transfer-encoding" not in noted:
-            return b"", b""
-        most = self._body_bytes
-        if rule.max_body_bytes is not None:
-            most = rule.max_body_bytes
-        if rule.protect_request is not None:
-            most = min(most, self._buffered_bytes)
-        if length is not None and int(length) > most:
-            raise Refused(Reason.BODY_TOO_LARGE, f"At most {most} bytes are taken.")
-        if body.complete:
-            data = body.whole()
-            if len(data) > most:
-                raise Refused(Reason.BODY_TOO_LARGE)
-            return data, b"Content-Length: %d\r\n" % len(data)
-        body.limit = most
-        if length is not None:
-            return body, b"Content-Length: %b\r\n" % length
-        return body, _CHUNKED
-
-    async def _encrypted(
-        self,
-        snapshot: Snapshot,
-        rule: Rule,
-        body: bytes | Body,
-        headers: RequestHeaders,
-    ) -> tuple[bytes, bytes]:
-        """Return the whole body, its protected leaves encrypted, and its framing."""
-        plain = body if isinstance(body, bytes) else await _read_all(body)
-        selection = rule.protect_request
-        if plain and selection is not None:
-            noted = headers.noted
-            if b"content-encoding" in noted or not is_json(noted.get(b"content-type")):
-                raise Refused(Reason.MEDIA_TYPE_NOT_ALLOWED)
-            plain = encrypt_body(
-                snapshot.cipher, selection, plain, self._recorder.cipher
-            )
-        return plain, b"Content-Length: %d\r\n" % len(plain)
-
-    async def _decrypted(
-        self,
-        snapshot: Snapshot,
-        rule: Rule,
-        response: Response,
-        exchange: Exchange,
-    ) -> Response:
-        """Return the answer with what this role may see of the protected fields."""
-        selection = rule.protect_response
-        if selection is None:
-            return response
-        headers = without_validators(response.headers)
-        if response.bodiless or not is_json(value_of(headers, b"content-type")):
-            # Nothing to decrypt; but the length that HEAD promises is not GET's.
-            if response.bodiless:
-                response.length = None
-            response.headers = headers
-            return response
-        try:
-            sealed = await self._sealed(response)
-        except BaseException:
-            response.body.abandon()
-            raise
-        exchange.upstream_seconds = self._clock() - exchange.upstream_started
-        plain = sealed and decrypt_body(
-            (snapshot.policy, snapshot.cipher),
-            selection,
-            sealed,
-            exchange.role,
-            self._recorder.cipher,
-        )
-        response.headers = headers
-        response.body = Whole(plain)
-        return response
-
-    async def _sealed(self, response: Response) -> bytes:
-        if value_of(response.headers, b"content-encoding") is not None:
-            raise Refused(Reason.RESPONSE_UNREADABLE, "It is compressed.")
-        response.body.limit = self._buffered_bytes
-        try:
-            return await _read_all(response.body)
-        except Refused as refused:
-            if refused.reason is Reason.BODY_TOO_LARGE:
-                raise Refused(Reason.RESPONSE_UNREADABLE, "It is too long.") from None
-            raise
-
     def _send(
         self,
         response: Response,
@@ -275,6 +184,7 @@ class Pipeline:
             exchange.upstream_seconds = self._clock() - exchange.upstream_started
         body = response.body.whole()
         downstream.send(response.status, response.phrase, lines, body)
+        exchange.aborted = False
 
     async def _stream(
         self,
@@ -296,6 +206,7 @@ class Pipeline:
         finally:
             exchange.upstream_seconds = self._clock() - exchange.upstream_started
         downstream.end()
+        exchange.aborted = False
 
     def _stopped(
         self,
@@ -310,6 +221,7 @@ class Pipeline:
             self._refuse(refused, downstream, exchange)
             return
         exchange.status = 200
+        exchange.aborted = False
         request_id = exchange.request_id.encode("ascii")
         lines = [
             b"Content-Type: application/json\r\nCache-Control: no-store\r\n",
@@ -331,9 +243,9 @@ class Pipeline:
         exchange.reason = refused.reason
         if downstream.started:
             # The head is out: only a broken connection says that the rest is missing.
-            exchange.aborted = True
             downstream.abort()
             return
+        exchange.aborted = False
         if refused.reason is Reason.MALFORMED:
             downstream.close_after_answer()  # RFC 9112 section 9.6
         exchange.status = refused.reason.status
@@ -344,9 +256,6 @@ class Pipeline:
             problem_lines(refused, request_id=exchange.request_id),
             problem_body(refused, rule=exchange.rule, request_id=exchange.request_id),
         )
-
-
-_CHUNKED: Final = b"Transfer-Encoding: chunked\r\n"
 
 
 def _head(  # noqa: PLR0917 - a part of the head each
@@ -379,10 +288,3 @@ def _answer_lines(
     request_id = exchange.request_id.encode("ascii")
     lines.append(b"X-Request-ID: %b\r\n%b" % (request_id, limited))
     return lines
-
-
-async def _read_all(body: Body) -> bytes:
-    chunks = []
-    while chunk := await body.read():
-        chunks.append(chunk)
-    return chunks[0] if len(chunks) == 1 else b"".join(chunks)

@@ -18,6 +18,7 @@ from proxy.core.bucket import Grant
 from proxy.core.cipher import Cipher
 from proxy.core.errors import Refused
 from proxy.core.exchange import Exchange
+from proxy.core.field_keys import Scope
 from proxy.core.keyset import Keyset
 from proxy.core.limits import Take
 from proxy.core.message import Body, RawHeaders, Request, Response, Whole
@@ -70,7 +71,7 @@ def a_snapshot(policy: str = POLICY) -> Snapshot:
     return Snapshot(
         compiled,
         Authenticator(compiled.issuers),
-        Cipher(keyset, compiled.deployment, lambda: b"nonce nonce!"),
+        Cipher(keyset, Scope(compiled.deployment), compiled.fields, bytes),
     )
 
 
@@ -381,6 +382,50 @@ def test_a_refusal_ends_the_path_where_it_is_found(
     assert exchange.reason is reason
     assert problem_of(ports)["reason"] == reason.slug
     assert problem_of(ports)["request_id"] == exchange.request_id == "id-0"
+
+
+def test_queries_and_forms_are_encrypted_where_they_stand() -> None:
+    """The same value is found again; every other byte stays."""
+    policy = (
+        POLICY.replace(
+            "user.name: {mode: random}",
+            "user.name: {mode: random}, login: {mode: deterministic}",
+        )
+        .replace(
+            "  - {id: small",
+            "  - id: people\n"
+            "    match: GET,POST /people\n"
+            "    allow: anyone\n"
+            "    protect: {query: {login: login}, form: {login: login}}\n"
+            "  - {id: small",
+        )
+        .replace("views:", "views:\n  anyone: {login: plain}")
+    )
+    sent = []
+    form = b"next=%2F&login=ada&login_hint=ada"
+    for request in (
+        a_request("GET", "/people?next=%2F&login=ada&login_hint=ada"),
+        a_request(
+            "POST",
+            "/people",
+            (b"Content-Type", b"application/x-www-form-urlencoded"),
+            (b"Content-Length", b"%d" % len(form)),
+            body=Whole(form),
+        ),
+    ):
+        ports = Ports()
+        ports.answer.set(an_answer())
+        ended = run(a_pipeline(ports, a_snapshot(policy)).handle(request, ports))
+
+        assert ended == [None]
+        assert ports.sent is not None
+        sent.append(ports.sent)
+    query = sent[0][0].split(b" ")[1].partition(b"?")[2]
+
+    assert query == sent[1][1]
+    assert query.startswith(b"next=%2F&login=lm1")
+    assert query.endswith(b"&login_hint=ada")
+    assert b"Content-Length: %d\r\n" % len(query) in sent[1][0]
 
 
 def test_a_used_up_limit_says_when_to_come_back() -> None:

@@ -45,8 +45,8 @@ DOCUMENT: Keys = {
     "limits": Key("Rate limits, by name."),
     "fields": Key("What is protected, by logical name, wherever it travels."),
     "views": Key(
-        "What a role, or anyone, sees of each field: plain or mask. What is not named "
-        "is masked."
+        "What a role, or anyone, sees of each field: plain, a mask, a pseudonym, null "
+        "or nothing (drop). What is not named is masked."
     ),
     "rules": Key("What may be done. A request that no rule matches is refused."),
 }
@@ -109,8 +109,29 @@ LIMIT: Keys = {
 }
 
 FIELD: Keys = {
-    "mode": Key("How values are encrypted: random.", required=True),
+    "mode": Key(
+        "How values are encrypted: random; deterministic, for look-ups; digits, for "
+        "numbers; pepper, for passwords; fernet, for what an older service wrote.",
+        required=True,
+    ),
+    "overhead": Key("compact: shorter ciphertexts that do not commit to their key."),
+    "shape": Key("email: ciphertexts are addresses below mail_domain."),
+    "mail_domain": Key("A domain of yours that has no other addresses."),
+    "normalise": Key(
+        "What is done to strings before they are encrypted, or none; strip and nfc "
+        "when it is missing, and lower for e-mail."
+    ),
+    "accept_leakage": Key(
+        "true lets a field of few values be deterministic, so that they can be told "
+        "apart in the store."
+    ),
+    "key": Key("The id of the key that the field stays with, when there are several."),
+    "max_length": Key("How many characters the backend's column takes."),
+    "max_bytes": Key("The longest value, in bytes of UTF-8; a longer one is refused."),
+    "min_length": Key("The shortest password, in characters; 8 when it is missing."),
+    "reads": Key("Other modes whose older values still decrypt."),
 }
+"""Which mode has which of them, is in ``policy_fields``."""
 
 RULE: Keys = {
     "id": Key("What metrics, logs and refusals call the rule.", required=True),
@@ -135,6 +156,10 @@ PROTECT: Keys = {
     "request": Key("Encrypted on the way in: JSONPath of the value, and its field."),
     "response": Key(
         "Decrypted or masked on the way back: JSONPath of the value, and its field."
+    ),
+    "query": Key("Encrypted in the query: name of the parameter, and its field."),
+    "form": Key(
+        "Encrypted in an urlencoded form: name of the parameter, and its field."
     ),
 }
 

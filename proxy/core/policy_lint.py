@@ -10,7 +10,14 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from proxy.core.authn import Issuer
 from proxy.core.errors import Refused
+from proxy.core.field import Mode
 from proxy.core.policy import ANYONE, Limit, Per, Rule, View
+from proxy.core.policy_field_lint import (
+    find_misuse,
+    protected,
+    warn_of_dropped_members,
+    warn_of_unmapped_passwords,
+)
 from proxy.core.policy_rules import Known
 from proxy.core.policy_sections import Section
 from proxy.core.policy_values import Report
@@ -63,6 +70,7 @@ def find_contradictions(report: Report, draft: Draft) -> Router[Rule] | None:
     for table, rule in draft.rules:
         for limit in rule.limits:
             _limit_of_rule(report, table, rule, limit)
+        find_misuse(report, table, rule, draft.known.fields)
     return router
 
 
@@ -160,6 +168,9 @@ def find_omissions(report: Report, draft: Draft) -> None:
     _open_writes(report, draft)
     _never_decrypted(report, draft)
     _unseen(report, draft)
+    for table, rule in draft.rules:
+        warn_of_unmapped_passwords(report, table, rule, draft.known.fields)
+        warn_of_dropped_members(report, table, rule, draft.views)
 
 
 def _unused(report: Report, draft: Draft) -> None:
@@ -172,7 +183,13 @@ def _unused(report: Report, draft: Draft) -> None:
     for name in draft.known.limits:
         if name not in limits:
             report.warning(draft.place("limits", name), f"no rule uses {name!r}")
-    fields = {field for rule in rules for field in _encrypted(rule) | _decrypted(rule)}
+    fields = {
+        field
+        for rule in rules
+        for part in (*protected(rule).values(), rule.protect_response)
+        if part
+        for field in part.fields
+    }
     for name in draft.known.fields:
         if name not in fields:
             report.warning(draft.place("fields", name), f"no rule protects {name!r}")
@@ -188,7 +205,8 @@ def _open_writes(report: Report, draft: Draft) -> None:
 
 def _never_decrypted(report: Report, draft: Draft) -> None:
     decrypted = {field for _, rule in draft.rules for field in _decrypted(rule)}
-    told: set[str] = set()
+    fields = draft.known.fields.values()
+    told = {field.id for field in fields if field.mode is Mode.PEPPER}
     for table, rule in draft.rules:
         for field in sorted(_encrypted(rule) - decrypted - told):
             message = f"{field!r} is encrypted here and decrypted in no response"
@@ -214,7 +232,9 @@ def _unseen(report: Report, draft: Draft) -> None:
 
 
 def _encrypted(rule: Rule) -> frozenset[str]:
-    return rule.protect_request.fields if rule.protect_request else frozenset()
+    """Return the fields that a rule has the backend store."""
+    parts = (rule.protect_request, rule.protect_form)
+    return frozenset(field for part in parts if part for field in part.fields)
 
 
 def _decrypted(rule: Rule) -> frozenset[str]:

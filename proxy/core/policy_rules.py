@@ -6,11 +6,13 @@ only be said of all rules together is in ``policy_lint``.
 
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from proxy.core import policy_values as values
+from proxy.core.field import Field
 from proxy.core.fields import Selection
-from proxy.core.policy import ANYONE, Backend, Field, Limit, Rule
+from proxy.core.parameters import Parameters
+from proxy.core.policy import ANYONE, Backend, Limit, Rule
 from proxy.core.policy_keys import PROTECT, RULE, required
 from proxy.core.policy_sections import read_limit
 from proxy.core.policy_values import Report, refuse
@@ -76,6 +78,8 @@ def read_rule(report: Report, node: Node, known: Known) -> Rule | None:
     protect = report.entries(entries.get("protect"), PROTECT)
     request = _selection(report, protect.get("request"), known)
     response = _selection(report, protect.get("response"), known)
+    query = _parameters(report, protect.get("query"), known)
+    form = _parameters(report, protect.get("form"), known)
     count = report.read(entries.get("count"), _counter, None)
     tolerate = _tolerate(report, entries.get("tolerate"))
     max_body = report.read(entries.get("max_body"), values.size, None)
@@ -90,6 +94,8 @@ def read_rule(report: Report, node: Node, known: Known) -> Rule | None:
         limits=limits,
         protect_request=request,
         protect_response=response,
+        protect_query=query,
+        protect_form=form,
         count=count,
         tolerate=tolerate,
         max_body_bytes=max_body,
@@ -181,37 +187,56 @@ def _limits(
 
 def _selection(report: Report, node: Node | None, known: Known) -> Selection | None:
     """Compile the protected places of one body; None when there are none."""
-    places: dict[str, str] = {}
-    entries = report.entries(node)
-    for path, field in entries.items():
-        name = report.read(
-            field, lambda n: values.choice(n, "field", known.fields), None
-        )
-        places[path] = name or ""
+    places = _places(report, node, known)
+    written = tuple(places.items())
     if node is None or not places:
         return None
-    written = tuple(places.items())
     if written not in known.selections:
         try:
             known.selections[written] = Selection.compile(places)
         except ValueError:
-            _report_places(report, node, entries)
+            _report_places(report, node, Selection.compile)
             return None
     return known.selections[written]
 
 
-def _report_places(report: Report, node: Node, entries: Mapping[str, Node]) -> None:
+def _parameters(report: Report, node: Node | None, known: Known) -> Parameters | None:
+    """Compile the protected parameters of a query or form; None without any."""
+    places = _places(report, node, known)
+    if node is None or not places:
+        return None
+    try:
+        return Parameters.compile(places)
+    except ValueError:
+        _report_places(report, node, Parameters.compile)
+        return None
+
+
+def _places(report: Report, node: Node | None, known: Known) -> dict[str, str]:
+    """Read the field of each place."""
+    places: dict[str, str] = {}
+    for place, field in report.entries(node).items():
+        name = report.read(
+            field, lambda n: values.choice(n, "field", known.fields), None
+        )
+        places[place] = name or ""
+    return places
+
+
+def _report_places(
+    report: Report, node: Node, compiled: Callable[[Mapping[str, str]], object]
+) -> None:
     """Report each place that cannot be compiled, and what the others cannot share."""
     sound: dict[str, str] = {}
-    for path, field in entries.items():
+    for place, field in values.as_table(node).values.items():
         try:
-            Selection.compile({path: path})
+            compiled({place: place})
         except ValueError as error:
             report.error(field.at, str(error))
         else:
-            sound[path] = path
+            sound[place] = place
     try:
-        Selection.compile(sound)
+        compiled(sound)
     except ValueError as error:
         report.error(node.at, str(error))
 

@@ -18,7 +18,6 @@ from proxy.core.bucket import RateLimit
 from proxy.core.policy import (
     ANYONE,
     Backend,
-    Field,
     HealthCheck,
     Limit,
     Per,
@@ -26,7 +25,7 @@ from proxy.core.policy import (
     Timeouts,
     View,
 )
-from proxy.core.policy_keys import BACKEND, FIELD, HEALTH, LIMIT, TIMEOUTS, required
+from proxy.core.policy_keys import BACKEND, HEALTH, LIMIT, TIMEOUTS, required
 from proxy.core.policy_values import Report, refuse
 from proxy.core.yaml_source import Node, Scalar
 
@@ -39,9 +38,6 @@ DEFAULT = "default"
 """The key of a role map that stands for every role without a key of its own."""
 
 UNLIMITED = "unlimited"
-
-_LATER_MODES = ("deterministic", "vector", "digits", "token", "pepper")
-_LATER_FIELD_KEYS = ("shape", "mail_domain")
 
 ROLE = re.compile(r"[!-~]{1,128}")
 SERVER = re.compile(
@@ -213,28 +209,6 @@ def read_rate(node: Node, burst: int | None) -> RateLimit | None:
         return RateLimit.of(int(match[1]), period, burst)
     except ValueError as error:
         raise refuse(node, str(error)) from None
-
-
-def read_fields(report: Report, section: Section) -> dict[str, Field]:
-    """Read the protected fields."""
-    return named(report, section, _field)
-
-
-def _field(report: Report, name: str, node: Node) -> Field:
-    entries = report.entries(node, (*FIELD, *_LATER_FIELD_KEYS), required(FIELD))
-    for key in _LATER_FIELD_KEYS:
-        if key in entries:
-            at = entries[key].at
-            report.error(at, f"{key!r} is not available in this version", "remove it")
-    return Field(id=name, mode=report.read(entries.get("mode"), _mode, "random"))
-
-
-def _mode(node: Node) -> str:
-    scalar = values.written(node)
-    if scalar.text in _LATER_MODES:
-        message = f"mode {scalar.text!r} is not available in this version"
-        raise refuse(node, message, "only 'random' is")
-    return values.choice(node, "mode", ("random",))
 
 
 def read_views(

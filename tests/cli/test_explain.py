@@ -43,8 +43,10 @@ def test_allowed_request_is_told_stage_by_stage() -> None:
         "  authenticate  ok           taken for granted: a token with the role admin",
         "  authorise     ok           acts as admin; the rule allows admin and teacher",
         "  limits        ok           api: unlimited",
-        "  encrypt       ok           $.name is encrypted as user.name",
-        "  decrypt       ok           $.name is user.name, decrypted",
+        "  encrypt       ok           $.email is encrypted as user.email",
+        "                             $.name is encrypted as user.name",
+        "  decrypt       ok           $.email is user.email, decrypted",
+        "                             $.name is user.name, decrypted",
         "  backend                    lms",
         f"The rule user is in {LMS}:{line}:5.",
         "Not user-delete (DELETE /api/users/{id}): it is for DELETE.",
@@ -116,9 +118,13 @@ def test_json_has_all_of_it() -> None:
     assert found["limits"] == [
         {"id": "api", "per": "subject", "rate": "1000/hour", "burst": 1000}
     ]
-    assert found["request_fields"] == [{"path": "$.name", "field": "user.name"}]
+    assert found["request_fields"] == [
+        {"path": "$.email", "field": "user.email"},
+        {"path": "$.name", "field": "user.name"},
+    ]
     assert found["response_fields"] == [
-        {"path": "$.name", "field": "user.name", "view": "plain"}
+        {"path": "$.email", "field": "user.email", "view": "plain"},
+        {"path": "$.name", "field": "user.name", "view": "plain"},
     ]
     assert [stage["verdict"] for stage in found["stages"]] == ["ok"] * 6
     assert [rival["rule"] for rival in found["rivals"]] == ["user-delete"]

@@ -21,6 +21,7 @@ from proxy.core.authz import acting_role
 from proxy.core.errors import Refused
 from proxy.core.fields import Selection
 from proxy.core.limits import Take, takes_for
+from proxy.core.parameters import Parameters
 from proxy.core.policy import Limit, Policy, Rule, View
 from proxy.core.reasons import Reason
 from proxy.core.routing import Ambiguity, Pattern, Router
@@ -61,7 +62,8 @@ class Decision:
         stage: the one that refused; None when the request is allowed.
         takes: the buckets that it takes from; one that is full of tokens lets it pass.
         unlimited: limits of the rule that know no limit for this role.
-        encrypted: (JSONPath, field) of the request's body.
+        encrypted: (place, field) of the request: JSONPaths of its body, and parameters
+            of its query or form.
         shown: (JSONPath, field, view) of the answer's body.
     """
 
@@ -82,6 +84,13 @@ class Decision:
     def reason(self) -> Reason | None:
         """The reason for the refusal; None when the request is allowed."""
         return self.refused.reason if self.refused else None
+
+    @property
+    def fields_hidden(self) -> frozenset[str]:
+        """The fields of the answer of which the role sees a mask, or less."""
+        return frozenset(
+            field for _, field, seen in self.shown if seen is not View.PLAIN
+        )
 
     def fields_seen(self, view: View) -> frozenset[str]:
         """Return the fields of the answer that the role sees so."""
@@ -132,12 +141,23 @@ def _allowed(policy: Policy, decision: Decision, rule: Rule) -> Decision:
         decision,
         takes=tuple(takes),
         unlimited=tuple(limit for limit in rule.limits if limit.id not in taken),
-        encrypted=_places(rule.protect_request),
+        encrypted=(
+            *_places(rule.protect_request),
+            *_parameters("query", rule.protect_query),
+            *_parameters("form", rule.protect_form),
+        ),
         shown=tuple(
             (place, field, policy.view(role, field))
             for place, field in _places(rule.protect_response)
         ),
     )
+
+
+def _parameters(
+    where: str, parameters: Parameters | None
+) -> tuple[tuple[str, str], ...]:
+    places = parameters.places if parameters else ()
+    return tuple((f"{name} of the {where}", field) for name, field in places)
 
 
 def _places(selection: Selection | None) -> tuple[tuple[str, str], ...]:

@@ -58,6 +58,10 @@ def steps(decision: Decision) -> tuple[Step, ...]:
     return tuple(taken)
 
 
+_HOW = {View.PLAIN: "decrypted", View.MASK: "masked", View.DROP: "left out"}
+"""What is done to a value for a view, where its name does not say it."""
+
+
 def _details(decision: Decision, stage: Stage) -> Iterator[str]:
     if stage is decision.stage and decision.refused:
         yield decision.refused.reason.title
@@ -79,8 +83,7 @@ def _details(decision: Decision, stage: Stage) -> Iterator[str]:
                 yield "nothing: the body passes as it is"
         case Stage.DECRYPT:
             for place, field, view in decision.shown:
-                how = "decrypted" if view is View.PLAIN else "masked"
-                yield f"{place} is {field}, {how}"
+                yield f"{place} is {field}, {_HOW.get(view, f'shown as {view.value}')}"
             if not decision.shown:
                 yield "nothing: the answer passes as it is"
 

@@ -70,7 +70,7 @@ def _mismatches(expect: Expectation, decision: Decision) -> Iterator[Mismatch]:
         ("limits", *_limits(expect, decision)),
         ("encrypted", _words(expect.encrypted), _words(_encrypted(decision))),
         ("plain", _words(expect.plain), _words(decision.fields_seen(View.PLAIN))),
-        ("masked", _words(expect.masked), _words(decision.fields_seen(View.MASK))),
+        ("masked", _words(expect.masked), _words(decision.fields_hidden)),
     )
     for what, expected, actual in pairs:
         if expected is not None and expected != actual:

@@ -16,6 +16,16 @@ from typing import Any
 from proxy.core.authn import FAMILIES
 from proxy.core.paths import INTOLERABLE, Ambiguity
 from proxy.core.policy import ANYONE, Per, View
+from proxy.core.policy_fields import (
+    KEY_ID,
+    MODES,
+    NO_STEPS,
+    OVERHEADS,
+    READABLE,
+    SHAPES,
+    STEPS,
+    YES_OR_NO,
+)
 from proxy.core.policy_issuers import CLAIM_PATH
 from proxy.core.policy_keys import (
     BACKEND,
@@ -191,7 +201,7 @@ def _limit() -> Schema:
 
 
 def _rule() -> Schema:
-    places = _table({"pattern": r"^\$"}, _NAME)
+    path, name = {"pattern": r"^\$"}, {"minLength": 1}
     kinds = [kind.value for kind in Ambiguity if kind not in INTOLERABLE]
     return _object(
         RULE,
@@ -201,10 +211,37 @@ def _rule() -> Schema:
             "allow": {"anyOf": [{"const": ANYONE}, _set(_ROLE)]},
             "backend": _NAME,
             "limits": _list({"anyOf": [_NAME, {"$ref": "#/$defs/limit"}]}),
-            "protect": _object(PROTECT, dict.fromkeys(PROTECT, places)),
+            "protect": _object(
+                PROTECT,
+                {
+                    "request": _table(path, _NAME),
+                    "response": _table(path, _NAME),
+                    "query": _table(name, _NAME),
+                    "form": _table(name, _NAME),
+                },
+            ),
             "count": _word(COUNTER),
             "tolerate": _set(_words(kinds)),
             "max_body": _SIZE,
+        },
+    )
+
+
+def _field() -> Schema:
+    return _object(
+        FIELD,
+        {
+            "mode": _words(MODES),
+            "overhead": _words(OVERHEADS),
+            "shape": _words(SHAPES),
+            "mail_domain": {"type": "string", "examples": ["enc.lms.example"]},
+            "normalise": {"anyOf": [{"const": NO_STEPS}, _set(_words(STEPS))]},
+            "accept_leakage": {"enum": [True, False, *YES_OR_NO]},
+            "key": _word(KEY_ID),
+            "max_length": _POSITIVE,
+            "max_bytes": _POSITIVE,
+            "min_length": _POSITIVE,
+            "reads": _set(_words(READABLE)),
         },
     )
 
@@ -219,7 +256,9 @@ def _match() -> str:
 
 def policy_schema() -> Schema:
     """Return the schema of one file of a policy."""
-    view = _table(_word(GLOB), _words([view.value for view in View]))
+    # An editor takes the word null for nothing at all.
+    views = {"enum": [*(view.value for view in View), None]}
+    view = _table(_word(GLOB), views)
     shapes = {
         "version": _VERSION,
         "deployment": _WORD,
@@ -228,7 +267,7 @@ def policy_schema() -> Schema:
         "issuers": _table(_NAME, {"$ref": "#/$defs/issuer"}),
         "roles": _set(_ROLE),
         "limits": _table(_NAME, {"$ref": "#/$defs/limit"}),
-        "fields": _table(_NAME, _object(FIELD, {"mode": _words(["random"])})),
+        "fields": _table(_NAME, _field()),
         "views": _table(_word(ROLE), view),
         "rules": _list({"$ref": "#/$defs/rule"}),
     }
