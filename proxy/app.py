@@ -286,18 +286,24 @@ class App:
 
     def _reload(self) -> None:
         try:
-            snapshot = self._snapshot(self._source.reload())
-        except (PolicyError, StartError) as error:
-            # Also where the policy is good, but asks for a key that is not there.
-            self._source.last_error = str(error)
-            self._metrics.policy_refused()
-            log.error(  # noqa: TRY400 - the findings say it, a traceback nothing
-                "the policy was refused, the last good one stays:\n%s", error
-            )
+            policy = self._source.reload()
+        except PolicyError as error:
+            self._keep_last_good(str(error))
+            return
+        try:
+            snapshot = self._snapshot(policy)
+        except StartError as error:
+            # The policy is good, but asks for a key that is not there.
+            self._source.revoke(str(error))
+            self._keep_last_good(str(error))
             return
         self._put_in_force(snapshot)
         self._health.configure(snapshot.policy.backends.values())
         log.info("policy %s is in force", snapshot.policy.digest)
+
+    def _keep_last_good(self, why: str) -> None:
+        self._metrics.policy_refused()
+        log.error("the policy was refused, the last good one stays:\n%s", why)
 
     async def _drain(self, again: asyncio.Event) -> None:
         """Say that we leave, go on for a while, then let open exchanges finish."""

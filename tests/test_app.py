@@ -267,6 +267,23 @@ async def test_bad_edit_leaves_the_last_good_one(tmp_path: Path) -> None:
             assert proxy.ask("/ready")[1]["checks"]["policy"] == "ok"
 
 
+async def test_policy_that_asks_for_another_key_is_a_bad_edit(tmp_path: Path) -> None:
+    """It is sound, but not here; what was in force is, and since when it was."""
+    other = POLICY + "fields: {user.name: {mode: deterministic, key: 00000000}}\n"
+    other = other.replace(
+        "POST /login,", "POST /login, protect: {request: {$.n: user.name}},"
+    )
+    with proxy_process(tmp_path) as proxy:
+        before = proxy.ask("/policy")[1]
+        proxy.policy.write_text(other)
+        proxy.tell(signal.SIGHUP)
+        after = await until_policy(proxy, lambda shown: shown["last_error"])
+
+        assert "ENCRYPTION_KEY" in after.pop("last_error")
+        assert after == {name: before[name] for name in after}
+        assert metric(proxy, "lumina_policy_last_reload_success") == 0.0
+
+
 async def test_policy_that_is_gone_is_a_bad_edit(tmp_path: Path) -> None:
     """A file that somebody moved away changes nothing either."""
     with proxy_process(tmp_path) as proxy:

@@ -50,6 +50,7 @@ class PolicySource:
         self.warnings: tuple[Finding, ...] = ()
         self.last_error: str | None = None
         self.loaded_at = 0.0
+        self._before: tuple[Policy | None, tuple[Finding, ...], float] = (None, (), 0.0)
         self._path = path
         self._environment = environment
         self._clock = clock
@@ -63,9 +64,18 @@ class PolicySource:
         files = self.read()
         with collector_resting():
             policy, warnings = parse_policy(files, self._environment)
+        self._before = self.current, self.warnings, self.loaded_at
         self.current, self.warnings = policy, warnings
         self.loaded_at, self.last_error = self._clock(), None
         return policy
+
+    def revoke(self, why: str) -> None:
+        """Take the last load back, for a policy that is sound but cannot serve here.
+
+        What was in force before it is in force again, and ``last_error`` says why.
+        """
+        self.current, self.warnings, self.loaded_at = self._before
+        self.last_error = why
 
     def reload(self) -> Policy:
         """Load again, while the last good policy serves.

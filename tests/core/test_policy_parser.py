@@ -73,6 +73,37 @@ def test_finding_never_shows_a_secret(path: Path) -> None:
     assert not any(SECRET in str(one) for one in findings_of(files_of(path)))
 
 
+def test_rule_says_whether_it_protects_a_body(everything: Policy) -> None:
+    """Nothing is buffered for a rule that does not."""
+    protecting = {rule.id for rule in everything.rules if rule.protects_body}
+
+    assert "files" not in protecting
+    assert protecting == {
+        rule.id
+        for rule in everything.rules
+        if rule.protect_request is not None or rule.protect_form is not None
+    }
+
+
+@pytest.mark.parametrize(
+    ("view", "shows"),
+    [
+        (View.PLAIN, False),
+        (View.MASK, True),
+        (View.MASK_YEAR, True),
+        (View.MASK_FIXED, False),
+        (View.PSEUDONYM, False),
+        (View.NULL, True),
+        (View.DROP, False),
+    ],
+)
+def test_view_says_whether_it_shows_null_for_a_value(
+    view: View, *, shows: bool
+) -> None:
+    """So that a null which comes back can be told from a wish to clear."""
+    assert view.shows_null is shows
+
+
 def test_no_file_is_a_finding() -> None:
     """A policy of no files is refused like any other mistake."""
     with pytest.raises(PolicyError, match="there is no file of a policy"):
