@@ -412,7 +412,7 @@ async def test_drain_says_no_serves_on_and_lets_finish(tmp_path: Path) -> None:
         assert proxy.process.poll() is None
         slow.go_on.set()
         assert (await busy.answer()).body == b"first half"
-        await busy.close()
+        assert await busy.rest() == b""
         await asyncio.to_thread(proxy.wait)
 
         assert proxy.process.returncode == 0

@@ -198,11 +198,6 @@ class RequestHeaders:
         self.noted = noted
         self.host = host
 
-    @property
-    def expects_continue(self) -> bool:
-        """Whether the client waits for 100 before it sends its body."""
-        return b"expect" in self.noted
-
 
 def examine(raw: RawHeaders, version: str) -> RequestHeaders:
     """Decide what of a request's header section is forwarded.

@@ -221,7 +221,11 @@ class Metrics(Collector):
         reason = exchange.reason
         decision = (rule, exchange.role, "served" if reason is None else reason.slug)
         decisions = self._decisions
-        decisions[decision] = decisions.get(decision, 0) + 1
+        so_far = decisions.get(decision, 0)
+        if not so_far and len(decisions) >= self._max_series:
+            decision = ("other", "other", decision[2])
+            so_far = decisions.get(decision, 0)
+        decisions[decision] = so_far + 1
         if exchange.subject:
             self._note_active(exchange.subject)
         if exchange.aborted:

@@ -250,11 +250,3 @@ def test_our_own_fields_become_lines() -> None:
         b"Allow: GET\r\n",
         b"Retry-After: 1\r\n",
     ]
-
-
-def test_client_that_waits_for_100_is_known() -> None:
-    """By its Expect field, whose name and value have no case."""
-    waiting = examine(raw(("Host", "a"), ("EXPECT", "100-Continue")), "1.1")
-
-    assert waiting.expects_continue
-    assert not examine(raw(("Host", "a")), "1.1").expects_continue

@@ -330,6 +330,16 @@ def test_labels_of_counters_are_capped_too() -> None:
     assert value(metrics, "lumina_aborted_total", rule="other") == 6.0
 
 
+def test_decisions_are_capped_too() -> None:
+    """Rules of policies long gone make room for "other", reason by reason."""
+    metrics = fresh(max_series=3)
+    for number in range(9):
+        metrics.record(over(rule=f"rule-{number}"))
+    other = {"rule": "other", "role": "other", "reason": "served"}
+
+    assert value(metrics, "lumina_decisions_total", **other) == 6.0
+
+
 def test_leaves_are_counted_by_field_operation_and_outcome(metrics: Metrics) -> None:
     """As protection notes them."""
     metrics.cipher("user.name", "encrypt", "ok")
