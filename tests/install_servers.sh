@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Installs the servers and tools that `make test` or `make bench` needs and the machine lacks.
+# Installs the servers and tools that `make test`, `make bench` or `make wheel` needs and the
+# machine lacks.
 #
-#   tests/install_servers.sh test|bench
+#   tests/install_servers.sh test|bench|wheel
 #
 # Only Debian's package manager is driven; elsewhere this says what to install. The
 # tests start their own instances, so no service of the packages is started here.
@@ -28,10 +29,15 @@ bench_needs=(
   "/usr/lib/*/lua/5.1/cjson.so lua-cjson"
 )
 
+wheel_needs=(
+  "cc gcc"
+)
+
 case "${1:-}" in
+  wheel) needs=("${wheel_needs[@]}") ;;
   test) needs=("${test_needs[@]}") ;;
   bench) needs=("${bench_needs[@]}") ;;
-  *) echo "usage: $0 test|bench" >&2; exit 2 ;;
+  *) echo "usage: $0 test|bench|wheel" >&2; exit 2 ;;
 esac
 
 # Debian keeps some servers where only root's PATH looks.
