@@ -3,7 +3,9 @@
 
 PYTHON ?= python3
 UV ?= uv
-# More for pytest (`make test PYTEST="-x"`) or the benchmarks (`make bench BENCH="--rounds 1"`).
+# More for the demonstration (`make run RUN="--proxy-port 18080"`), pytest (`make test
+# PYTEST="-x"`) or the benchmarks (`make bench BENCH="--rounds 1"`).
+RUN ?=
 PYTEST ?=
 BENCH ?=
 
@@ -30,14 +32,16 @@ help: ## list these verbs
 run: $(READY) ## start the LMS stub and the proxy in front of it; Ctrl-C stops both
 # exec: no shell stands between make and the demo, so a signal to make reaches the demo,
 # and make waits until it has stopped both services.
-	@exec $(BIN)/python -m backend_stub.demo
+	@exec $(BIN)/python -m backend_stub.demo $(RUN)
 
 test: $(READY) $(EXPORTER) ## run every test against real servers, with branch coverage
 	@$(SERVERS) test
+	@$(BIN)/lumina-proxy test policies --cover 100
 	@$(BIN)/coverage erase
 	@$(BIN)/coverage run -m pytest $(PYTEST)
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report --fail-under=90
+	@$(BIN)/python -m tests.own_coverage
 
 test-compiled: $(READY) $(COMPILED)/.ready ## run the tests of the data path against the compiled wheel
 	@$(SERVERS) test
@@ -100,7 +104,8 @@ $(NPM): grafana/package.json grafana/package-lock.json
 
 # Built from a copy: extension modules beside the sources would be used instead of them.
 $(COMPILED)/.ready: $(READY) $(SOURCES) pyproject.toml
-	@command -v cc >/dev/null || { echo "A C compiler is needed to compile the data path (Debian: apt-get install gcc)." >&2; exit 1; }
+	@$(SERVERS) wheel
+	@$(BIN)/python -c 'import pathlib, sys, sysconfig; pathlib.Path(sysconfig.get_path("include"), "Python.h").exists() or sys.exit("The headers of this Python are needed to compile the data path (Debian: apt-get install python3-dev).")'
 	@echo "Compiling the data path ..."
 	@rm -rf .cache/build .cache/dist $(COMPILED)
 	@mkdir -p .cache/build && cp -r proxy pyproject.toml README.md LICENSE CHANGELOG.md .cache/build

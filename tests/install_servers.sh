@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Installs the servers and tools that `make test`, `make bench` or `make test-grafana` needs
-# and the machine lacks.
+# Installs the servers and tools that `make test`, `make bench`, `make wheel` or
+# `make test-grafana` needs and the machine lacks.
 #
-#   tests/install_servers.sh test|bench|grafana
+#   tests/install_servers.sh test|bench|wheel|grafana
 #
 # Only Debian's package manager is driven; elsewhere this says what to install. The
 # tests start their own instances, so no service of the packages is started here.
@@ -44,11 +44,16 @@ grafana_needs=(
   "/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf fonts-dejavu-core"
 )
 
+wheel_needs=(
+  "cc gcc"
+)
+
 case "${1:-}" in
+  wheel) needs=("${wheel_needs[@]}") ;;
   test) needs=("${test_needs[@]}") ;;
   bench) needs=("${bench_needs[@]}") ;;
   grafana) needs=("${grafana_needs[@]}") ;;
-  *) echo "usage: $0 test|bench|grafana" >&2; exit 2 ;;
+  *) echo "usage: $0 test|bench|wheel|grafana" >&2; exit 2 ;;
 esac
 
 # Debian keeps some servers where only root's PATH looks.

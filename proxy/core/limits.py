@@ -13,7 +13,9 @@ which is not an RFC yet.
 """
 
 import dataclasses
+import functools
 import hashlib
+import ipaddress
 import math
 import re
 from collections.abc import Sequence
@@ -21,7 +23,9 @@ from typing import Final
 from urllib.parse import quote
 
 from proxy.core.bucket import MICROSECONDS, Grant, RateLimit
+from proxy.core.errors import Refused
 from proxy.core.policy import Limit, Per
+from proxy.core.reasons import Reason
 
 _PLAIN: Final = re.compile(r"[A-Za-z0-9._@:-]{1,64}").fullmatch
 """Owners that stand in a key as they are: no brace, so the hash tag ends once."""
@@ -136,7 +140,25 @@ def _quotas(limits: Sequence[Limit], role: str) -> list[Quota]:
 def _owner(per: Per, subject: str, client: str) -> str:
     """Return whose bucket it is: a letter for the kind, a colon, and the name."""
     # Without a subject, its limits fall to the client rather than to one common bucket.
-    return "s:" + subject if per is Per.SUBJECT and subject else "c:" + client
+    if per is Per.SUBJECT and subject:
+        return "s:" + subject
+    return "c:" + (_client_group(client) if ":" in client else client)
+
+
+@functools.lru_cache(maxsize=4096)
+def _client_group(address: str) -> str:
+    """Return whom an IPv6 address stands for: its /64, or the IPv4 address in it.
+
+    A site has at least a /64 to itself (RFC 6177), so counting addresses would count
+    nothing.
+    """
+    try:
+        parsed = ipaddress.IPv6Address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    return str(ipaddress.IPv6Network((parsed, 64), strict=False).network_address)
 
 
 def _quoted(owner: str) -> str:
@@ -238,6 +260,31 @@ def retry_after(grants: Sequence[Grant]) -> str:
     waits = [grant.retry_after for grant in grants if not grant.allowed]
     longest = max((wait for wait in waits if wait < math.inf), default=86_400.0)
     return str(max(1, math.ceil(longest)))
+
+
+def granted(takes: Sequence[Take], grants: Sequence[Grant]) -> bytes:
+    """Return the field lines that tell what is left.
+
+    Args:
+        takes: what was taken from; empty for no lines at all.
+        grants: the store's answer, in the same order.
+
+    Raises:
+        Refused: RATE_LIMITED with Retry-After, when a bucket had not enough.
+    """
+    for grant in grants:
+        if not grant.allowed:
+            break
+    else:
+        return limit_lines(takes, grants)
+    names = ", ".join(
+        take.id for take, grant in zip(takes, grants, strict=True) if not grant.allowed
+    )
+    raise Refused(
+        Reason.RATE_LIMITED,
+        f"Used up: {names}.",
+        (("Retry-After", retry_after(grants)), *limit_fields(takes, grants)),
+    )
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,15 +9,19 @@ from hypothesis import strategies as st
 
 from proxy.core import limits as module
 from proxy.core.bucket import MICROSECONDS, Grant, RateLimit, State, take
+from proxy.core.errors import Refused
 from proxy.core.limits import (
     Take,
+    granted,
     limit_fields,
+    limit_lines,
     looks_for,
     retry_after,
     status_of,
     takes_for,
 )
 from proxy.core.policy import Limit, Per
+from proxy.core.reasons import Reason
 
 HOUR = 3600 * MICROSECONDS
 HUNDRED = RateLimit.of(100, HOUR)
@@ -151,6 +155,30 @@ def test_owners_without_end_do_not_fill_the_memory() -> None:
     [again] = takes_for(limits, role="", subject="", client="0")
 
     assert again.key == first.key
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("2001:db8::1", "2001:db8::ffff:1", True),
+        ("2001:db8::1", "2001:DB8:0:0::1", True),
+        ("2001:db8::1", "2001:db8:0:1::1", False),
+        ("::ffff:192.0.2.1", "192.0.2.1", True),
+        ("fe80::1%eth0", "fe80::2%eth1", True),
+        ("192.0.2.1", "192.0.2.2", False),
+        ("no:address", "no:other", False),
+    ],
+)
+def test_client_of_ipv6_is_its_network(one: str, other: str, *, same: bool) -> None:
+    """Whoever has a /64 does not have 2^64 buckets."""
+    rate = RateLimit.of(5, HOUR)
+    limits = (Limit(id="api", per=Per.CLIENT, rates={None: rate}),)
+    keys = {
+        takes_for(limits, role="", subject="", client=client)[0].key
+        for client in (one, other)
+    }
+
+    assert (len(keys) == 1) is same
 
 
 def grants_after(takes: list[Take], spent: int) -> list[Grant]:
@@ -313,3 +341,37 @@ def test_an_unlimited_role_has_a_status_without_numbers() -> None:
 
     assert status.unlimited
     assert (status.role, status.burst, status.remaining) == ("admin", None, None)
+
+
+def both(cost: int = 1) -> tuple[list[Take], list[Grant]]:
+    """Return a take from two full buckets, and what comes of it."""
+    takes = takes_for(BOTH, role="", subject="ada", client="192.0.2.1")
+    return takes, take([(one.limit, None) for one in takes], 0, cost)[1]
+
+
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_lines_are_the_fields(count: int) -> None:
+    """However many limits there are, each field is one line with its CRLF."""
+    takes, grants = both()
+    takes, grants = takes[:count], grants[:count]
+    fields = limit_fields(takes, grants)
+
+    assert limit_lines(takes, grants).decode() == "".join(
+        f"{name}: {value}\r\n" for name, value in fields
+    )
+    assert granted(takes, grants) == limit_lines(takes, grants)
+
+
+def test_one_used_up_limit_refuses() -> None:
+    """It is named, and its wait and the state of all are told."""
+    takes, grants = both(6)
+    with pytest.raises(Refused) as caught:
+        granted(takes, grants)
+
+    assert [grant.allowed for grant in grants] == [True, False]
+    assert caught.value.reason is Reason.RATE_LIMITED
+    assert caught.value.detail == "Used up: auth."
+    assert caught.value.headers == (
+        ("Retry-After", retry_after(grants)),
+        *limit_fields(takes, grants),
+    )
