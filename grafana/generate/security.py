@@ -25,7 +25,14 @@ IDENTITY = (
     "algorithm-not-allowed|issuer-not-trusted|key-unknown|signature-invalid|"
     "claim-invalid|audience-mismatch"
 )
-PATH = "no-rule|method-not-allowed|path-ambiguous|malformed-request|uri-too-long"
+MESSAGE = (
+    "no-rule|method-not-allowed|path-ambiguous|parameter-ambiguous|malformed-request|"
+    "uri-too-long|headers-too-large|request-timeout|expectation-unknown"
+)
+BODY = (
+    "body-.*|media-type-not-allowed|ciphertext-in-request|mask-in-request|"
+    "filter-not-allowed|field-unencryptable"
+)
 
 
 def _share(reasons: str, legend: str) -> dict[str, object]:
@@ -102,17 +109,14 @@ REFUSALS = [
     lines(
         "Decisions",
         "What becomes of requests. Token: missing or no good. Role: known, but may "
-        "not. Path: no rule, or one that can be read in two ways. Body: too large, "
+        "not. Request: matches no rule, or can be read in two ways. Body: too large, "
         "or not what a protected rule accepts.",
         _share("served", "served"),
         _share("rate-limited", "over a limit"),
         _share(IDENTITY, "token"),
         _share("role-not-allowed", "role"),
-        _share(PATH, "path"),
-        _share(
-            "body-.*|media-type-not-allowed|ciphertext-in-request|mask-in-request",
-            "body",
-        ),
+        _share(MESSAGE, "request"),
+        _share(BODY, "body"),
         unit="reqps",
         stacked=True,
         colors={
@@ -120,7 +124,7 @@ REFUSALS = [
             "over a limit": ORANGE,
             "token": VERMILLION,
             "role": PURPLE,
-            "path": SKY,
+            "request": SKY,
             "body": GREY,
         },
     ),

@@ -10,8 +10,10 @@ import yaml
 
 from grafana.generate import panels as vocabulary
 from grafana.generate.dashboards import DASHBOARDS, FOLDER, rendered
+from proxy.core.reasons import Reason
 from tests.documents import text_of
 from tests.grafana.promql import COUNTED, Target, panels, selectors, targets
+from tests.grafana.rules import rules
 
 PALETTE = {
     value
@@ -202,3 +204,35 @@ def test_counters_are_not_shown_as_they_are(target: Target) -> None:
         if re.search(r"_(total|count|sum|bucket)$", selector.name):
             gauge = selector.name == "pg_stat_activity_count"
             assert gauge or selector.function in COUNTED, selector.name
+
+
+def classes() -> list[str]:
+    """Return the patterns of reasons that the panel "Decisions" adds up."""
+    panel = dict(panels())["security: Decisions"]
+    return [
+        selector.matchers["reason"]
+        for target in panel["targets"]
+        for selector in selectors(target["expr"])
+    ]
+
+
+@pytest.mark.parametrize("reason", Reason, ids=lambda reason: reason.slug)
+def test_every_reason_has_its_place(reason: Reason) -> None:
+    """A request counts once in "Decisions", or it is a failure of ours in Overview."""
+    [target] = dict(panels())["overview: Failures by reason"]["targets"]
+    [failed] = selectors(target["expr"])
+    patterns = [*classes(), failed.matchers["reason"]]
+
+    assert sum(bool(re.fullmatch(one, reason.slug)) for one in patterns) == 1
+
+
+def test_alerts_know_every_way_in_which_a_token_is_no_good() -> None:
+    """Refused tokens are recorded by each reason of 401 but that there is none."""
+    name = "reason:lumina_tokens_refused:rate5m"
+    [rule] = [rule for _, _, rule in rules() if rule.get("record") == name]
+    [selector] = selectors(rule["expr"])
+    unauthorised = {reason.slug for reason in Reason if reason.status == 401}
+
+    assert set(selector.matchers["reason"].split("|")) == (
+        unauthorised - {Reason.TOKEN_MISSING.slug}
+    )
