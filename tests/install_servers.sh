@@ -13,11 +13,12 @@ test_needs=(
   "curl curl"
   "jq jq"
   "openssl openssl"
+  "nginx nginx"
+  "envsubst gettext-base"
 )
 bench_needs=(
   "${test_needs[@]}"
   "haproxy haproxy"
-  "nginx nginx"
   "taskset util-linux"
   "wrk wrk"
   "/usr/lib/nginx/modules/ngx_http_lua_module.so libnginx-mod-http-lua"
