@@ -86,7 +86,8 @@ addresses() {
   for server in $PROXY_SERVERS; do
     host=${server%:*} port=${server##*:}
     host=${host#[}
-    getent ahosts "${host%]}" | awk -v port="$port" '
+    # A resolver that does not answer is no reason to keep clients waiting.
+    timeout 2 getent ahosts "${host%]}" | awk -v port="$port" '
       $2 == "STREAM" { print (index($1, ":") ? "[" $1 "]" : $1) ":" port }'
   done | sort -u
 }
