@@ -1,7 +1,8 @@
-# The proxy as an image, and the LMS stub of the demo as another:
+# The proxy as an image, the LMS stub of the demo and the collector of logs as two more:
 #
 #   docker build --tag lumina-proxy .
 #   docker build --target stub --tag lumina-stub .
+#   docker build --target logs --tag lumina-logs .
 #
 # Both stages that matter stand on one base, so a virtual environment made in the first
 # works in the last. Debian's own Python is used: whoever rebuilds gets its security fixes.
@@ -76,6 +77,25 @@ ENV PATH=/opt/lumina/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     PYTHONUNBUFFERED=1
 
 USER 10001:10001
+
+# --- The collector of logs: rsyslog, with a configuration that compose brings ----------------
+FROM ${BASE_IMAGE} AS logs
+
+LABEL org.opencontainers.image.title="lumina-logs" \
+    org.opencontainers.image.description="rsyslog, for all containers' logs in one place."
+
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends rsyslog \
+    && rm -rf /var/lib/apt/lists/* /var/cache/apt /var/log/* /etc/rsyslog.conf /etc/rsyslog.d \
+    && printf '#!/bin/sh\nmv /var/log/lumina/all.jsonl /var/log/lumina/all.jsonl.1\n' >/usr/local/bin/rotate \
+    && chmod 755 /usr/local/bin/rotate
+
+# Root, with no capability but to read: the engine keeps its logs for root alone.
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=10s --timeout=3s --start-period=10s \
+    CMD ["sh", "-c", "kill -0 $(cat /run/rsyslogd.pid)"]
+ENTRYPOINT ["rsyslogd", "-n", "-f", "/etc/rsyslog.conf", "-i", "/run/rsyslogd.pid"]
 
 # --- The LMS of the demo: never to be deployed for real ------------------------------------
 FROM runtime AS stub

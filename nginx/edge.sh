@@ -57,6 +57,11 @@ settings() {
   word_setting HTTP_LISTEN "8080"
   word_setting HTTPS_LISTEN "8443"
   word_setting STATUS_LISTEN "8081"
+  word_setting GRAFANA_LISTEN ""
+  word_setting GRAFANA_SERVER "grafana:3000"
+  word_setting PROMETHEUS_LISTEN ""
+  word_setting PROMETHEUS_SERVER "prometheus:9090"
+  word_setting EDGE_RESOLVER "127.0.0.11"
   word_setting ACME_WEBROOT "/var/lib/edge/acme"
   word_setting ASSETS_PATH "/static/"
   word_setting ASSETS_FOLDER "/srv/assets"
@@ -143,10 +148,14 @@ derived() {
       ORIGIN_SECRETS="$ORIGIN_SECRETS \"~^$secret\$\" 0;"
     done
   fi
+  GRAFANA="" PROMETHEUS=""
+  [ -z "$GRAFANA_LISTEN" ] || GRAFANA="include grafana.conf;"
+  [ -z "$PROMETHEUS_LISTEN" ] || PROMETHEUS="include prometheus.conf;"
   USER_LINE=""
   [ "$(id -u)" -ne 0 ] || USER_LINE="user $EDGE_USER;"
   export TLS_VERSIONS TLS_GROUPS HTTP2 LISTEN_HTTP LISTEN_HTTP_DEFAULT LISTEN_HTTPS \
-    LISTEN_HTTPS_DEFAULT UPSTREAM_SERVERS CDN ORIGIN_SECRETS USER_LINE
+    LISTEN_HTTPS_DEFAULT UPSTREAM_SERVERS CDN ORIGIN_SECRETS GRAFANA \
+    PROMETHEUS USER_LINE
 }
 
 # Templates name our variables in capitals and braces; nginx's own, in small letters, stay.

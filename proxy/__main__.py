@@ -4,6 +4,7 @@ import click
 
 from proxy import __version__
 from proxy.cli.check import check
+from proxy.cli.init import init
 from proxy.cli.limits import limits
 from proxy.cli.serve import serve
 
@@ -20,6 +21,7 @@ def main() -> None:
 main.add_command(serve)
 main.add_command(check)
 main.add_command(limits)
+main.add_command(init)
 
 if __name__ == "__main__":
     main(prog_name="lumina-proxy")

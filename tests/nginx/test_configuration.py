@@ -21,6 +21,10 @@ VARIANTS = {
         "CDN_NETWORKS": "192.0.2.0/24 2001:db8::/32",
         "ORIGIN_SECRET": "s" * 32,
     },
+    "watched": {
+        "GRAFANA_LISTEN": "127.0.0.1:3002",
+        "PROMETHEUS_LISTEN": "127.0.0.1:9090",
+    },
     "many": {
         "SERVER_NAMES": "a.example *.b.example",
         "PROXY_SERVERS": "127.0.0.1:1 [::1]:2 localhost:3",
@@ -160,9 +164,10 @@ def test_every_variable_is_explained() -> None:
         re.findall(r"(?m)^  (?:word_)?setting ([A-Z_]+)", text_of("nginx/edge.sh"))
     )
     told = {
-        line.split("`")[1]
+        name
         for line in text_of("nginx/README.md").splitlines()
         if line.startswith("| `")
+        for name in re.findall(r"`([A-Z_]+)`", line.split(" | ")[0])
     }
 
     assert read
