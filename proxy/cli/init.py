@@ -104,7 +104,7 @@ def production(
     if _NAME.fullmatch(domain) is None:
         raise click.BadParameter(f"{domain!r} is no host name", param_hint="--domain")
     jwt_secret = _of_the_lms(jwt_secret_file) if jwt_secret_file else _random()
-    files = _secrets(jwt_secret)
+    files = _secrets(domain, jwt_secret)
     environment, room = folder / ".env", folder / "secrets"
     for path in (environment, room):
         if path.exists() or path.is_symlink():
@@ -149,7 +149,7 @@ def _random() -> str:
     return secrets.token_urlsafe(SECRET_BYTES)
 
 
-def _secrets(jwt_secret: str) -> dict[str, str]:
+def _secrets(domain: str, jwt_secret: str) -> dict[str, str]:
     """Return the content of each file by its name."""
     redis = {user: _random() for user in _RIGHTS}
     lms = _random()
@@ -159,6 +159,7 @@ def _secrets(jwt_secret: str) -> dict[str, str]:
         "encryption_key": key,
         "metrics_token": _random(),
         "origin_secret": _random(),
+        "edge_targets": f'- targets: ["{domain}:8443"]',  # no secret, but ours
         "postgres_password": _random(),
         "postgres_lms_password": lms,
         "postgres_exporter_password": _random(),

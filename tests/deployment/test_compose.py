@@ -246,6 +246,13 @@ def test_secrets_are_files_and_never_variables(
     assert all("file" in secret for secret in project["secrets"].values())
 
 
+def test_configurations_are_files_that_exist(project: Document) -> None:
+    """Compose cannot put a text into a container whose root is read-only."""
+    files = {name: Path(config["file"]) for name, config in project["configs"].items()}
+
+    assert [name for name, file in files.items() if not file.is_file()] == []
+
+
 def test_only_who_needs_it_gets_a_secret(services: dict[str, Document]) -> None:
     """The keys of the protected fields and of tokens go to few."""
     holders: dict[str, set[str]] = {}
