@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Installs the servers and tools that `make test` or `make bench` needs and the machine lacks.
+# Installs the servers and tools that `make test`, `make bench` or `make stack`
+# needs and the machine lacks.
 #
-#   tests/install_servers.sh test|bench
+#   tests/install_servers.sh test|bench|stack
 #
 # Only Debian's package manager is driven; elsewhere this says what to install. The
 # tests start their own instances, so no service of the packages is started here.
@@ -27,11 +28,16 @@ bench_needs=(
   "/usr/share/lua/5.1/resty/core.lua lua-resty-core"
   "/usr/lib/*/lua/5.1/cjson.so lua-cjson"
 )
+stack_needs=(
+  "dockerd docker.io"
+  "debootstrap debootstrap"
+)
 
 case "${1:-}" in
   test) needs=("${test_needs[@]}") ;;
   bench) needs=("${bench_needs[@]}") ;;
-  *) echo "usage: $0 test|bench" >&2; exit 2 ;;
+  stack) needs=("${stack_needs[@]}") ;;
+  *) echo "usage: $0 test|bench|stack" >&2; exit 2 ;;
 esac
 
 # Debian keeps some servers where only root's PATH looks.
