@@ -37,12 +37,13 @@ certificate() {
   [ -z "$ACME_EMAIL" ] || account="--email $ACME_EMAIL"
   mkdir -p "$ACME_WEBROOT/.well-known/acme-challenge"
   chmod 755 "$ACME_WEBROOT" "$ACME_WEBROOT/.well-known" "$ACME_WEBROOT/.well-known/acme-challenge"
+  # certbot splits the hook at its spaces and knows no quotes, so $self must have none.
   # shellcheck disable=SC2086 # these are several words
   (umask 022 && certbot certonly --non-interactive --agree-tos --keep-until-expiring \
     --server "$ACME_DIRECTORY" --webroot --webroot-path "$ACME_WEBROOT" $domains $account \
     --cert-name edge --key-type ecdsa --elliptic-curve secp256r1 \
     --config-dir "$ACME_STATE" --work-dir "$ACME_STATE/work" --logs-dir "$ACME_STATE/logs" \
-    --deploy-hook "'$self' deploy")
+    --deploy-hook "$self deploy")
 }
 
 self=$(readlink -f "$0")

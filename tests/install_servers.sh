@@ -16,6 +16,8 @@ test_needs=(
   "openssl openssl"
   "nginx nginx"
   "envsubst gettext-base"
+  "certbot certbot"
+  "pebble pebble"
 )
 bench_needs=(
   "${test_needs[@]}"

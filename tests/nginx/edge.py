@@ -103,6 +103,7 @@ class Edge:
             )
         # Not the port alone: nginx opens it for a moment when it only checks.
         wait_until_up(f"http://127.0.0.1:{self.status}/health", self.process)
+        self.first = self.certificate.read_text()
 
     def stop(self) -> None:
         """End it, its watcher included."""
@@ -111,14 +112,14 @@ class Edge:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
 
-    def context(self) -> ssl.SSLContext:
-        """Return a client's trust in this edge's certificate, and in no other."""
-        return ssl.create_default_context(cafile=str(self.certificate))
+    def context(self, trust: str = "") -> ssl.SSLContext:
+        """Return trust in the certificate of its first start, and others as PEM."""
+        return ssl.create_default_context(cadata=self.first + trust)
 
-    def connect(self, name: str = HOST) -> ssl.SSLSocket:
+    def connect(self, trust: str = "") -> ssl.SSLSocket:
         """Return a TLS connection to it."""
         raw = socket.create_connection(("127.0.0.1", self.https), DEADLINE)
-        return self.context().wrap_socket(raw, server_hostname=name)
+        return self.context(trust).wrap_socket(raw, server_hostname=HOST)
 
     def ask(
         self,
@@ -126,10 +127,12 @@ class Edge:
         method: str = "GET",
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
+        *,
+        trust: str = "",
     ) -> Answer:
         """Ask over HTTPS, on a connection of its own."""
         connection = http.client.HTTPConnection(HOST)
-        connection.sock = self.connect()
+        connection.sock = self.connect(trust)
         return _asked(connection, path, method, body, headers)
 
     def ask_plainly(self, port: int, path: str, host: str = HOST) -> Answer:
@@ -140,6 +143,13 @@ class Edge:
     def lines(self) -> list[dict[str, object]]:
         """Return the access log."""
         return [json.loads(line) for line in self.log.read_text().splitlines()]
+
+
+def fetched(port: int, path: str, bundle: Path) -> bytes:
+    """Return what another server on this machine has, over HTTPS."""
+    context = ssl.create_default_context(cafile=str(bundle))
+    connection = http.client.HTTPSConnection("localhost", port, context=context)
+    return _asked(connection, path, "GET", None, None).body
 
 
 def _asked(
