@@ -3,7 +3,9 @@
 
 PYTHON ?= python3
 UV ?= uv
-# More for pytest (`make test PYTEST="-x"`) or the benchmarks (`make bench BENCH="--rounds 1"`).
+# More for the demonstration (`make run RUN="--proxy-port 18080"`), pytest (`make test
+# PYTEST="-x"`) or the benchmarks (`make bench BENCH="--rounds 1"`).
+RUN ?=
 PYTEST ?=
 BENCH ?=
 
@@ -26,14 +28,16 @@ help: ## list these verbs
 run: $(READY) ## start the LMS stub and the proxy in front of it; Ctrl-C stops both
 # exec: no shell stands between make and the demo, so a signal to make reaches the demo,
 # and make waits until it has stopped both services.
-	@exec $(BIN)/python -m backend_stub.demo
+	@exec $(BIN)/python -m backend_stub.demo $(RUN)
 
 test: $(READY) ## run every test against real servers, with branch coverage
 	@$(SERVERS) test
+	@$(BIN)/lumina-proxy test policies --cover 100
 	@$(BIN)/coverage erase
 	@$(BIN)/coverage run -m pytest $(PYTEST)
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report --fail-under=90
+	@$(BIN)/python -m tests.own_coverage
 
 test-compiled: $(READY) $(COMPILED)/.ready ## run the tests of the data path against the compiled wheel
 	@$(SERVERS) test

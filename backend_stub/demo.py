@@ -9,6 +9,7 @@ import base64
 import contextlib
 import os
 import secrets
+import shlex
 import signal
 import socket
 import subprocess
@@ -26,11 +27,18 @@ START_SECONDS = 20.0
 STOP_SECONDS = 10.0
 POLL_SECONDS = 0.1
 KEY_NAMES = ("JWT_SECRET", "ENCRYPTION_KEY")
+NOT_WANTED = (
+    *("REDIS_URL", "METRICS_TOKEN", "TRUSTED_PROXIES", "WORKERS"),
+    *("LISTEN", "METRICS_LISTEN", "BACKEND_URL", "POLICY", *KEY_NAMES),
+)
+"""What the demonstration says itself, whatever a shell or a .env has set."""
 
 COMMANDS = """
-The proxy is at {url}, the service behind it at {backend}. In another terminal:
+# The proxy is at {url}, the service behind it at {backend}.
+# Paste this into another terminal, all of it or step by step.
 
-# Register a teacher, log in and keep the token.
+# Register a teacher, log in and keep the token. (Whoever is there from an earlier run
+# is not registered again: 400.)
 curl -s {url}/api/auth/register -H 'Content-Type: application/json' \\
   -d '{{"email":"tess@example.org","name":"Tess Teacher",\
 "password":"correct horse","role":"teacher"}}'
@@ -39,7 +47,7 @@ TOKEN=$(curl -s {url}/api/auth/login -H 'Content-Type: application/json' \\
   | python3 -c 'import json, sys; print(json.load(sys.stdin)["token"])')
 
 # Without a token: 401.
-curl -i {url}/api/users
+curl -si {url}/api/users
 
 # A student may not create users: 403.
 curl -s {url}/api/auth/register -H 'Content-Type: application/json' \\
@@ -47,7 +55,7 @@ curl -s {url}/api/auth/register -H 'Content-Type: application/json' \\
 STUDENT=$(curl -s {url}/api/auth/login -H 'Content-Type: application/json' \\
   -d '{{"email":"sam@example.org","password":"battery staple"}}' \\
   | python3 -c 'import json, sys; print(json.load(sys.stdin)["token"])')
-curl -i {url}/api/users -H "Authorization: Bearer $STUDENT" \\
+curl -si {url}/api/users -H "Authorization: Bearer $STUDENT" \\
   -H 'Content-Type: application/json' \\
   -d '{{"email":"ada@example.org","name":"Ada Lovelace"}}'
 
@@ -60,7 +68,7 @@ curl -s {url}/api/users -H "Authorization: Bearer $TOKEN"
 # The database never saw it: every count is 0.
 grep -c 'Ada Lovelace' {database}*
 
-# Six log-ins in a row: 429 with Retry-After.
+# Six log-ins in a row, five a minute are allowed: 429 with Retry-After.
 for i in 1 2 3 4 5 6; do curl -s -o /dev/null -D - {url}/api/auth/login \\
   -H 'Content-Type: application/json' \\
   -d '{{"email":"tess@example.org","password":"wrong"}}' \\
@@ -69,7 +77,7 @@ for i in 1 2 3 4 5 6; do curl -s -o /dev/null -D - {url}/api/auth/login \\
 # What the proxy counted.
 curl -s {metrics}/metrics | grep -v '^#'
 
-Ctrl-C stops both.
+# Ctrl-C in this terminal stops both.
 """
 
 
@@ -115,7 +123,10 @@ def check_port(port: int) -> None:
         try:
             probe.bind((HOST, port))
         except OSError as error:
-            raise DemoError(f"port {port} cannot be used: {error.strerror}") from None
+            raise DemoError(
+                f"port {port} cannot be used: {error.strerror}; another one with "
+                'make run RUN="--proxy-port N --metrics-port N --backend-port N"'
+            ) from None
 
 
 class Children:
@@ -179,7 +190,8 @@ def _await_ready(children: Children, url: str, stop: threading.Event) -> None:
 @contextlib.contextmanager
 def _signals() -> Iterator[threading.Event]:
     stop = threading.Event()
-    wanted = (signal.SIGINT, signal.SIGTERM)
+    # The last is what a terminal sends that is closed.
+    wanted = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     old = [signal.signal(number, lambda *_: stop.set()) for number in wanted]
     try:
         yield stop
@@ -202,11 +214,14 @@ def _start(children: Children, options: argparse.Namespace, state: Path) -> list
     secret = {"JWT_SECRET": keys["JWT_SECRET"]}
     children.start("backend_stub", ["backend_stub", *flags, *database], secret)
     settings = {
+        **dict.fromkeys(NOT_WANTED, ""),
+        **{f"{name}_FILE": "" for name in NOT_WANTED},
         "LISTEN": f"{HOST}:{options.proxy_port}",
         "METRICS_LISTEN": metrics,
         "BACKEND_URL": f"http://{backend}",
         "POLICY": "policies",
         "DRAIN_GRACE": "0",
+        "DRAIN_TIMEOUT": "2",
     }
     children.start("proxy", ["proxy", "serve"], {**settings, **keys})
     return [f"http://{backend}/health", f"http://{metrics}/ready"]
@@ -230,7 +245,7 @@ def run(options: argparse.Namespace, stop: threading.Event) -> None:
                 url=f"http://{HOST}:{options.proxy_port}",
                 backend=f"http://{HOST}:{options.backend_port}",
                 metrics=f"http://{HOST}:{options.metrics_port}",
-                database=Path(options.state_dir) / "lms.sqlite3",
+                database=shlex.quote(str(state / "lms.sqlite3")),
             )
             sys.stdout.write(text)
             sys.stdout.flush()

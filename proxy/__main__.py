@@ -1,15 +1,44 @@
 """The command line."""
 
+import importlib
+from typing import cast
+
 import click
 
 from proxy import __version__
-from proxy.cli.check import check
-from proxy.cli.init import init
-from proxy.cli.limits import limits
-from proxy.cli.serve import serve
+
+COMMANDS = (
+    "serve",
+    "check",
+    "explain",
+    "test",
+    "diff",
+    "audit",
+    "schema",
+    "limits",
+    "init",
+)
+"""In the order in which the help lists them; each is a file of ``proxy.cli``."""
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Commands(click.Group):
+    """Commands that are imported when they are asked for, so that none is slow."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all commands."""
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command, or None when there is none of this name."""
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"proxy.cli.{cmd_name}")
+        return cast(click.Command, getattr(module, cmd_name))
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="lumina-proxy")
 def main() -> None:
     """A sidecar hardening proxy: policy in front of a service nobody may change.
@@ -17,11 +46,6 @@ def main() -> None:
     Begin with `lumina-proxy check policies` and `lumina-proxy serve --help`.
     """
 
-
-main.add_command(serve)
-main.add_command(check)
-main.add_command(limits)
-main.add_command(init)
 
 if __name__ == "__main__":
     main(prog_name="lumina-proxy")

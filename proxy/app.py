@@ -21,6 +21,7 @@ from proxy import __version__
 from proxy.core.authn import Authenticator
 from proxy.core.cipher import NONCE_BYTES, Cipher
 from proxy.core.errors import PolicyError
+from proxy.core.field_keys import Scope
 from proxy.core.forwarding import Network, is_trusted
 from proxy.core.keyset import Keyset
 from proxy.core.policy import Policy
@@ -97,8 +98,6 @@ class App:
             StartError: a key or an address is not to be had.
         """
         policy = self._source.load()
-        for warning in self._source.warnings:
-            log.warning("%s", warning)
         self._build(policy)
         try:
             # Before anything listens: whoever finds us ready may signal us.
@@ -118,8 +117,9 @@ class App:
         self._health = HealthChecks()
         self._upstreams = Upstreams(self._health.is_up)
         self._store = self._make_store()
+        snapshot = self._snapshot(policy)
         self._pipeline = Pipeline(
-            self._snapshot(policy),
+            snapshot,
             store=self._store,
             upstream=self._upstreams,
             recorder=self._metrics,
@@ -140,7 +140,7 @@ class App:
         )
         self._limiter = Limiter(self._store, lambda: self._pipeline.snapshot.policy)
         self._admin = Admin(self._admin_ports(), self._settings.metrics_token)
-        self._put_in_force(policy)
+        self._put_in_force(snapshot)
         self._watch()
 
     def _make_store(self) -> MemoryStore | RedisStore:
@@ -151,23 +151,25 @@ class App:
         try:
             return RedisStore(url, _now_us)
         except ValueError:
-            raise StartError(
-                "REDIS_URL is not redis://, rediss:// or unix://."
-            ) from None
+            raise StartError("REDIS_URL: an option in it has no such value.") from None
 
     def _snapshot(self, policy: Policy) -> Snapshot:
-        return Snapshot(
-            policy,
-            Authenticator(policy.issuers),
-            Cipher(self._keyset, policy.deployment, _nonces().__next__),
-        )
+        scope = Scope(policy.deployment)
+        try:
+            cipher = Cipher(self._keyset, scope, policy.fields, _nonces().__next__)
+        except ValueError as error:
+            raise StartError(f"ENCRYPTION_KEY: {error}.") from None
+        return Snapshot(policy, Authenticator(policy.issuers), cipher)
 
-    def _put_in_force(self, policy: Policy) -> None:
+    def _put_in_force(self, snapshot: Snapshot) -> None:
+        policy = snapshot.policy
+        for warning in self._source.warnings:
+            log.warning("%s", warning)
         self._upstreams.configure(policy.backends.values())
         self._metrics.declare_counters(
             rule.count for rule in policy.rules if rule.count
         )
-        self._pipeline.snapshot = self._snapshot(policy)
+        self._pipeline.snapshot = snapshot
         self._metrics.policy_loaded(policy.digest)
 
     def _watch(self) -> None:
@@ -230,11 +232,8 @@ class App:
 
     async def _limits(
         self, who: str, rule: str, role: str | None
-    ) -> Mapping[str, object] | None:
-        try:
-            status = await self._limiter.get_limit_status(who, rule, role=role)
-        except KeyError:
-            return None
+    ) -> Mapping[str, object]:
+        status = await self._limiter.get_limit_status(who, rule, role=role)
         return {
             "rule": status.rule,
             "remaining": status.remaining,
@@ -243,7 +242,10 @@ class App:
 
     async def _start(self) -> None:
         self._upstreams.start()
-        await self._store.open()
+        try:
+            await self._store.open()
+        except TypeError:  # what redis-py makes of a name that it does not know
+            raise StartError("REDIS_URL: there is no such option as in it.") from None
         self._health.configure(self._pipeline.snapshot.policy.backends.values())
         await self._listen(self._admin.start, self._settings.metrics_listen)
         await self._listen(self._listener.start, self._settings.listen)
@@ -266,8 +268,7 @@ class App:
             await start(address.host, address.port)  # type: ignore[misc]
         except OSError as error:
             raise StartError(
-                f"Cannot listen on {address.host}:{address.port}: "
-                f"{error.strerror or error}."
+                f"Cannot listen on {address}: {error.strerror or error}."
             ) from None
 
     def _heed_signals(self) -> tuple[asyncio.Event, asyncio.Event]:
@@ -287,14 +288,22 @@ class App:
         try:
             policy = self._source.reload()
         except PolicyError as error:
-            self._metrics.policy_refused()
-            log.error(  # noqa: TRY400 - the findings say it, a traceback nothing
-                "the policy was refused, the last good one stays:\n%s", error
-            )
+            self._keep_last_good(str(error))
             return
-        self._put_in_force(policy)
-        self._health.configure(policy.backends.values())
-        log.info("policy %s is in force", policy.digest)
+        try:
+            snapshot = self._snapshot(policy)
+        except StartError as error:
+            # The policy is good, but asks for a key that is not there.
+            self._source.revoke(str(error))
+            self._keep_last_good(str(error))
+            return
+        self._put_in_force(snapshot)
+        self._health.configure(snapshot.policy.backends.values())
+        log.info("policy %s is in force", snapshot.policy.digest)
+
+    def _keep_last_good(self, why: str) -> None:
+        self._metrics.policy_refused()
+        log.error("the policy was refused, the last good one stays:\n%s", why)
 
     async def _drain(self, again: asyncio.Event) -> None:
         """Say that we leave, go on for a while, then let open exchanges finish."""

@@ -10,10 +10,9 @@ Rules of this file:
 """
 
 from collections.abc import Sequence
-from typing import Final
 
+from proxy.bodies import CHUNKED, Bodies
 from proxy.core.authz import acting_role
-from proxy.core.bucket import Grant
 from proxy.core.errors import Refused
 from proxy.core.exchange import Exchange
 from proxy.core.forwarding import (
@@ -25,19 +24,15 @@ from proxy.core.forwarding import (
 from proxy.core.headers import (
     RequestHeaders,
     examine,
-    is_json,
+    request_head,
     request_lines,
     response_lines,
-    value_of,
-    without_validators,
 )
-from proxy.core.limits import Take, limit_fields, limit_lines, retry_after, takes_for
-from proxy.core.message import Body, Request, Response, Whole
+from proxy.core.limits import Take, granted, takes_for
+from proxy.core.message import Request, Response
 from proxy.core.policy import Rule
-from proxy.core.problem import problem_body, problem_lines
-from proxy.core.protection import decrypt_body, encrypt_body
+from proxy.core.problem import PHRASES, problem_body, problem_lines
 from proxy.core.reasons import Reason
-from proxy.core.routing import Match
 from proxy.core.target import split_target
 from proxy.ports import BucketStore, Clocks, Downstream, Recorder, Snapshot, Upstream
 
@@ -69,47 +64,50 @@ class Pipeline:
         self._clock = clocks.monotonic
         self._new_id = clocks.request_id
         self._trusted = trusted
-        self._body_bytes = body_bytes
-        self._buffered_bytes = buffered_bytes
+        self._bodies = Bodies(
+            recorder,
+            clocks.monotonic,
+            body_bytes=body_bytes,
+            buffered_bytes=buffered_bytes,
+        )
 
     async def handle(self, request: Request, downstream: Downstream) -> None:
         """Answer one request. Raises nothing but CancelledError."""
         exchange = Exchange(request.method, self._clock())
-        snapshot = self.snapshot
+        exchange.aborted = True  # until the answer is whole
+        snapshot, bodies = self.snapshot, self._bodies
         try:
             # sanitise, match, authenticate, authorise
             headers = examine(request.headers, request.version)
-            match, query = self._matched(snapshot, request, headers, exchange)
-            rule = match.rule
+            rule, target = self._matched(snapshot, request, headers, exchange)
             identity = self._admitted(snapshot, rule, headers, exchange)
             # take tokens
-            limited = b""
-            if rule.limits:
-                takes = self._takes(rule, request, headers, exchange)
-                limited = _granted(takes, await self._store.take(takes))
+            takes = self._takes(rule, request, headers, exchange)
+            limited = granted(takes, await self._store.take(takes)) if takes else b""
             # encrypt
-            body, framing = self._outgoing_body(rule, request.body, headers)
-            if framing and rule.protect_request is not None:
-                body, framing = await self._encrypted(snapshot, rule, body, headers)
+            target = bodies.encrypted_target(snapshot, rule, target, exchange)
+            body, framing = bodies.outgoing(rule, request.body, headers)
+            if framing and rule.protects_body:
+                body = await bodies.encrypted(snapshot, rule, body, headers, exchange)
+                framing = b"Content-Length: %d\r\n" % len(body)
             # exchange
-            origin = forwarded_lines(headers, request, exchange.request_id)
-            head = _head(request, match, query, headers, (origin, identity, framing))
+            head = _head(request, target, headers, exchange, rule, (identity, framing))
             exchange.upstream_started = self._clock()
             response = await self._upstream.exchange(
-                rule.backend, request.method, head, body, chunked=framing is _CHUNKED
+                rule.backend, request.method, head, body, chunked=framing is CHUNKED
             )
             # decrypt or mask, answer
             if rule.protect_response is not None:
-                response = await self._decrypted(snapshot, rule, response, exchange)
-            await self._answer(rule, response, limited, downstream, exchange)
+                response = await bodies.decrypted(snapshot, rule, response, exchange)
+            if response.body.complete and not response.bodiless:
+                self._send(response, limited, downstream, exchange)
+            else:
+                await self._stream(response, limited, downstream, exchange)
         except Refused as refused:
-            self._refuse(refused, downstream, exchange)
+            self._stopped(refused, snapshot, request, downstream, exchange)
         except Exception as error:  # noqa: BLE001 - a bug: 500, logged and counted
             self._recorder.failed(error, exchange)
             self._refuse(Refused(Reason.INTERNAL), downstream, exchange)
-        except BaseException:
-            exchange.aborted = True  # the client left
-            raise
         finally:
             exchange.ended = self._clock()
             self._recorder.record(exchange)
@@ -120,15 +118,17 @@ class Pipeline:
         request: Request,
         headers: RequestHeaders,
         exchange: Exchange,
-    ) -> tuple[Match[Rule], str]:
-        """Return the rule with the path that goes on, and the query."""
+    ) -> tuple[Rule, str]:
+        """Return the rule, and the target of the request that the backend gets."""
         exchange.request_id = (
             request_id_of(headers.noted, trusted=request.peer_trusted) or self._new_id()
         )
         path, query = split_target(request.target, headers.host)
         match = snapshot.policy.router.match(request.method, path)
-        exchange.rule = match.rule.id
-        return match, query
+        rule = match.rule
+        exchange.rule = rule.id
+        exchange.counter = rule.count
+        return rule, f"{match.path}?{query}" if query else match.path
 
     def _admitted(
         self,
@@ -158,6 +158,8 @@ class Pipeline:
         exchange: Exchange,
     ) -> list[Take]:
         """Return the buckets that a request takes from."""
+        if not rule.limits:
+            return []
         client = request.peer
         if request.peer_trusted:
             client = client_address(
@@ -169,128 +171,63 @@ class Pipeline:
             rule.limits, role=exchange.role, subject=exchange.subject, client=client
         )
 
-    def _outgoing_body(
-        self, rule: Rule, body: Body, headers: RequestHeaders
-    ) -> tuple[bytes | Body, bytes]:
-        """Return the body to send, bounded, and the field line that frames it."""
-        noted = headers.noted
-        length = noted.get(b"content-length")
-        if length is None and b"transfer-encoding" not in noted:
-            return b"", b""
-        most = self._body_bytes
-        if rule.max_body_bytes is not None:
-            most = rule.max_body_bytes
-        if rule.protect_request is not None:
-            most = min(most, self._buffered_bytes)
-        if length is not None and int(length) > most:
-            raise Refused(Reason.BODY_TOO_LARGE, f"At most {most} bytes are taken.")
-        if body.complete:
-            data = body.whole()
-            if len(data) > most:
-                raise Refused(Reason.BODY_TOO_LARGE)
-            return data, b"Content-Length: %d\r\n" % len(data)
-        body.limit = most
-        if length is not None:
-            return body, b"Content-Length: %b\r\n" % length
-        return body, _CHUNKED
-
-    async def _encrypted(
+    def _send(
         self,
-        snapshot: Snapshot,
-        rule: Rule,
-        body: bytes | Body,
-        headers: RequestHeaders,
-    ) -> tuple[bytes, bytes]:
-        """Return the whole body, its protected leaves encrypted, and its framing."""
-        plain = body if isinstance(body, bytes) else await _read_all(body)
-        selection = rule.protect_request
-        if plain and selection is not None:
-            noted = headers.noted
-            if b"content-encoding" in noted or not is_json(noted.get(b"content-type")):
-                raise Refused(Reason.MEDIA_TYPE_NOT_ALLOWED)
-            plain = encrypt_body(
-                snapshot.cipher, selection, plain, self._recorder.cipher
-            )
-        return plain, b"Content-Length: %d\r\n" % len(plain)
-
-    async def _decrypted(
-        self,
-        snapshot: Snapshot,
-        rule: Rule,
-        response: Response,
-        exchange: Exchange,
-    ) -> Response:
-        """Return the answer with what this role may see of the protected fields."""
-        selection = rule.protect_response
-        if selection is None:
-            return response
-        headers = without_validators(response.headers)
-        if response.bodiless or not is_json(value_of(headers, b"content-type")):
-            # Nothing to decrypt; but the length that HEAD promises is not GET's.
-            if response.bodiless:
-                response.length = None
-            response.headers = headers
-            return response
-        try:
-            sealed = await self._sealed(response)
-        except BaseException:
-            response.body.abandon()
-            raise
-        exchange.upstream_seconds = self._clock() - exchange.upstream_started
-        plain = sealed and decrypt_body(
-            (snapshot.policy, snapshot.cipher),
-            selection,
-            sealed,
-            exchange.role,
-            self._recorder.cipher,
-        )
-        response.headers = headers
-        response.body = Whole(plain)
-        return response
-
-    async def _sealed(self, response: Response) -> bytes:
-        if value_of(response.headers, b"content-encoding") is not None:
-            raise Refused(Reason.RESPONSE_UNREADABLE, "It is compressed.")
-        response.body.limit = self._buffered_bytes
-        try:
-            return await _read_all(response.body)
-        except Refused as refused:
-            if refused.reason is Reason.BODY_TOO_LARGE:
-                raise Refused(Reason.RESPONSE_UNREADABLE, "It is too long.") from None
-            raise
-
-    async def _answer(
-        self,
-        rule: Rule,
         response: Response,
         limited: bytes,
         downstream: Downstream,
         exchange: Exchange,
     ) -> None:
-        """Pass the answer on: at once when it is there, else as it comes."""
+        """Pass on an answer that is all there."""
+        lines = _answer_lines(response, limited, exchange)
+        if not exchange.upstream_seconds:
+            exchange.upstream_seconds = self._clock() - exchange.upstream_started
+        body = response.body.whole()
+        downstream.send(response.status, response.phrase, lines, body)
+        exchange.aborted = False
+
+    async def _stream(
+        self,
+        response: Response,
+        limited: bytes,
+        downstream: Downstream,
+        exchange: Exchange,
+    ) -> None:
+        """Pass an answer on as it comes."""
+        lines = _answer_lines(response, limited, exchange)
         body = response.body
-        exchange.status = response.status
-        lines = response_lines(response.headers)
-        lines.append(
-            b"X-Request-ID: %b\r\n%b" % (exchange.request_id.encode("ascii"), limited)
-        )
-        if body.complete and not response.bodiless:
-            if not exchange.upstream_seconds:
-                exchange.upstream_seconds = self._clock() - exchange.upstream_started
-            downstream.send(response.status, response.phrase, lines, body.whole())
-        else:
-            downstream.start(response.status, response.phrase, lines, response.length)
-            try:
-                while chunk := await body.read():
-                    await downstream.write(chunk)
-            except BaseException:
-                body.abandon()
-                raise
-            finally:
-                exchange.upstream_seconds = self._clock() - exchange.upstream_started
-            downstream.end()
-        if rule.count is not None and response.status // 100 == _SUCCESSFUL:
-            self._recorder.count(rule.count)
+        downstream.start(response.status, response.phrase, lines, response.length)
+        try:
+            while chunk := await body.read():
+                await downstream.write(chunk)
+        except BaseException:
+            body.abandon()
+            raise
+        finally:
+            exchange.upstream_seconds = self._clock() - exchange.upstream_started
+        downstream.end()
+        exchange.aborted = False
+
+    def _stopped(
+        self,
+        refused: Refused,
+        snapshot: Snapshot,
+        request: Request,
+        downstream: Downstream,
+        exchange: Exchange,
+    ) -> None:
+        """Refuse, unless the proxy itself was asked whether it serves."""
+        if refused.reason is not Reason.NO_RULE or not _is_health(snapshot, request):
+            self._refuse(refused, downstream, exchange)
+            return
+        exchange.status = 200
+        exchange.aborted = False
+        request_id = exchange.request_id.encode("ascii")
+        lines = [
+            b"Content-Type: application/json\r\nCache-Control: no-store\r\n",
+            b"X-Request-ID: %b\r\n" % request_id,
+        ]
+        downstream.send(200, b"OK", lines, b'{"status":"ok"}')
 
     def reject(self, refused: Refused, downstream: Downstream) -> None:
         """Answer what could not be read as a request."""
@@ -306,86 +243,48 @@ class Pipeline:
         exchange.reason = refused.reason
         if downstream.started:
             # The head is out: only a broken connection says that the rest is missing.
-            exchange.aborted = True
             downstream.abort()
             return
+        exchange.aborted = False
         if refused.reason is Reason.MALFORMED:
             downstream.close_after_answer()  # RFC 9112 section 9.6
         exchange.status = refused.reason.status
         exchange.request_id = exchange.request_id or self._new_id()
         downstream.send(
             exchange.status,
-            _PHRASES[exchange.status],
+            PHRASES[exchange.status],
             problem_lines(refused, request_id=exchange.request_id),
             problem_body(refused, rule=exchange.rule, request_id=exchange.request_id),
         )
 
 
-_SUCCESSFUL: Final = 2
-_CHUNKED: Final = b"Transfer-Encoding: chunked\r\n"
-
-_PHRASES: Final = {
-    400: b"Bad Request",
-    401: b"Unauthorized",
-    403: b"Forbidden",
-    404: b"Not Found",
-    405: b"Method Not Allowed",
-    408: b"Request Timeout",
-    413: b"Content Too Large",
-    414: b"URI Too Long",
-    415: b"Unsupported Media Type",
-    417: b"Expectation Failed",
-    422: b"Unprocessable Content",
-    429: b"Too Many Requests",
-    431: b"Request Header Fields Too Large",
-    500: b"Internal Server Error",
-    502: b"Bad Gateway",
-    503: b"Service Unavailable",
-    504: b"Gateway Timeout",
-}
-"""RFC 9110 section 15, for the statuses of the reasons table."""
-
-
-def _granted(takes: Sequence[Take], grants: Sequence[Grant]) -> bytes:
-    """Return the field lines that tell what is left, or refuse."""
-    for grant in grants:
-        if not grant.allowed:
-            break
-    else:
-        return limit_lines(takes, grants)
-    names = ", ".join(
-        take.id for take, grant in zip(takes, grants, strict=True) if not grant.allowed
-    )
-    raise Refused(
-        Reason.RATE_LIMITED,
-        f"Used up: {names}.",
-        (("Retry-After", retry_after(grants)), *limit_fields(takes, grants)),
-    )
-
-
-def _head(
+def _head(  # noqa: PLR0917 - a part of the head each
     request: Request,
-    match: Match[Rule],
-    query: str,
+    target: str,
     headers: RequestHeaders,
+    exchange: Exchange,
+    rule: Rule,
     added: tuple[bytes, ...],
 ) -> bytes:
     """Return the head of the request that the backend gets."""
-    target = match.path + "?" + query if query else match.path
-    return b"".join(
-        (
-            f"{request.method} {target} HTTP/1.1\r\nHost: ".encode("ascii"),
-            headers.host,
-            b"\r\n",
-            *request_lines(headers, whole=match.rule.protect_response is not None),
-            *added,
-            b"\r\n",
-        )
-    )
+    lines = request_lines(headers, whole=rule.protect_response is not None)
+    lines.append(forwarded_lines(headers, request, exchange.request_id))
+    lines += added
+    return request_head(request.method, target, headers.host, lines)
 
 
-async def _read_all(body: Body) -> bytes:
-    chunks = []
-    while chunk := await body.read():
-        chunks.append(chunk)
-    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+def _is_health(snapshot: Snapshot, request: Request) -> bool:
+    """Say whether a request that no rule matches is for the proxy itself."""
+    path, _, _ = request.target.partition("?")
+    return snapshot.policy.is_health(request.method, path)
+
+
+def _answer_lines(
+    response: Response, limited: bytes, exchange: Exchange
+) -> list[bytes]:
+    """Return the field lines that the client gets, without framing."""
+    exchange.status = response.status
+    lines = response_lines(response.headers)
+    request_id = exchange.request_id.encode("ascii")
+    lines.append(b"X-Request-ID: %b\r\n%b" % (request_id, limited))
+    return lines

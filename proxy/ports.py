@@ -101,10 +101,6 @@ class Recorder(Protocol):
         """Note one request that is over."""
         ...
 
-    def count(self, name: str) -> None:
-        """Add one to a counter of the policy."""
-        ...
-
     def cipher(self, field: str, operation: str, outcome: str) -> None:
         """Note one protected leaf."""
         ...

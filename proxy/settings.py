@@ -7,10 +7,19 @@ the policy. Nothing here has a side effect, and every error names its variable.
 import dataclasses
 import ipaddress
 import pathlib
+import re
 from collections.abc import Iterator, Mapping
-from urllib.parse import urlsplit
 
 from proxy.core.forwarding import Network
+
+_ADDRESS = re.compile(
+    r"(?:\[(?P<v6>[^\]]+)\]|(?P<host>[A-Za-z0-9._-]*)):(?P<port>[0-9]{1,5})"
+)
+_REDIS = re.compile(
+    r"(?:rediss?://(?:[^/@]*@)?(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?"
+    r"(?:/[0-9]*)?|unix://(?:[^/@]*@)?/[^?]+)(?:\?.*)?"
+)
+_MAX_PORT = 65_535
 
 
 class SettingsError(Exception):
@@ -28,8 +37,11 @@ class SettingsError(Exception):
 class Environment(Mapping[str, str]):
     """The environment with files: NAME is NAME, or the content of the file NAME_FILE.
 
+    What is empty counts as not set. A file is read again with every look.
+
     Raises:
-        KeyError: neither is set, or the file cannot be read.
+        KeyError: neither is set, or the file is empty or cannot be read; NAME_FILE is
+            set then.
     """
 
     def __init__(self, environ: Mapping[str, str]) -> None:
@@ -43,15 +55,21 @@ class Environment(Mapping[str, str]):
         if not path:
             raise KeyError(name)
         try:
-            return pathlib.Path(path).read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError):
-            raise KeyError(name) from None
+            value = pathlib.Path(path).read_text(encoding="utf-8").strip()
+        except (OSError, ValueError):  # no UTF-8, or no path at all
+            value = ""
+        if not value:
+            raise KeyError(name)
+        return value
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._environ)
+        names = self._environ.keys() | {
+            key.removesuffix("_FILE") for key in self._environ
+        }
+        return (name for name in sorted(names) if name in self)
 
     def __len__(self) -> int:
-        return len(self._environ)
+        return sum(1 for _ in self)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,15 +81,23 @@ class Address:
 
     @classmethod
     def parse(cls, text: str) -> "Address":
-        """Read ``host:port``, ``[v6]:port`` or ``:port`` (every interface).
+        """Read ``host:port``, ``[v6]:port`` or ``:port`` (every IPv4 interface).
 
         Raises:
             ValueError: it is something else.
         """
-        parts = urlsplit("//" + text)
-        if parts.port is None or parts.path or parts.query or "@" in text:
+        parts = _ADDRESS.fullmatch(text)
+        if parts is None or int(parts["port"]) > _MAX_PORT:
             raise ValueError("host:port was expected")
-        return cls(host=parts.hostname or "0.0.0.0", port=parts.port)  # noqa: S104 - asked
+        host = parts["host"] or "0.0.0.0"  # noqa: S104 - asked for
+        if parts["v6"]:
+            host = str(ipaddress.IPv6Address(parts["v6"]))
+        return cls(host=host, port=int(parts["port"]))
+
+    def __str__(self) -> str:
+        """Format as ``parse`` reads it."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,19 +137,19 @@ class Settings:
         settings = cls(
             listen=reader.address("LISTEN", "127.0.0.1:8080"),
             metrics_listen=reader.address("METRICS_LISTEN", "127.0.0.1:8000"),
-            policy=pathlib.Path(environment.get("POLICY") or "policies"),
+            policy=pathlib.Path(reader.text("POLICY") or "policies"),
             encryption_key=reader.required(
                 "ENCRYPTION_KEY",
                 "32 bytes in URL-safe base64; lost keys mean lost data, so none is "
                 "made for you",
             ),
-            redis_url=environment.get("REDIS_URL") or None,
-            metrics_token=environment.get("METRICS_TOKEN") or None,
+            redis_url=reader.redis_url("REDIS_URL"),
+            metrics_token=reader.text("METRICS_TOKEN") or None,
             trusted_proxies=reader.networks("TRUSTED_PROXIES"),
             drain_grace=reader.seconds("DRAIN_GRACE", 5.0),
             drain_timeout=reader.seconds("DRAIN_TIMEOUT", 30.0),
         )
-        if environment.get("WORKERS", "1") != "1":
+        if reader.text("WORKERS") not in ("", "1"):
             reader.problems.append("WORKERS: only 1 is supported in this version.")
         if reader.problems:
             raise SettingsError(tuple(reader.problems))
@@ -135,22 +161,40 @@ class _Reader:
         self._environment = environment
         self.problems: list[str] = []
 
-    def required(self, name: str, what: str) -> str:
+    def text(self, name: str) -> str:
+        """Return the value; "" when there is none."""
         value = self._environment.get(name)
-        if not value:
-            self.problems.append(f"{name} or {name}_FILE must be set: {what}.")
+        path = self._environment.get(f"{name}_FILE")
+        if not value and path:
+            # Not as if nothing was said: an open metrics port was not meant.
+            self.problems.append(f"{name}_FILE: {path!r} is empty or cannot be read.")
         return value or ""
 
+    def required(self, name: str, what: str) -> str:
+        value = self.text(name)
+        if not value and not self._environment.get(f"{name}_FILE"):
+            self.problems.append(f"{name} or {name}_FILE must be set: {what}.")
+        return value
+
     def address(self, name: str, default: str) -> Address:
-        text = self._environment.get(name) or default
+        text = self.text(name) or default
         try:
             return Address.parse(text)
         except ValueError:
             self.problems.append(f"{name}: {text!r} is not host:port.")
             return Address.parse(default)
 
+    def redis_url(self, name: str) -> str | None:
+        """Return the URL; one without a host would mean this machine's Redis."""
+        text = self.text(name)
+        if text and not _REDIS.fullmatch(text):
+            self.problems.append(
+                f"{name} is not redis://host:port, rediss://host:port or unix:///path."
+            )
+        return text or None
+
     def seconds(self, name: str, default: float) -> float:
-        text = self._environment.get(name)
+        text = self.text(name)
         try:
             value = float(text) if text else default
         except ValueError:
@@ -161,11 +205,11 @@ class _Reader:
 
     def networks(self, name: str) -> tuple[Network, ...]:
         networks = []
-        for text in (self._environment.get(name) or "").replace(",", " ").split():
+        for text in self.text(name).replace(",", " ").split():
             try:
                 network = ipaddress.ip_network(text)
-            except ValueError:
-                self.problems.append(f"{name}: {text!r} is not a network.")
+            except ValueError as error:
+                self.problems.append(f"{name}: {text!r} is not a network: {error}.")
                 continue
             if network.prefixlen == 0:
                 self.problems.append(

@@ -4,8 +4,13 @@ import asyncio
 from collections.abc import Callable, Mapping
 
 import uvloop
+from hypothesis import settings
 
 from proxy import pipeline
+
+# A deadline for each example would test how busy the machine is.
+settings.register_profile("suite", deadline=None)
+settings.load_profile("suite")
 
 
 def pytest_asyncio_loop_factories() -> Mapping[

@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-NOT_OURS = {".venv", "node_modules", ".pytest_cache"}
+NOT_OURS = {".cache", ".run", ".venv", "node_modules", ".pytest_cache"}
 DOCUMENTS = sorted(
     path
     for path in ROOT.rglob("*.md")

@@ -18,6 +18,7 @@ test_needs=(
   "envsubst gettext-base"
   "certbot certbot"
   "pebble pebble"
+  "promtool prometheus"
 )
 bench_needs=(
   "${test_needs[@]}"

@@ -12,9 +12,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import coverage
 import pytest
 
 from proxy.core.reasons import Reason
+from tests.own_coverage import EXEMPT, own_arcs, own_test
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = sorted((ROOT / "proxy").rglob("*.py"))
@@ -194,6 +196,35 @@ def test_every_test_runs(path: Path) -> None:
     assert marks + imported == []
 
 
+@pytest.mark.parametrize("path", CORE, ids=named)
+def test_every_module_of_core_has_its_own_tests(path: Path) -> None:
+    """A module's tests are where one looks for them, or it says why not."""
+    own = ROOT / "tests" / "core" / f"{own_test(path.stem)}.py"
+
+    assert own.exists() or path.stem in EXEMPT or not list(functions(path))
+
+
+def test_no_module_is_exempt_in_vain() -> None:
+    """Each module that others' tests may cover exists."""
+    assert set(EXEMPT) <= {path.stem for path in CORE}
+
+
+def test_lines_count_for_the_tests_that_ran_them(tmp_path: Path) -> None:
+    """Of a body only what its own tests ran counts, of the rest what anything ran."""
+    module = tmp_path / "module.py"
+    module.write_text("a = 1\n\n\ndef f():\n    b = 2\n    return b\n")
+    measured = coverage.CoverageData(no_disk=True)
+    for context, arcs in {
+        "": [(-1, 1), (1, 4), (4, -1)],
+        "test_module": [(-4, 5)],
+        "test_other": [(-4, 5), (5, 6), (6, -4)],
+    }.items():
+        measured.set_context(context)
+        measured.add_arcs({str(module): arcs})
+
+    assert sorted(own_arcs(measured, module)) == [(-4, 5), (-1, 1), (1, 4), (4, -1)]
+
+
 @pytest.fixture(scope="module")
 def documented() -> dict[str, int]:
     """The reasons table of the policy guide: slug to status."""
@@ -219,11 +250,11 @@ def test_slugs_are_unique() -> None:
 
 
 def test_every_reason_is_used() -> None:
-    """Each reason is given somewhere outside the table that lists it."""
+    """Each reason is given somewhere outside the tables that list them."""
     used = {
         node.attr
         for path in SOURCES
-        if path.name != "reasons.py"
+        if path.name not in {"reasons.py", "explanation.py"}
         for node in nodes(path)
         if isinstance(node, ast.Attribute)
         and isinstance(node.value, ast.Name)

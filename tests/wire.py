@@ -125,7 +125,9 @@ Script = Callable[[Client], Awaitable[None]]
 
 
 @contextlib.asynccontextmanager
-async def backend(script: Script) -> AsyncIterator[int]:
+async def backend(
+    script: Script, host: str = "127.0.0.1", port: int = 0
+) -> AsyncIterator[int]:
     """Run a backend that plays ``script`` on each connection; yield its port."""
     open_ones: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
@@ -142,7 +144,7 @@ async def backend(script: Script) -> AsyncIterator[int]:
             del open_ones[task]
             writer.close()
 
-    server = await asyncio.start_server(play, "127.0.0.1", 0)
+    server = await asyncio.start_server(play, host, port)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:

@@ -1,28 +1,24 @@
 """``lumina-proxy check``: is this policy one that the proxy would start with?"""
 
 import dataclasses
-import hashlib
 import json
-import os
-from collections.abc import Mapping
 from pathlib import Path
 
 import click
 
+from proxy.cli.loading import (
+    COLOURS,
+    DEFAULT_POLICY,
+    PolicyPath,
+    read_policy,
+    show_findings,
+)
 from proxy.core.errors import Finding, PolicyError
 from proxy.core.policy import Policy
-from proxy.core.policy_parser import parse_policy
-from proxy.core.yaml_source import variables
-from proxy.edge.policy_source import PolicySource
-from proxy.settings import Environment
-
-_COLOURS = {"error": "red", "warning": "yellow"}
 
 
 @click.command(short_help="Check a policy: every finding with its place.")
-@click.argument(
-    "path", type=click.Path(path_type=Path), envvar="POLICY", default=Path("policies")
-)
+@click.argument("path", type=PolicyPath, envvar="POLICY", default=DEFAULT_POLICY)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("--strict", is_flag=True, help="Let warnings fail the check, too.")
 @click.option(
@@ -63,8 +59,7 @@ def check(path: Path, *, as_json: bool, strict: bool, assume_secrets: bool) -> N
     if as_json:
         click.echo(json.dumps(_document(ok=ok, policy=policy, findings=findings)))
     else:
-        for finding in findings:
-            click.secho(str(finding), fg=_COLOURS[finding.severity])
+        show_findings(findings)
         click.secho(
             f"{path}: {_summary(policy, findings)}", fg="green" if ok else "red"
         )
@@ -75,34 +70,17 @@ def _checked(
     path: Path, *, assume_secrets: bool
 ) -> tuple[Policy | None, tuple[Finding, ...]]:
     """Return the policy, None when it is refused, and every finding."""
-    environment: Mapping[str, str] = Environment(os.environ)
     try:
-        files = PolicySource(path, environment).read()
-        if assume_secrets:
-            environment = _assumed(files, environment)
-        return parse_policy(files, environment)
+        compiled = read_policy(path, assume_secrets=assume_secrets)
     except PolicyError as error:
         return None, error.findings
-
-
-def _assumed(
-    files: list[tuple[str, str]], environment: Mapping[str, str]
-) -> Mapping[str, str]:
-    """Return every variable of the files, made up where nothing else is there."""
-    assumed: dict[str, str] = {}
-    for name, default in (found for _, text in files for found in variables(text)):
-        value = environment.get(name)
-        if value is None and default is None:
-            value = hashlib.sha256(name.encode()).hexdigest()
-        if value is not None:
-            assumed[name] = value
-    return assumed
+    return compiled.policy, compiled.warnings
 
 
 def _summary(policy: Policy | None, findings: tuple[Finding, ...]) -> str:
     counts = {
         severity: sum(finding.severity == severity for finding in findings)
-        for severity in _COLOURS
+        for severity in COLOURS
     }
     found = ", ".join(_plural(n, word) for word, n in counts.items() if n)
     if policy is None:

@@ -1,7 +1,9 @@
 """``lumina-proxy limits``: what is left of somebody's limits."""
 
+import http.client
 import json
 import os
+import re
 import sys
 import urllib.error
 import urllib.parse
@@ -11,6 +13,8 @@ from typing import Any, NoReturn
 import click
 
 from proxy.settings import Environment
+
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
 
 
 @click.command()
@@ -46,7 +50,7 @@ def limits(
     no token from any bucket.
 
     \b
-    Exit status: 0 shown, 1 no such rule or no answer, 2 wrong usage.
+    Exit status: 0 shown, 1 the proxy refused or did not answer, 2 wrong usage.
 
     \b
     Examples:
@@ -58,50 +62,81 @@ def limits(
         f"{url.rstrip('/')}/limits/{urllib.parse.quote(subject, safe='')}"
         f"?{urllib.parse.urlencode(query)}"
     )
-    if not address.startswith(("http://", "https://")):
-        raise click.BadParameter("--url begins with http:// or https://")
-    request = urllib.request.Request(address)  # noqa: S310 - checked just above
-    token = token or Environment(os.environ).get("METRICS_TOKEN")
-    if token:
-        request.add_header("Authorization", f"Bearer {token}")
-    answer = _ask(request, url)
+    token = token or Environment(os.environ).get("METRICS_TOKEN", "")
+    answer = _document(_ask(_request(address, token), url))
+    if answer is None or not isinstance(answer.get("limits"), list):
+        _exit(f"{url} is not the metrics port of a proxy")
     if as_json:
         click.echo(json.dumps(answer, indent=2))
         return
+    if not answer["limits"]:
+        click.echo(f"{answer['rule']} has no limits")
     for row in answer["limits"]:
         click.echo(_line(row))
 
 
-def _ask(request: urllib.request.Request, url: str) -> dict[str, Any]:
-    """Return the answer; end with one line if there is none."""
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_: object) -> None:
+        """Follow nobody."""
+
+
+# The token goes where --url says and nowhere else: by no proxy, to no other host.
+_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirects)
+
+
+def _request(address: str, token: str) -> urllib.request.Request:
+    if _CONTROLS.search(token):
+        raise click.BadParameter("--token holds a control character")
     try:
-        with urllib.request.urlopen(request, timeout=5) as response:  # noqa: S310 - checked
-            answer: dict[str, Any] = json.load(response)
-            return answer
-    except urllib.error.HTTPError as error:
-        with error:
-            if error.headers.get_content_type() == "application/problem+json":
-                _exit(json.load(error)["title"])
-            _exit(
-                f"{url} answers {error.code} {error.reason}: no metrics port of ours?"
-            )
-    except OSError as error:
-        _exit(f"{url} does not answer: {getattr(error, 'reason', error)}")
+        parts = urllib.parse.urlsplit(address)
+        usable = (
+            parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        )
     except ValueError:
-        _exit(f"{url} does not answer in JSON: no metrics port of ours?")
+        usable = False
+    if not usable or _CONTROLS.search(address) or " " in address:
+        raise click.BadParameter("--url is not http://host:port")
+    request = urllib.request.Request(address)  # noqa: S310 - checked just above
+    if token:
+        # http.client writes Latin-1, the port reads UTF-8.
+        sent = token.encode("utf-8", "surrogateescape").decode("latin-1")
+        request.add_header("Authorization", f"Bearer {sent}")
+    return request
 
 
-def _line(row: dict[str, object]) -> str:
+def _ask(request: urllib.request.Request, url: str) -> bytes:
+    """Return the body of the answer, or exit with what was wrong."""
+    try:
+        with _OPENER.open(request, timeout=5) as response:
+            body: bytes = response.read()
+            return body
+    except urllib.error.HTTPError as error:
+        title = (_document(error.read()) or {}).get("title")
+        _exit(str(title or f"{url} answered {error.code} {error.reason}"))
+    except (OSError, http.client.HTTPException, UnicodeError) as error:
+        _exit(f"{url} does not answer: {getattr(error, 'reason', '') or error}")
+
+
+def _document(body: bytes) -> dict[str, Any] | None:
+    try:
+        document = json.loads(body)
+    except ValueError:
+        return None
+    return document if isinstance(document, dict) else None
+
+
+def _line(row: dict[str, Any]) -> str:
     whose = f"{row['id']} (per {row['per']}"
     whose += f", role {row['role']})" if row["role"] else ")"
     if row["burst"] is None:
         return f"{whose}: unlimited"
-    return (
-        f"{whose}: {row['remaining']} of {row['burst']} left, "
-        f"full in {row['reset_after']} s"
-    )
+    left = f"{whose}: {row['remaining']} of {row['burst']} left"
+    if not row["reset_after"]:
+        return left
+    return f"{left}, full in {row['reset_after']:.1f} s"
 
 
 def _exit(message: str) -> NoReturn:
-    click.secho(message, fg="red", err=True)
+    # Some of it may be what a server said.
+    click.secho(_CONTROLS.sub(" ", message).strip(), fg="red", err=True)
     sys.exit(1)

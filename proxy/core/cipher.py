@@ -1,228 +1,196 @@
-r"""AES-256-GCM for one JSON value: the wire format, and nothing around it.
+"""Encrypts and decrypts protected values, each as its field's mode says.
 
-Wire format v1, frozen by ``tests/vectors/cipher_v1.json``::
+One small interface for every mode. What a mode is, and its bytes, is written in its own
+file: ``mode_random``, ``mode_deterministic``, ``mode_digits``, ``mode_pepper`` and
+``mode_fernet``; the texts that they share in ``ciphertext``.
 
-    text  = "lm1r" || base64url(bytes)             RFC 4648 section 5, no padding
+Rules of this file, and of every mode:
 
-    bytes    0      1      2          6              18            n-16        n
-             +------+------+----------+--------------+-------------+-----------+
-             | 0xE1 | 0x04 | key id   | nonce        | ciphertext  | tag       |
-             +------+------+----------+--------------+-------------+-----------+
-               |      |      u32 BE     12 bytes       n-34 bytes    16 bytes
-               |      suite: AES-256-GCM, random 96-bit nonce, subkey per field
-               version 1
-
-    plaintext       = "s" || the string, decoded, in UTF-8
-                    | "j" || the JSON text of any other value, byte for byte
-    key             = HKDF-SHA-512 subkey of (key id, "lumina field v1", logical field)
-    associated data = "lumina-ctx-1" || LP(suite, 1 byte) || LP(key id, 4 bytes)
-                      || LP(deployment) || LP(logical field)
-    LP(x)           = length of x as u32 BE || x
-
-What it promises (RFC 5116; NIST SP 800-38D): without the key nobody learns more of a
-value than its length, whether it is null, and which key and nonce were used; nobody
-changes a ciphertext, or moves it to another deployment or logical field, unnoticed.
-
-What it does not: lengths are not hidden, and neither is absence (null stays null, so
-that a backend's "not set" keeps working). Two values of the same logical field can be
-swapped, and an old value put back, by whoever writes the backend's store: rows and
-list indexes are not bound. One key and logical field takes 2^32 messages (SP 800-38D
-section 8.3); rotate the key long before.
-
-Overhead: 39 bytes in the text and a third more for base64; ``ciphertext_length``.
-
-Rules of this file: the nonce is an argument; one key id selects one key, none is
-tried; every failure to decrypt is one refusal with one message.
+1. Null stays null: an absent value has nothing to hide but its absence, and a backend
+   must see that there is none.
+2. Randomness is an argument, or drawn by the library where nobody could repeat it.
+3. One key id selects one key; none is tried (but by Fernet, whose MAC tells).
+4. Only declared fields decrypt, and no client may send what looks like a ciphertext:
+   nobody has somebody else's ciphertext stored as his own, to read it back.
+5. Every failure to decrypt is one refusal with one message.
 """
 
-import binascii
-import json
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol
 
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from proxy.core.ciphertext import looks_sealed
 from proxy.core.errors import Refused
-from proxy.core.keyset import Keyset, length_prefixed
+from proxy.core.field import Field, Mode
+from proxy.core.field_keys import FieldKeys, Scope
+from proxy.core.keyset import Keyset
+from proxy.core.leaf import NULL, text_of
 from proxy.core.masks import looks_masked
+from proxy.core.mode_deterministic import DeterministicMode, MailMode
+from proxy.core.mode_digits import DigitsMode
+from proxy.core.mode_fernet import FernetMode
+from proxy.core.mode_pepper import PepperMode
+from proxy.core.mode_random import RandomMode
+from proxy.core.pseudonyms import Pseudonyms
 from proxy.core.reasons import Reason
+from proxy.core.xaes import NONCE_BYTES
 
-PREFIX = "lm1r"
-"""How every ciphertext starts: lumina, format 1, randomised."""
-
-NONCE_BYTES = 12
-
-_PURPOSE = "lumina field v1"
-_VERSION_AND_SUITE = b"\xe1\x04"
-_HEADER_BYTES = 6
-_TAG_BYTES = 16
-_TYPE_BYTES = 1
-_OVERHEAD_BYTES = _HEADER_BYTES + NONCE_BYTES + _TYPE_BYTES + _TAG_BYTES
-
-_TO_URL = bytes.maketrans(b"+/", b"-_")
-_FROM_URL = bytes.maketrans(b"-_", b"+/")
-
-_RESTORE: dict[bytes, Callable[[str], str]] = {
-    b"s": json.JSONEncoder(ensure_ascii=False).encode,
-    b"j": str,
-}
-"""How each type of plaintext becomes JSON text again."""
+__all__ = ["NONCE_BYTES", "Cipher", "FieldMode"]
 
 
-class _Context(NamedTuple):
-    """What encrypting one logical field under one key needs, derived once."""
+class FieldMode(Protocol):
+    """How the values of one field are encrypted."""
 
-    header: bytes
-    aead: AESGCM
-    associated_data: bytes
+    def encrypt(self, leaf: str, text: str | None) -> str:
+        """Return the string that is stored for a leaf which is not null.
+
+        Args:
+            leaf: the JSON text of the value.
+            text: the value, if it is a string.
+        """
+        ...
+
+    def recognises(self, text: str) -> bool:
+        """Tell whether a string is sure to be a ciphertext of this mode."""
+        ...
+
+    def decrypt(self, text: str) -> str | None:
+        """Return the leaf of a stored string; None if it was not encrypted."""
+        ...
 
 
 class Cipher:
-    """Encrypts and decrypts leaves of JSON bodies.
+    """Encrypts and decrypts the values of all fields of a policy.
 
     Args:
         keyset: the keys.
-        deployment: bound into every ciphertext; another deployment cannot read it,
-            even with the same keys.
-        nonce: returns 12 random bytes, fresh at every call.
+        scope: whose values; bound into every ciphertext.
+        fields: the fields, by their id.
+        nonce: returns 24 random bytes, fresh at every call.
+
+    Raises:
+        ValueError: a field names a key that is not there, or does not name one and
+            must. The sentence is for people.
     """
 
-    __slots__ = ("_contexts", "_deployment", "_keyset", "_nonce")
+    __slots__ = ("_modes", "_pseudonyms", "_readers")
 
     def __init__(
-        self, keyset: Keyset, deployment: str, nonce: Callable[[], bytes]
+        self,
+        keyset: Keyset,
+        scope: Scope,
+        fields: Mapping[str, Field],
+        nonce: Callable[[], bytes],
     ) -> None:
-        self._keyset = keyset
-        self._deployment = deployment
-        self._nonce = nonce
-        # Bounded: logical fields come from the policy, and only known keys get in.
-        self._contexts: dict[tuple[int, str], _Context] = {}
+        self._modes: dict[str, FieldMode] = {}
+        self._readers: dict[str, tuple[FieldMode, ...]] = {}
+        self._pseudonyms: dict[str, Pseudonyms] = {}
+        for name, field in fields.items():
+            keys = FieldKeys(keyset, scope, field)
+            mode = _make(field)(keys, keyset, nonce)
+            older = sorted(field.reads, key=lambda mode: mode.value)
+            self._modes[name] = mode
+            self._pseudonyms[name] = Pseudonyms(keys)
+            self._readers[name] = (
+                mode,
+                *(_UNSHAPED[one](keys, keyset, nonce) for one in older),
+            )
 
     def encrypt(self, field: str, leaf: str) -> str:
         """Encrypt the JSON text of a value; the result is the JSON text of a string.
-
-        Null stays null: an absent value has nothing to hide but its absence.
 
         Args:
             field: the logical field.
             leaf: the JSON text of any value, without white space around it.
 
         Raises:
-            Refused: CIPHERTEXT_IN_REQUEST or MASK_IN_REQUEST.
-            ValueError: the nonce is not 12 bytes, or a string holds half of a
-                surrogate pair.
+            Refused: CIPHERTEXT_IN_REQUEST, MASK_IN_REQUEST or FIELD_UNENCRYPTABLE.
+            ValueError: a string holds half of a surrogate pair.
         """
-        if leaf == "null":
+        if leaf == NULL:
             return leaf
-        if leaf.startswith('"'):
-            text = _decoded(leaf)
-            if text.startswith(PREFIX):
+        # No mode returns a character that JSON escapes.
+        return f'"{self._encrypted(field, leaf, text_of(leaf))}"'
+
+    def encrypt_text(self, field: str, text: str) -> str:
+        """Encrypt a string that stands outside JSON, as ``encrypt`` does in JSON.
+
+        Where equal values have equal ciphertexts, this is what a look-up asks for.
+
+        Raises:
+            Refused: as ``encrypt``.
+            ValueError: the string holds half of a surrogate pair.
+        """
+        return self._encrypted(field, "", text)
+
+    def _encrypted(self, field: str, leaf: str, text: str | None) -> str:
+        if text is not None:
+            if looks_sealed(text) or any(
+                reader.recognises(text) for reader in self._readers[field]
+            ):
                 raise Refused(Reason.CIPHERTEXT_IN_REQUEST, f"The field is {field}.")
             if looks_masked(text):
                 raise Refused(Reason.MASK_IN_REQUEST, f"The field is {field}.")
-            plaintext = b"s" + text.encode()
-        else:
-            plaintext = b"j" + leaf.encode()
-        nonce = self._nonce()
-        if len(nonce) != NONCE_BYTES:
-            raise ValueError(f"a nonce is {NONCE_BYTES} bytes")
-        header, aead, associated_data = self._context(self._keyset.primary, field)
-        message = header + nonce + aead.encrypt(nonce, plaintext, associated_data)
-        return f'"{PREFIX}{_base64url(message)}"'
+        return self._modes[field].encrypt(leaf, text)
 
     def decrypt(self, field: str, leaf: str) -> str:
         """Decrypt what ``encrypt`` returned, to the JSON text that it was given.
 
-        A string comes back with its value; its escapes may be spelled another way. A
-        leaf that is no ciphertext was stored before the proxy came and is returned as
-        it is; ``is_ciphertext`` tells beforehand.
+        A string comes back with its value, normalised where its mode does that; its
+        escapes may be spelled another way.
+
+        Returns:
+            The leaf itself, the same object, if it is no ciphertext: it was stored
+            before the proxy came.
 
         Raises:
             Refused: FIELD_UNDECRYPTABLE, whatever the cause.
         """
-        if not is_ciphertext(leaf):
+        text = text_of(leaf)
+        if text is None:
             return leaf
+        readers = self._readers[field]
         try:
-            plaintext = self._open(field, _decoded(leaf)[len(PREFIX) :])
-            restore = _RESTORE[plaintext[:_TYPE_BYTES]]
+            plain = _first_answer(readers, text)
         except (InvalidTag, KeyError, ValueError):
-            detail = f"The field is {field}."
-            raise Refused(Reason.FIELD_UNDECRYPTABLE, detail) from None
-        return restore(plaintext[_TYPE_BYTES:].decode())
+            raise _undecryptable(field) from None
+        if plain is not None:
+            return plain
+        if looks_sealed(text):
+            raise _undecryptable(field)  # of another mode, or another version
+        return leaf
 
-    def _open(self, field: str, encoded: str) -> bytes:
-        message = _from_base64url(encoded)
-        if not message.startswith(_VERSION_AND_SUITE):
-            raise ValueError("not version 1, or an unknown suite")
-        key_id = int.from_bytes(message[2:_HEADER_BYTES], "big")
-        body = _HEADER_BYTES + NONCE_BYTES
-        context = self._context(key_id, field)
-        return context.aead.decrypt(
-            message[_HEADER_BYTES:body], message[body:], context.associated_data
-        )
-
-    def _context(self, key_id: int, field: str) -> _Context:
-        context = self._contexts.get((key_id, field))
-        if context is None:
-            context = self._derive(key_id, field)
-            self._contexts[key_id, field] = context
-        return context
-
-    def _derive(self, key_id: int, field: str) -> _Context:
-        id_bytes = key_id.to_bytes(4, "big")
-        bound = (
-            _VERSION_AND_SUITE[1:],
-            id_bytes,
-            self._deployment.encode(),
-            field.encode(),
-        )
-        return _Context(
-            header=_VERSION_AND_SUITE + id_bytes,
-            aead=AESGCM(self._keyset.subkey(key_id, _PURPOSE, field)),
-            associated_data=b"lumina-ctx-1" + b"".join(map(length_prefixed, bound)),
-        )
+    def pseudonym(self, field: str, leaf: str, role: str) -> str:
+        """Return what stands for a decrypted leaf when a role may only compare it."""
+        return self._pseudonyms[field].of(leaf, role)
 
 
-def is_ciphertext(leaf: str) -> bool:
-    """Tell whether the JSON text of a value is a string that ``encrypt`` may have made.
-
-    By its first characters alone, however they are escaped.
-    """
-    return leaf.startswith('"') and _decoded(leaf).startswith(PREFIX)
+def _undecryptable(field: str) -> Refused:
+    return Refused(Reason.FIELD_UNDECRYPTABLE, f"The field is {field}.")
 
 
-def ciphertext_length(plaintext_bytes: int) -> int:
-    """Return how many characters a ciphertext has, without quotes.
-
-    Args:
-        plaintext_bytes: the length of a string in UTF-8, or of the JSON text of
-            any other value.
-
-    Example:
-        >>> ciphertext_length(30)
-        91
-    """
-    message_bytes = _OVERHEAD_BYTES + plaintext_bytes
-    return len(PREFIX) + -(-message_bytes * 4 // 3)
+def _first_answer(readers: Iterable[FieldMode], text: str) -> str | None:
+    for reader in readers:
+        plain = reader.decrypt(text)
+        if plain is not None:
+            return plain
+    return None
 
 
-def _decoded(leaf: str) -> str:
-    if "\\" not in leaf:
-        return leaf[1:-1]
-    text: str = json.loads(leaf)
-    return text
+_Make = Callable[[FieldKeys, Keyset, Callable[[], bytes]], FieldMode]
+
+_UNSHAPED: Mapping[Mode, _Make] = {
+    Mode.RANDOM: lambda keys, _, nonce: RandomMode(keys, nonce),
+    Mode.DETERMINISTIC: lambda keys, *_: DeterministicMode(keys),
+    Mode.DIGITS: lambda keys, *_: DigitsMode(keys),
+    Mode.PEPPER: lambda keys, *_: PepperMode(keys),
+    Mode.FERNET: lambda keys, keyset, _: FernetMode(keys, keyset.fernet()),
+}
 
 
-def _base64url(message: bytes) -> str:
-    encoded = binascii.b2a_base64(message, newline=False)
-    return encoded.translate(_TO_URL).rstrip(b"=").decode()
-
-
-def _from_base64url(encoded: str) -> bytes:
-    """Decode; ValueError unless ``encoded`` is the one spelling of its bytes."""
-    padded = encoded.encode().translate(_FROM_URL) + b"=" * (-len(encoded) % 4)
-    message = binascii.a2b_base64(padded)
-    if _base64url(message) != encoded:
-        raise ValueError("not canonical base64url")
-    return message
+def _make(field: Field) -> _Make:
+    """Return what makes the mode that encrypts a field."""
+    if field.mail_domain is not None:
+        return lambda keys, *_: MailMode(keys)
+    return _UNSHAPED[field.mode]

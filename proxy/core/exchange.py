@@ -18,6 +18,7 @@ class Exchange:
         rule: the id of the rule, or "" when none was matched.
         role: the acting role, or "" without a token.
         subject: the verified subject, or "" without a token.
+        counter: what a 2xx response of this rule adds one to; None for nothing.
         status: of the response; 0 when the client left before there was one.
         reason: why it was refused; None when it was served.
         upstream_started: monotonic seconds when the backend got the request; 0.0
@@ -29,6 +30,7 @@ class Exchange:
 
     __slots__ = (
         "aborted",
+        "counter",
         "ended",
         "method",
         "reason",
@@ -49,6 +51,7 @@ class Exchange:
         self.rule = ""
         self.role = ""
         self.subject = ""
+        self.counter: str | None = None
         self.status = 0
         self.reason: Reason | None = None
         self.upstream_started = 0.0

@@ -27,6 +27,12 @@ from proxy.core.strict_json import Matcher, read, refuse_half_characters
 _Span = tuple[int, int, str]
 """(first character, one past the last, logical field) of a selected leaf."""
 
+REMOVED = ""
+"""What ``splice`` is told to put in place of a member or element that shall go."""
+
+_BLANK = " \t\n\r"
+_blank = cast(Matcher, re.compile(r"[ \t\n\r]*+").match)
+
 # What lies between two values of valid JSON, brackets aside.
 _gap = cast(Matcher, re.compile(r"[ \t\n\r]*+[:,]?+[ \t\n\r]*+").match)
 
@@ -60,14 +66,15 @@ class Selection:
 def splice(
     body: bytes, selection: Selection, replace: Callable[[str, str], str | None]
 ) -> bytes:
-    """Replace selected leaves; every other byte stays.
+    """Replace or remove selected leaves; every other byte stays.
 
     Args:
         body: the bytes of one JSON text in UTF-8.
         selection: what is protected.
         replace: called with (logical field, JSON text of the leaf) in the order of
-            the body; returns the JSON text to put there, or None to leave the leaf as
-            it is. Not called at all when the body is refused.
+            the body; returns the JSON text to put there, None to leave the leaf as it
+            is, or REMOVED, which takes a comma and white space along. Not called at
+            all when the body is refused.
 
     Raises:
         Refused: BODY_NOT_JSON with a sentence.
@@ -82,13 +89,57 @@ def splice(
     done = 0
     for start, end, field in _spans(text, root_start, value, selection.root):
         replacement = replace(field, text[start:end])
-        if replacement is not None:
+        if replacement == REMOVED and start == root_start:
+            replacement = "null"  # an empty body would be no JSON
+        if replacement == REMOVED:
+            pieces.append(text[done : _item_start(text, start)])
+            done = _after_item(text, end, pieces)
+        elif replacement is not None:
             pieces += text[done:start], replacement
             done = end
     if not pieces:
         return body
     pieces.append(text[done:])
     return "".join(pieces).encode()
+
+
+def _item_start(text: str, start: int) -> int:
+    """Return where the member or element begins whose value begins at ``start``."""
+    colon = _back(text, start)
+    if text[colon] != ":":
+        return start
+    at = _back(text, colon)  # the quote that ends the name
+    while True:
+        at = text.rindex('"', 0, at)
+        first = at
+        while text[first - 1] == "\\":
+            first -= 1
+        # Inside a name a quote is escaped: an odd number of backslashes is ahead.
+        if (at - first) % 2 == 0:
+            return at
+
+
+def _back(text: str, at: int) -> int:
+    """Return where the last character before ``at`` is that is not blank."""
+    at -= 1
+    while text[at] in _BLANK:
+        at -= 1
+    return at
+
+
+def _after_item(text: str, end: int, pieces: list[str]) -> int:
+    """Return where to go on after a removed item; its comma goes with it.
+
+    Of the last item it is the one before, which is in ``pieces``, unless all are gone.
+    """
+    following = _blank(text, end).end()
+    if text[following] == ",":
+        return following + 1
+    while pieces and not (last := pieces[-1].rstrip(_BLANK)):
+        pieces.pop()
+    if pieces and last.endswith(","):
+        pieces[-1] = last[:-1]
+    return end
 
 
 def _spans(text: str, start: int, value: Any, root: Node) -> list[_Span]:

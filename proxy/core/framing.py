@@ -1,17 +1,12 @@
 """Where the body of an answer ends (RFC 9112 section 6.3).
 
-Asked here and not of llhttp, which does not know that an answer to HEAD has no body,
-and forgets what it read once a message is complete. Nothing is guessed: a header
-section that says two things says nothing.
+Asked here and not of llhttp, which does not know that an answer to HEAD has no body.
+Nothing is guessed: a header section that says two things says nothing.
 """
 
 from typing import Final
 
 from proxy.core.message import RawHeaders
-
-_FRAMING_FIELDS: Final = frozenset(
-    (b"connection", b"content-length", b"transfer-encoding")
-)
 
 
 class Framing:
@@ -44,20 +39,19 @@ UNKNOWN: Final = Framing(None, chunked=False, keep_alive=False, bodiless=False)
 """Of an answer whose head has not come."""
 
 
-def framing_of(headers: RawHeaders, version: str, *, bodiless: bool) -> Framing | None:
+def framing_of(
+    headers: RawHeaders, *, bodiless: bool, keep_alive: bool
+) -> Framing | None:
     """Return what a header section says; None if that is unclear.
 
     Args:
         headers: every field line.
-        version: "1.1" or "1.0".
         bodiless: whether method or status say that there is no body.
+        keep_alive: whether version and Connection let the connection be used again.
     """
     length: int | None = None
     chunked = False
-    keep_alive = version == "1.1"
     for lower, _, value in headers:
-        if lower not in _FRAMING_FIELDS:
-            continue
         if lower == b"content-length":
             if length is not None or not value.isdigit():
                 return None
@@ -66,11 +60,6 @@ def framing_of(headers: RawHeaders, version: str, *, bodiless: bool) -> Framing 
             if chunked or value.lower() != b"chunked":
                 return None
             chunked = True
-        elif value != b"keep-alive" or not keep_alive:
-            tokens = [token.strip() for token in value.lower().split(b",")]
-            keep_alive = b"close" not in tokens and (
-                keep_alive or b"keep-alive" in tokens
-            )
     if chunked and length is not None:
         return None
     if length is None and not chunked and not bodiless:

@@ -198,11 +198,6 @@ class RequestHeaders:
         self.noted = noted
         self.host = host
 
-    @property
-    def expects_continue(self) -> bool:
-        """Whether the client waits for 100 before it sends its body."""
-        return b"expect" in self.noted
-
 
 def examine(raw: RawHeaders, version: str) -> RequestHeaders:
     """Decide what of a request's header section is forwarded.
@@ -319,6 +314,21 @@ def request_lines(headers: RequestHeaders, *, whole: bool) -> list[bytes]:
     if whole:
         lines.append(b"Accept-Encoding: identity\r\n")
     return lines
+
+
+def request_head(
+    method: str, target: str, host: bytes, lines: Iterable[bytes]
+) -> bytes:
+    """Return the head of the request that the backend gets.
+
+    Args:
+        method: upper case.
+        target: path and query, ASCII.
+        host: the value of Host.
+        lines: every other field line with its CRLF.
+    """
+    start = f"{method} {target} HTTP/1.1\r\nHost: ".encode("ascii")
+    return b"".join((start, host, b"\r\n", *lines, b"\r\n"))
 
 
 def response_lines(raw: RawHeaders) -> list[bytes]:

@@ -2,17 +2,19 @@
 
 Rules of this file:
 
-1. A root key never encrypts. Every use derives its own 32-byte subkey with
-   HKDF-SHA-512 (RFC 5869), ``info = LP(purpose) || LP(logical field)``, where LP(x) is
-   the length of x in four bytes, big endian, and then x: no two pairs can collide.
+1. A root key never encrypts. Every use derives its own subkey with HKDF-SHA-512
+   (RFC 5869), ``info = LP(purpose) || LP(logical field)``, where LP(x) is the length of
+   x in four bytes, big endian, and then x: no two pairs can collide. The one exception
+   reads what an older service wrote with the root key itself (``fernet``).
 2. A key is known by its id, four bytes derived from it by HKDF-SHA-256. So the same
    text gives the same ids on every replica, and decryption selects by id. It never
    tries one key after the other: AES-GCM does not commit to its key.
 3. Key material never leaves: no ``repr``, no pickle, no copy, no exception shows it.
 
 Rotation: put the new key first and keep the old one behind it until nothing is stored
-under it. On several replicas publish the new key behind the old one first, so that
-every replica can read it before the first one writes under it.
+under it. A field that is looked up stays with the key that it names (``field_keys``).
+On several replicas publish the new key behind the old one first, so that every replica
+can read it before the first one writes under it.
 
 Knows neither where keys come from nor what is encrypted with them.
 """
@@ -22,11 +24,12 @@ import re
 from collections.abc import Sequence
 from typing import NoReturn
 
+from cryptography.fernet import Fernet, MultiFernet
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 KEY_BYTES = 32
-"""The length of a root key and of a subkey: AES-256."""
+"""The length of a root key, and of a subkey for AES-256."""
 
 _KEY_ID_INFO = b"lumina key id v1"
 _KEY_TEXT = re.compile(r"[A-Za-z0-9_-]{43}=?")
@@ -78,15 +81,33 @@ class Keyset:
         """Every key id, the primary's first."""
         return tuple(self._roots)
 
-    def subkey(self, key_id: int, purpose: str, field: str) -> bytes:
-        """Derive the 32-byte key of one purpose and logical field.
+    def subkey(
+        self, key_id: int, purpose: str, field: str, length: int = KEY_BYTES
+    ) -> bytes:
+        """Derive the key of one purpose and logical field.
+
+        Args:
+            key_id: which root key.
+            purpose: what is done with it. One purpose has keys of one length, for a
+                shorter one is the beginning of a longer one.
+            field: the logical field.
+            length: in bytes.
 
         Raises:
             KeyError: no key has this id.
         """
         info = length_prefixed(purpose.encode()) + length_prefixed(field.encode())
-        hkdf = HKDF(hashes.SHA512(), length=KEY_BYTES, salt=None, info=info)
+        hkdf = HKDF(hashes.SHA512(), length=length, salt=None, info=info)
         return hkdf.derive(self._roots[key_id])
+
+    def fernet(self) -> MultiFernet:
+        """Return what decrypts the tokens that an older service wrote with these keys.
+
+        Fernet names no key, so each is tried; its MAC tells the right one apart.
+        """
+        return MultiFernet(
+            [Fernet(base64.urlsafe_b64encode(root)) for root in self._roots.values()]
+        )
 
     def __repr__(self) -> str:
         return "<Keyset>"

@@ -21,7 +21,9 @@ from typing import Final
 from urllib.parse import quote
 
 from proxy.core.bucket import MICROSECONDS, Grant, RateLimit
+from proxy.core.errors import Refused
 from proxy.core.policy import Limit, Per
+from proxy.core.reasons import Reason
 
 _PLAIN: Final = re.compile(r"[A-Za-z0-9._@:-]{1,64}").fullmatch
 """Owners that stand in a key as they are: no brace, so the hash tag ends once."""
@@ -238,6 +240,31 @@ def retry_after(grants: Sequence[Grant]) -> str:
     waits = [grant.retry_after for grant in grants if not grant.allowed]
     longest = max((wait for wait in waits if wait < math.inf), default=86_400.0)
     return str(max(1, math.ceil(longest)))
+
+
+def granted(takes: Sequence[Take], grants: Sequence[Grant]) -> bytes:
+    """Return the field lines that tell what is left.
+
+    Args:
+        takes: what was taken from; empty for no lines at all.
+        grants: the store's answer, in the same order.
+
+    Raises:
+        Refused: RATE_LIMITED with Retry-After, when a bucket had not enough.
+    """
+    for grant in grants:
+        if not grant.allowed:
+            break
+    else:
+        return limit_lines(takes, grants)
+    names = ", ".join(
+        take.id for take, grant in zip(takes, grants, strict=True) if not grant.allowed
+    )
+    raise Refused(
+        Reason.RATE_LIMITED,
+        f"Used up: {names}.",
+        (("Retry-After", retry_after(grants)), *limit_fields(takes, grants)),
+    )
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,9 @@ from collections.abc import Mapping
 
 from proxy.core.authn import Issuer
 from proxy.core.bucket import RateLimit
+from proxy.core.field import Field
 from proxy.core.fields import Selection
+from proxy.core.parameters import Parameters
 from proxy.core.routing import Ambiguity, Pattern, Router
 
 ANYONE = "anyone"
@@ -22,10 +24,27 @@ ANYONE = "anyone"
 
 
 class View(enum.Enum):
-    """What a role gets to see of a protected field."""
+    """What a role gets to see of a protected field; the words of the policy.
+
+    ``masks`` says what each mask keeps; MASK chooses by the value. A PSEUDONYM is the
+    same for the same value. NULL stands for any value; DROP leaves the member out.
+    """
 
     PLAIN = "plain"
     MASK = "mask"
+    MASK_EMAIL = "mask(email)"
+    MASK_LAST4 = "mask(last4)"
+    MASK_YEAR = "mask(year)"
+    MASK_INITIALS = "mask(initials)"
+    MASK_FIXED = "mask(fixed)"
+    PSEUDONYM = "pseudonym"
+    NULL = "null"
+    DROP = "drop"
+
+    @property
+    def shows_null(self) -> bool:
+        """Whether a role with this view may see null where there is a value."""
+        return self not in {View.PLAIN, View.PSEUDONYM, View.MASK_FIXED, View.DROP}
 
 
 class Per(enum.Enum):
@@ -99,14 +118,6 @@ class Limit:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Field:
-    """A logical field that is protected wherever it travels."""
-
-    id: str
-    mode: str
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
     """What may happen to the requests that match it.
 
@@ -119,6 +130,9 @@ class Rule:
         limits: taken from together, all or none.
         protect_request: protected leaves of the request body; None for no protection.
         protect_response: protected leaves of the response body; None likewise.
+        protect_query: protected parameters of the query; None for no protection.
+        protect_form: protected parameters of an urlencoded request body; None
+            likewise.
         count: the counter that a 2xx response adds one to; None for no counter.
         tolerate: ambiguities of the path that this rule lets pass.
         max_body_bytes: the largest request body; None means the process's limit.
@@ -132,9 +146,16 @@ class Rule:
     limits: tuple[Limit, ...] = ()
     protect_request: Selection | None = None
     protect_response: Selection | None = None
+    protect_query: Parameters | None = None
+    protect_form: Parameters | None = None
     count: str | None = None
     tolerate: frozenset[Ambiguity] = frozenset()
     max_body_bytes: int | None = None
+
+    @property
+    def protects_body(self) -> bool:
+        """Whether something of the request body is encrypted."""
+        return self.protect_request is not None or self.protect_form is not None
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,6 +165,8 @@ class Policy:
     Attributes:
         digest: the first 16 hex digits of the SHA-256 of its text, file by file.
         deployment: the name that is bound into every ciphertext.
+        health: the path at which the data port answers for itself, where no rule
+            matches; None for nowhere.
         issuers: whom tokens are trusted from, by their ``iss`` value.
         views: what each role (or ``anyone``) sees of each field; a pair that is
             not in here is masked, for nothing is allowed by omission.
@@ -152,6 +175,7 @@ class Policy:
 
     digest: str
     deployment: str
+    health: str | None
     backends: Mapping[str, Backend]
     issuers: Mapping[str, Issuer]
     roles: tuple[str, ...]
@@ -164,3 +188,12 @@ class Policy:
     def view(self, role: str | None, field: str) -> View:
         """Return what ``role`` sees of ``field``; None is a request without a token."""
         return self.views.get(role or ANYONE, {}).get(field, View.MASK)
+
+    def is_health(self, method: str, path: str) -> bool:
+        """Say whether a request that no rule matches asks how the proxy itself is.
+
+        Args:
+            method: upper case.
+            path: as received, without its query.
+        """
+        return path == self.health and method in ("GET", "HEAD")

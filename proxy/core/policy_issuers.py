@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from proxy.core import policy_values as values
 from proxy.core.authn import FAMILIES, Issuer, VerificationKey
+from proxy.core.policy_keys import ISSUER, KEY, required
 from proxy.core.policy_sections import Section, named
 from proxy.core.policy_values import Report, refuse
 from proxy.core.yaml_source import Node, Scalar
@@ -17,7 +18,7 @@ from proxy.core.yaml_source import Node, Scalar
 MAX_LEEWAY_SECONDS = 300.0
 
 _FAMILY_OF = {word: kind for kind, words in FAMILIES.items() for word in sorted(words)}
-_CLAIM_PATH = re.compile(r"\$(?:\.[A-Za-z0-9_-]+|\['[^']+'\])+")
+CLAIM_PATH = re.compile(r"\$(?:\.[A-Za-z0-9_-]+|\['[^']+'\])+")
 _CLAIM_STEP = re.compile(r"\.([A-Za-z0-9_-]+)|\['([^']+)'\]")
 
 
@@ -35,9 +36,8 @@ def read_issuers(report: Report, section: Section) -> dict[str, Issuer | None]:
 
 
 def _issuer(report: Report, name: str, node: Node) -> Issuer | None:
-    required = ("issuer", "audience", "algorithms", "roles")
     keys = ("secret", "public_key", "keys")
-    entries = report.entries(node, (*required, *keys, "leeway"), required)
+    entries = report.entries(node, ISSUER, required(ISSUER))
     issuer = report.read(entries.get("issuer"), values.string, None)
     audience = report.read(entries.get("audience"), values.strings, None)
     algorithms = _algorithms(report, entries.get("algorithms"))
@@ -81,7 +81,7 @@ def _algorithms(report: Report, node: Node | None) -> tuple[str, ...]:
 
 def _claim_path(node: Node) -> tuple[str, ...]:
     scalar = values.as_scalar(node)
-    if not _CLAIM_PATH.fullmatch(scalar.text):
+    if not CLAIM_PATH.fullmatch(scalar.text):
         hint = "such as $.role, $.realm_access.roles or $['https://lms.example/role']"
         raise refuse(node, f"{values.quoted(scalar)} is not the path of a claim", hint)
     return tuple(dot or quoted for dot, quoted in _CLAIM_STEP.findall(scalar.text))
@@ -101,7 +101,7 @@ def _keys(
     loaded: list[VerificationKey] = []
     seen: set[str] = set()
     for item in report.items(node):
-        entries = report.entries(item, ("kid", "secret", "public_key"), ("kid",))
+        entries = report.entries(item, KEY, required(KEY))
         kid = report.read(entries.get("kid"), lambda n: values.written(n).text, None)
         if kid in seen:
             report.error(entries["kid"].at, f"the key id {kid!r} is there twice")

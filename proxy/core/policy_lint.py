@@ -10,7 +10,14 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from proxy.core.authn import Issuer
 from proxy.core.errors import Refused
+from proxy.core.field import Mode
 from proxy.core.policy import ANYONE, Limit, Per, Rule, View
+from proxy.core.policy_field_lint import (
+    find_misuse,
+    protected,
+    warn_of_dropped_members,
+    warn_of_unmapped_passwords,
+)
 from proxy.core.policy_rules import Known
 from proxy.core.policy_sections import Section
 from proxy.core.policy_values import Report
@@ -31,6 +38,7 @@ class Draft:
         issuers: whom tokens are trusted from, by name.
         views: what each role sees.
         rules: every rule that could be built, with its node.
+        health: where the data port answers for itself; None for nowhere.
     """
 
     sections: Mapping[str, Section]
@@ -39,20 +47,31 @@ class Draft:
     issuers: Mapping[str, Issuer | None]
     views: Mapping[str, Mapping[str, View]]
     rules: Sequence[tuple[Table, Rule]]
+    health: str | None
 
     def place(self, section: str, name: str) -> Place:
         """Return where ``name`` is defined in ``section``."""
         return self.sections[section][name][0].at
 
+    def rule_places(self) -> Mapping[str, Place]:
+        """Return where each rule stands, by its id."""
+        return {rule.id: table.at for table, rule in self.rules}
 
-def find_contradictions(report: Report, draft: Draft) -> None:
-    """Report every error that takes more than one section or rule to see."""
+
+def find_contradictions(report: Report, draft: Draft) -> Router[Rule] | None:
+    """Report every error that takes more than one section or rule to see.
+
+    Returns:
+        The router of the rules; None when two of them tie.
+    """
     _duplicate_ids(report, draft)
-    _ties(report, draft)
+    router = _ties(report, draft)
     _tokens_without_issuer(report, draft)
     for table, rule in draft.rules:
         for limit in rule.limits:
             _limit_of_rule(report, table, rule, limit)
+        find_misuse(report, table, rule, draft.known.fields)
+    return router
 
 
 def _duplicate_ids(report: Report, draft: Draft) -> None:
@@ -66,7 +85,7 @@ def _duplicate_ids(report: Report, draft: Draft) -> None:
         first.setdefault(rule.id, at)
 
 
-def _ties(report: Report, draft: Draft) -> None:
+def _ties(report: Report, draft: Draft) -> Router[Rule] | None:
     rules = [rule for _, rule in draft.rules]
     tables = {id(rule): table for table, rule in draft.rules}
     ties = Router.ties(rules)
@@ -78,13 +97,14 @@ def _ties(report: Report, draft: Draft) -> None:
             f"{one.pattern.text} and {other.pattern.text} are equally specific",
         )
     if ties:
-        return
+        return None
     router = Router(rules)
     for table, rule in draft.rules:
         obstacle = _obstacle(router, rule)
         if obstacle:
             at = table.values["match"].at
             report.error(at, f"no request reaches the rule {rule.id!r}", obstacle)
+    return router
 
 
 def _obstacle(router: Router[Rule], rule: Rule) -> str:
@@ -148,6 +168,9 @@ def find_omissions(report: Report, draft: Draft) -> None:
     _open_writes(report, draft)
     _never_decrypted(report, draft)
     _unseen(report, draft)
+    for table, rule in draft.rules:
+        warn_of_unmapped_passwords(report, table, rule, draft.known.fields)
+        warn_of_dropped_members(report, table, rule, draft.views)
 
 
 def _unused(report: Report, draft: Draft) -> None:
@@ -160,7 +183,13 @@ def _unused(report: Report, draft: Draft) -> None:
     for name in draft.known.limits:
         if name not in limits:
             report.warning(draft.place("limits", name), f"no rule uses {name!r}")
-    fields = {field for rule in rules for field in _encrypted(rule) | _decrypted(rule)}
+    fields = {
+        field
+        for rule in rules
+        for part in (*protected(rule).values(), rule.protect_response)
+        if part
+        for field in part.fields
+    }
     for name in draft.known.fields:
         if name not in fields:
             report.warning(draft.place("fields", name), f"no rule protects {name!r}")
@@ -176,7 +205,8 @@ def _open_writes(report: Report, draft: Draft) -> None:
 
 def _never_decrypted(report: Report, draft: Draft) -> None:
     decrypted = {field for _, rule in draft.rules for field in _decrypted(rule)}
-    told: set[str] = set()
+    fields = draft.known.fields.values()
+    told = {field.id for field in fields if field.mode is Mode.PEPPER}
     for table, rule in draft.rules:
         for field in sorted(_encrypted(rule) - decrypted - told):
             message = f"{field!r} is encrypted here and decrypted in no response"
@@ -202,7 +232,9 @@ def _unseen(report: Report, draft: Draft) -> None:
 
 
 def _encrypted(rule: Rule) -> frozenset[str]:
-    return rule.protect_request.fields if rule.protect_request else frozenset()
+    """Return the fields that a rule has the backend store."""
+    parts = (rule.protect_request, rule.protect_form)
+    return frozenset(field for part in parts if part for field in part.fields)
 
 
 def _decrypted(rule: Rule) -> frozenset[str]:

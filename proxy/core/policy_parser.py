@@ -8,45 +8,69 @@ rule that two files define refuse the policy.
 The file order decides nothing but the order of findings. Nothing here opens a file.
 """
 
+import dataclasses
 import hashlib
 from collections.abc import Mapping, Sequence
 
 from proxy.core import policy_values as values
 from proxy.core.errors import Finding, PolicyError
 from proxy.core.policy import Policy, Rule
+from proxy.core.policy_fields import read_fields
 from proxy.core.policy_issuers import read_issuers
+from proxy.core.policy_keys import DOCUMENT, required
 from proxy.core.policy_lint import Draft, find_contradictions, find_omissions
 from proxy.core.policy_rules import Known, read_rule
 from proxy.core.policy_sections import (
     read_backends,
-    read_fields,
     read_limits,
     read_roles,
     read_views,
 )
 from proxy.core.policy_values import Report, refuse
-from proxy.core.routing import Router
+from proxy.core.routing import Pattern, Router
 from proxy.core.yaml_source import Node, Place, Scalar, Table, read_yaml
 
 VERSION = "1"
 DEFAULT_DEPLOYMENT = "default"
+DEFAULT_HEALTH = "/health"
+NO_HEALTH = "none"
 
 _TABLES = ("backends", "issuers", "limits", "fields", "views")
 _LISTS = ("roles", "rules")
-_KEYS = ("version", "deployment", *_TABLES, *_LISTS)
+_WORDS = ("deployment", "health")
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Compiled:
+    """A policy, and what is known about it beside what it decides.
+
+    Attributes:
+        policy: ready to decide.
+        warnings: the findings that do not refuse it.
+        draft: where each part of it stands.
+    """
+
+    policy: Policy
+    warnings: tuple[Finding, ...]
+    draft: Draft
 
 
 def parse_policy(
     files: Sequence[tuple[str, str]], environment: Mapping[str, str]
 ) -> tuple[Policy, tuple[Finding, ...]]:
+    """Return the policy of these files and its warnings, see ``compile_policy``."""
+    compiled = compile_policy(files, environment)
+    return compiled.policy, compiled.warnings
+
+
+def compile_policy(
+    files: Sequence[tuple[str, str]], environment: Mapping[str, str]
+) -> Compiled:
     """Compile the files of one policy.
 
     Args:
         files: name and text of each file, in the order of their names.
         environment: what ``${NAME}`` stands for.
-
-    Returns:
-        The policy and its warnings.
 
     Raises:
         PolicyError: there is an error; carries every finding, warnings too.
@@ -71,11 +95,12 @@ def parse_policy(
     if not document.complete:
         raise PolicyError(findings())
     draft = _draft(report, document)
-    find_contradictions(report, draft)
-    if report.failed:
+    router = find_contradictions(report, draft)
+    if router is None or report.failed:
         raise PolicyError(findings())
     find_omissions(report, draft)
-    return _policy(draft, document, _digest(files)), findings()
+    policy = _policy(draft, router, document, _digest(files))
+    return Compiled(policy=policy, warnings=findings(), draft=draft)
 
 
 class _Document:
@@ -84,7 +109,7 @@ class _Document:
     def __init__(self, start: Place) -> None:
         self.start = start
         self.complete = True
-        self.deployment: Scalar | None = None
+        self.words: dict[str, Scalar] = {}
         self.tables: dict[str, dict[str, tuple[Scalar, Node]]] = {
             section: {} for section in _TABLES
         }
@@ -101,29 +126,31 @@ class _Document:
         if not isinstance(root, Table):
             # Every reference to what it holds would look wrong, which helps nobody.
             self.complete = False
-        entries = report.entries(root, _KEYS, ("version",))
+        entries = report.entries(root, DOCUMENT, required(DOCUMENT))
         report.read(entries.get("version"), _version, None)
-        self._set_deployment(report, entries.get("deployment"))
+        for word in _WORDS:
+            self._set_word(report, word, entries.get(word))
         for section in _TABLES:
             self._add_table(report, section, entries.get(section))
         for section in _LISTS:
             self.lists[section].extend(report.items(entries.get(section)))
 
-    def _set_deployment(self, report: Report, node: Node | None) -> None:
+    def _set_word(self, report: Report, word: str, node: Node | None) -> None:
         scalar = report.read(node, values.as_scalar, None)
         if scalar is None:
             return
-        if self.deployment:
-            first = f"first in {_where(self.deployment.at)}"
-            report.error(scalar.at, "the deployment is named twice", first)
-        self.deployment = scalar
+        if word in self.words:
+            first = f"first in {_where(self.words[word].at)}"
+            report.error(scalar.at, f"the {word} is named twice", first)
+        self.words[word] = scalar
 
     def _add_table(self, report: Report, section: str, node: Node | None) -> None:
         table = report.read(node, values.as_table, None)
         if table is None:
             return
         known = self.tables[section]
-        for name, key in table.keys.items():
+        for name in table.values:
+            key = table.key(name)
             if name in known:
                 first = f"first in {_where(known[name][0].at)}"
                 report.error(key.at, f"{name!r} is defined twice", first)
@@ -140,6 +167,19 @@ def _version(node: Node) -> None:
     if scalar.text != VERSION:
         message = f"version {values.quoted(scalar)} is not known"
         raise refuse(node, message, f"this version of the proxy reads {VERSION}")
+
+
+def _health(node: Node) -> str | None:
+    scalar = values.as_scalar(node)
+    if scalar.text == NO_HEALTH:
+        return None
+    try:
+        pattern = Pattern.parse(scalar.text)
+    except ValueError as error:
+        raise refuse(node, str(error), f"a path, or {NO_HEALTH}") from None
+    if pattern.params:
+        raise refuse(node, "health is at one path", f"a path, or {NO_HEALTH}")
+    return scalar.text
 
 
 def _draft(report: Report, document: _Document) -> Draft:
@@ -164,6 +204,7 @@ def _draft(report: Report, document: _Document) -> Draft:
         if rule and isinstance(node, Table):
             rules.append((node, rule))
     return Draft(
+        health=report.read(document.words.get("health"), _health, DEFAULT_HEALTH),
         sections=tables,
         roles=document.lists["roles"],
         known=known,
@@ -183,15 +224,17 @@ def _digest(files: Sequence[tuple[str, str]]) -> str:
     return digest.hexdigest()[:16]
 
 
-def _policy(draft: Draft, document: _Document, digest: str) -> Policy:
+def _policy(
+    draft: Draft, router: Router[Rule], document: _Document, digest: str
+) -> Policy:
     """Build the policy of a draft without errors."""
     known, rules = draft.known, tuple(rule for _, rule in draft.rules)
     issuers = [issuer for issuer in draft.issuers.values() if issuer]
+    deployment = document.words.get("deployment")
     return Policy(
         digest=digest,
-        deployment=document.deployment.text
-        if document.deployment
-        else DEFAULT_DEPLOYMENT,
+        deployment=deployment.text if deployment else DEFAULT_DEPLOYMENT,
+        health=draft.health,
         backends={name: item for name, item in known.backends.items() if item},
         issuers={issuer.issuer: issuer for issuer in issuers},
         roles=known.roles,
@@ -199,5 +242,5 @@ def _policy(draft: Draft, document: _Document, digest: str) -> Policy:
         fields=known.fields,
         views=draft.views,
         rules=rules,
-        router=Router(rules),
+        router=router,
     )

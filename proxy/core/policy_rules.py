@@ -6,11 +6,14 @@ only be said of all rules together is in ``policy_lint``.
 
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from proxy.core import policy_values as values
+from proxy.core.field import Field
 from proxy.core.fields import Selection
-from proxy.core.policy import ANYONE, Backend, Field, Limit, Rule
+from proxy.core.parameters import Parameters
+from proxy.core.policy import ANYONE, Backend, Limit, Rule
+from proxy.core.policy_keys import PROTECT, RULE, required
 from proxy.core.policy_sections import read_limit
 from proxy.core.policy_values import Report, refuse
 from proxy.core.routing import Ambiguity, Pattern
@@ -26,9 +29,8 @@ METHODS = (
 NEVER_TOLERATED = frozenset({Ambiguity.DOT_SEGMENT, Ambiguity.CONTROL})
 """Ambiguities that no rule may let pass, for no service reads them in one way."""
 
-_REQUIRED = ("id", "match", "allow")
-_OPTIONAL = ("backend", "limits", "protect", "count", "tolerate", "max_body")
-_RULE_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+RULE_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+COUNTER = re.compile(r"lumina_[a-z0-9_]{1,80}_total")
 OWN_METRICS = (
     "lumina_active_",
     "lumina_aborted_",
@@ -46,30 +48,38 @@ OWN_METRICS = (
 )
 """How the names of the proxy's own families begin; a policy's counters do not."""
 
-_COUNTER = re.compile(r"lumina_[a-z0-9_]{1,80}_total")
-
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
-    """The sections that a rule refers to; None is what could not be read."""
+    """The sections that a rule refers to; None is what could not be read.
+
+    Attributes:
+        selections: what was compiled before, by what was written: many rules protect
+            the same places, and one compiled form serves them all.
+    """
 
     backends: Mapping[str, Backend | None]
     roles: tuple[str, ...]
     limits: Mapping[str, Limit | None]
     fields: Mapping[str, Field]
+    selections: dict[tuple[tuple[str, str], ...], Selection] = dataclasses.field(
+        default_factory=dict
+    )
 
 
 def read_rule(report: Report, node: Node, known: Known) -> Rule | None:
     """Read one rule; None when it cannot be built at all."""
-    entries = report.entries(node, (*_REQUIRED, *_OPTIONAL), _REQUIRED)
+    entries = report.entries(node, RULE, required(RULE))
     rule_id = report.read(entries.get("id"), _rule_id, None)
     match = report.read(entries.get("match"), _match, None)
     allow = report.read(entries.get("allow"), lambda n: _allow(report, n, known), None)
     backend = _backend(report, node, entries, known)
     limits = _limits(report, entries.get("limits"), rule_id or "", known)
-    protect = report.entries(entries.get("protect"), ("request", "response"))
+    protect = report.entries(entries.get("protect"), PROTECT)
     request = _selection(report, protect.get("request"), known)
     response = _selection(report, protect.get("response"), known)
+    query = _parameters(report, protect.get("query"), known)
+    form = _parameters(report, protect.get("form"), known)
     count = report.read(entries.get("count"), _counter, None)
     tolerate = _tolerate(report, entries.get("tolerate"))
     max_body = report.read(entries.get("max_body"), values.size, None)
@@ -84,6 +94,8 @@ def read_rule(report: Report, node: Node, known: Known) -> Rule | None:
         limits=limits,
         protect_request=request,
         protect_response=response,
+        protect_query=query,
+        protect_form=form,
         count=count,
         tolerate=tolerate,
         max_body_bytes=max_body,
@@ -92,7 +104,7 @@ def read_rule(report: Report, node: Node, known: Known) -> Rule | None:
 
 def _rule_id(node: Node) -> str:
     scalar = values.written(node)
-    if not _RULE_ID.fullmatch(scalar.text):
+    if not RULE_ID.fullmatch(scalar.text):
         hint = "letters, digits, '_' and '-', 64 at most"
         raise refuse(node, f"{values.quoted(scalar)} is not a rule id", hint)
     return scalar.text
@@ -117,7 +129,7 @@ def _methods(node: Node, text: str) -> frozenset[str]:
     methods = text.split(",")
     for method in methods:
         if method not in METHODS:
-            word = Scalar(node.at, method.upper(), method)
+            word = Scalar(node.where, method.upper(), method)
             raise refuse(node, *values.unknown("method", word, METHODS))
         if methods.count(method) > 1:
             raise refuse(node, f"the method {method!r} is there twice")
@@ -175,25 +187,58 @@ def _limits(
 
 def _selection(report: Report, node: Node | None, known: Known) -> Selection | None:
     """Compile the protected places of one body; None when there are none."""
-    places: dict[str, str] = {}
-    for path, field in report.entries(node).items():
-        name = report.read(
-            field, lambda n: values.choice(n, "field", known.fields), None
-        )
+    places = _places(report, node, known)
+    written = tuple(places.items())
+    if node is None or not places:
+        return None
+    if written not in known.selections:
         try:
-            # One by one first, so that a finding points at its own line.
-            Selection.compile({path: name or ""})
-        except ValueError as error:
-            report.error(field.at, str(error))
-        else:
-            places[path] = name or ""
+            known.selections[written] = Selection.compile(places)
+        except ValueError:
+            _report_places(report, node, Selection.compile)
+            return None
+    return known.selections[written]
+
+
+def _parameters(report: Report, node: Node | None, known: Known) -> Parameters | None:
+    """Compile the protected parameters of a query or form; None without any."""
+    places = _places(report, node, known)
     if node is None or not places:
         return None
     try:
-        return Selection.compile(places)
+        return Parameters.compile(places)
+    except ValueError:
+        _report_places(report, node, Parameters.compile)
+        return None
+
+
+def _places(report: Report, node: Node | None, known: Known) -> dict[str, str]:
+    """Read the field of each place."""
+    places: dict[str, str] = {}
+    for place, field in report.entries(node).items():
+        name = report.read(
+            field, lambda n: values.choice(n, "field", known.fields), None
+        )
+        places[place] = name or ""
+    return places
+
+
+def _report_places(
+    report: Report, node: Node, compiled: Callable[[Mapping[str, str]], object]
+) -> None:
+    """Report each place that cannot be compiled, and what the others cannot share."""
+    sound: dict[str, str] = {}
+    for place, field in values.as_table(node).values.items():
+        try:
+            compiled({place: place})
+        except ValueError as error:
+            report.error(field.at, str(error))
+        else:
+            sound[place] = place
+    try:
+        compiled(sound)
     except ValueError as error:
         report.error(node.at, str(error))
-        return None
 
 
 def _counter(node: Node) -> str:
@@ -202,7 +247,7 @@ def _counter(node: Node) -> str:
     if taken is not None:
         message = f"names that begin with {taken} are the proxy's own metrics"
         raise refuse(node, message, "choose another name")
-    if not _COUNTER.fullmatch(scalar.text):
+    if not COUNTER.fullmatch(scalar.text):
         hint = "lumina_…_total, in lower case"
         raise refuse(node, f"{values.quoted(scalar)} is not a counter", hint)
     return scalar.text

@@ -18,7 +18,6 @@ from proxy.core.bucket import RateLimit
 from proxy.core.policy import (
     ANYONE,
     Backend,
-    Field,
     HealthCheck,
     Limit,
     Per,
@@ -26,6 +25,7 @@ from proxy.core.policy import (
     Timeouts,
     View,
 )
+from proxy.core.policy_keys import BACKEND, HEALTH, LIMIT, TIMEOUTS, required
 from proxy.core.policy_values import Report, refuse
 from proxy.core.yaml_source import Node, Scalar
 
@@ -39,17 +39,16 @@ DEFAULT = "default"
 
 UNLIMITED = "unlimited"
 
-_LATER_MODES = ("deterministic", "vector", "digits", "token", "pepper")
-_LATER_FIELD_KEYS = ("shape", "mail_domain")
-
-_ROLE = re.compile(r"[!-~]{1,128}")
-_SERVER = re.compile(
+ROLE = re.compile(r"[!-~]{1,128}")
+SERVER = re.compile(
     r"http://(?:\[(?P<six>[0-9a-fA-F:.]+)\]|(?P<host>[A-Za-z0-9](?:[A-Za-z0-9._-]*"
     r"[A-Za-z0-9])?)):(?P<port>[0-9]{1,5})"
 )
+# RFC 1035 section 2.3.4; no resolver takes others.
+_LABEL = re.compile(r"[A-Za-z0-9_-]{1,63}").fullmatch
 _RATE = re.compile(r"([0-9]{1,15}) ?/ ?([A-Za-z0-9]+)")
-_PERIODS = {"second": "1s", "minute": "1m", "hour": "1h", "day": "1d"}
-_GLOB = re.compile(r"[A-Za-z0-9_.*-]{1,64}")
+PERIODS = {"second": "1s", "minute": "1m", "hour": "1h", "day": "1d"}
+GLOB = re.compile(r"[A-Za-z0-9_.*-]{1,64}")
 
 
 def read_roles(report: Report, items: Sequence[Node]) -> tuple[str, ...]:
@@ -68,7 +67,7 @@ def _role(node: Node) -> str:
     scalar = values.written(node)
     if scalar.text in (ANYONE, DEFAULT):
         raise refuse(node, f"{values.quoted(scalar)} is a reserved word, not a role")
-    if not _ROLE.fullmatch(scalar.text):
+    if not ROLE.fullmatch(scalar.text):
         raise refuse(
             node,
             f"{values.quoted(scalar)} is not a role",
@@ -92,7 +91,7 @@ def read_backends(report: Report, section: Section) -> dict[str, Backend | None]
 
 
 def _backend(report: Report, name: str, node: Node) -> Backend | None:
-    entries = report.entries(node, ("servers", "timeouts", "health"), ("servers",))
+    entries = report.entries(node, BACKEND, required(BACKEND))
     servers: dict[Server, None] = {}
     for item in report.items(entries.get("servers")):
         server = report.read(item, _server, None)
@@ -116,7 +115,7 @@ def _server(node: Node) -> Server:
             "https and unix servers are not supported in this version",
             "write http://host:port",
         )
-    match = _SERVER.fullmatch(text)
+    match = SERVER.fullmatch(text)
     if not match:
         hint = "http://127.0.0.1:9000, http://lms:9000 or http://[::1]:9000"
         raise refuse(node, "a server is http://host:port and nothing more", hint)
@@ -128,11 +127,14 @@ def _server(node: Node) -> Server:
             ipaddress.ip_address(host)
         except ValueError:
             raise refuse(node, "this is not an IP address") from None
+    elif not all(map(_LABEL, host.split("."))):
+        what = "each part of a host's name has 1 to 63 characters"
+        raise refuse(node, what, "look for two dots in a row")
     return Server(host=host, port=port)
 
 
 def _timeouts(report: Report, node: Node | None) -> Timeouts:
-    entries = report.entries(node, ("connect", "first_byte", "idle"))
+    entries = report.entries(node, TIMEOUTS)
     usual = Timeouts()
 
     def seconds(key: str, default: float) -> float:
@@ -146,7 +148,7 @@ def _timeouts(report: Report, node: Node | None) -> Timeouts:
 
 
 def _health(report: Report, node: Node | None) -> HealthCheck | None:
-    entries = report.entries(node, ("path", "every"), ("path", "every"))
+    entries = report.entries(node, HEALTH, required(HEALTH))
     path = report.read(entries.get("path"), _health_path, None)
     every = report.read(entries.get("every"), values.positive_duration, None)
     return HealthCheck(path=path, every=every) if path and every else None
@@ -172,7 +174,7 @@ def read_limit(
     report: Report, name: str, node: Node, roles: Collection[str]
 ) -> Limit | None:
     """Read one rate limit, named or inline."""
-    entries = report.entries(node, ("rate", "per", "burst"), ("rate",))
+    entries = report.entries(node, LIMIT, required(LIMIT))
     known = [per.value for per in Per]
     per: Per | None = Per.SUBJECT
     if "per" in entries:
@@ -185,21 +187,21 @@ def read_limit(
         return None
     rates: dict[str | None, RateLimit | None] = {}
     if isinstance(rate, Scalar):
-        rates[None] = report.read(rate, lambda n: _rate(n, burst), None)
+        rates[None] = report.read(rate, lambda n: read_rate(n, burst), None)
     else:
         for role, each in report.entries(rate, (*roles, DEFAULT)).items():
             key = None if role == DEFAULT else role
-            rates[key] = report.read(each, lambda n: _rate(n, burst), None)
+            rates[key] = report.read(each, lambda n: read_rate(n, burst), None)
     return Limit(id=name, per=per, rates=rates) if rates else None
 
 
-def _rate(node: Node, burst: int | None) -> RateLimit | None:
+def read_rate(node: Node, burst: int | None) -> RateLimit | None:
     """Read a rate; None means unlimited."""
     scalar = values.as_scalar(node)
     if scalar.text == UNLIMITED:
         return None
     match = _RATE.fullmatch(scalar.text)
-    period = match and values.microseconds(_PERIODS.get(match[2], match[2]))
+    period = match and values.microseconds(PERIODS.get(match[2], match[2]))
     if not match or period is None:
         hint = "such as 5/minute, 100/hour, 10/30s or unlimited"
         raise refuse(node, f"{values.quoted(scalar)} is not a rate", hint)
@@ -207,28 +209,6 @@ def _rate(node: Node, burst: int | None) -> RateLimit | None:
         return RateLimit.of(int(match[1]), period, burst)
     except ValueError as error:
         raise refuse(node, str(error)) from None
-
-
-def read_fields(report: Report, section: Section) -> dict[str, Field]:
-    """Read the protected fields."""
-    return named(report, section, _field)
-
-
-def _field(report: Report, name: str, node: Node) -> Field:
-    entries = report.entries(node, ("mode", *_LATER_FIELD_KEYS), ("mode",))
-    for key in _LATER_FIELD_KEYS:
-        if key in entries:
-            at = entries[key].at
-            report.error(at, f"{key!r} is not available in this version", "remove it")
-    return Field(id=name, mode=report.read(entries.get("mode"), _mode, "random"))
-
-
-def _mode(node: Node) -> str:
-    scalar = values.written(node)
-    if scalar.text in _LATER_MODES:
-        message = f"mode {scalar.text!r} is not available in this version"
-        raise refuse(node, message, "only 'random' is")
-    return values.choice(node, "mode", ("random",))
 
 
 def read_views(
@@ -246,7 +226,7 @@ def _view(report: Report, node: Node, fields: Collection[str]) -> dict[str, View
     """Read one role's view: an exact name beats a glob, a longer glob a shorter."""
     table = report.read(node, values.as_table, None)
     entries = table.values if table else {}
-    keys = table.keys if table else {}
+    keys = {name: table.key(name) for name in entries} if table else {}
     words = [view.value for view in View]
     views: dict[str, View] = {}
     decided_by: dict[str, str] = {}
@@ -269,6 +249,6 @@ def _view(report: Report, node: Node, fields: Collection[str]) -> dict[str, View
 
 def _matched(glob: str, fields: Collection[str]) -> list[str]:
     """Return the fields that a name or a glob with ``*`` stands for."""
-    if not _GLOB.fullmatch(glob):
+    if not GLOB.fullmatch(glob):
         return []
     return [field for field in fields if fnmatch.fnmatchcase(field, glob)]

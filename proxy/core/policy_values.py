@@ -18,8 +18,8 @@ from proxy.core.yaml_source import Listing, Node, Place, Scalar, Table
 T = TypeVar("T")
 D = TypeVar("D")
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
-_DURATION = re.compile(r"([0-9]{1,9})(ms|s|m|h|d)")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+DURATION = re.compile(r"([0-9]{1,9})(ms|s|m|h|d)")
 _MICROSECONDS = {
     "ms": 1_000,
     "s": 1_000_000,
@@ -27,7 +27,7 @@ _MICROSECONDS = {
     "h": 3_600_000_000,
     "d": 86_400_000_000,
 }
-_SIZE = re.compile(r"([0-9]{1,12}) ?(|B|[kKMG]B|[KMG]iB)")
+SIZE = re.compile(r"([0-9]{1,12}) ?(|B|[kKMG]B|[KMG]iB)")
 _BYTES = {
     "": 1,
     "B": 1,
@@ -101,8 +101,9 @@ class Report:
         table = self.read(node, as_table, None)
         if table is None:
             return {}
-        for name, key in table.keys.items():
-            if known and name not in known:
+        for name in table.values if known else ():
+            if name not in known:
+                key = table.key(name)
                 self.error(key.at, *unknown("key", key, known))
         for name in required:
             if name not in table.values:
@@ -137,12 +138,16 @@ def quoted(scalar: Scalar) -> str:
 def unknown(what: str, word: Scalar, known: Collection[str]) -> tuple[str, str]:
     """Return message and hint about a word that is not one of ``known``."""
     # A guess at a value from the environment would tell what the value is like.
-    close = [] if word.hidden else difflib.get_close_matches(word.text, known, 1)
-    if close:
-        hint = f"did you mean {close[0]!r}?"
-    else:
-        hint = f"known: {', '.join(sorted(known))}" if known else ""
+    hint = guess("" if word.hidden else word.text, known)
     return f"unknown {what} {quoted(word)}", hint
+
+
+def guess(word: str, known: Collection[str]) -> str:
+    """Return what was probably meant by ``word``, or else everything that is known."""
+    close = difflib.get_close_matches(word, known, 1)
+    if close:
+        return f"did you mean {close[0]!r}?"
+    return f"known: {', '.join(sorted(known))}" if known else ""
 
 
 def _wanted(node: Node, wanted: str) -> Unreadable:
@@ -209,7 +214,7 @@ def written(node: Node) -> Scalar:
 def name(node: Node) -> str:
     """Read the name of something of the policy."""
     scalar = written(node)
-    if not _NAME.fullmatch(scalar.text):
+    if not NAME.fullmatch(scalar.text):
         raise refuse(
             node,
             f"{quoted(scalar)} is not a name",
@@ -236,7 +241,7 @@ def integer(node: Node) -> int:
 
 def microseconds(text: str) -> int | None:
     """Return the length of a duration such as ``250ms``; None if it is not one."""
-    match = _DURATION.fullmatch(text)
+    match = DURATION.fullmatch(text)
     return int(match[1]) * _MICROSECONDS[match[2]] if match else None
 
 
@@ -264,7 +269,7 @@ def positive_duration(node: Node) -> float:
 def size(node: Node) -> int:
     """Read a number of bytes, such as ``512KiB`` or ``10MB``; 0 is possible."""
     scalar = as_scalar(node)
-    match = _SIZE.fullmatch(scalar.text)
+    match = SIZE.fullmatch(scalar.text)
     if not match:
         raise refuse(
             node,

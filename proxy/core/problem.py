@@ -5,6 +5,7 @@ already know: no claim, no token, no protected value, no address of the backend.
 """
 
 import json
+from typing import Final
 
 from proxy.core.errors import Refused
 from proxy.core.headers import field_lines
@@ -43,3 +44,25 @@ def problem_lines(refused: Refused, *, request_id: str) -> list[bytes]:
         b"X-Request-ID: %b\r\n" % request_id.encode("ascii"),
         *field_lines(refused.headers),
     ]
+
+
+PHRASES: Final = {
+    400: b"Bad Request",
+    401: b"Unauthorized",
+    403: b"Forbidden",
+    404: b"Not Found",
+    405: b"Method Not Allowed",
+    408: b"Request Timeout",
+    413: b"Content Too Large",
+    414: b"URI Too Long",
+    415: b"Unsupported Media Type",
+    417: b"Expectation Failed",
+    422: b"Unprocessable Content",
+    429: b"Too Many Requests",
+    431: b"Request Header Fields Too Large",
+    500: b"Internal Server Error",
+    502: b"Bad Gateway",
+    503: b"Service Unavailable",
+    504: b"Gateway Timeout",
+}
+"""RFC 9110 section 15, for the statuses of the reasons table."""

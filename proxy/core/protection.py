@@ -1,39 +1,143 @@
-"""Protected bodies: encrypted on the way in, decrypted or masked on the way back.
+"""Protected messages: encrypted on the way in, decrypted or masked on the way back.
 
-Joins ``fields``, which knows where, with ``cipher`` and ``masks``, which know how.
-Fails closed: what cannot be encrypted is not forwarded, what cannot be decrypted is
-not shown.
+Joins ``fields`` and ``parameters``, which know where, with ``cipher`` and ``masks``,
+which know how. Fails closed: what cannot be encrypted is not forwarded, what cannot be
+decrypted is not shown.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
-from proxy.core.cipher import Cipher, is_ciphertext
+from proxy.core import masks
+from proxy.core.cipher import Cipher
 from proxy.core.errors import Refused
-from proxy.core.fields import Selection, splice
-from proxy.core.masks import mask
+from proxy.core.fields import REMOVED, Selection, splice
+from proxy.core.leaf import NULL
+from proxy.core.parameters import Parameters
 from proxy.core.policy import Policy, View
 from proxy.core.reasons import Reason
 
 Note = Callable[[str, str, str], object]
-"""Told (field, operation, outcome) for every protected leaf."""
+"""Told (field, operation, outcome) for every protected leaf.
+
+The operation is "encrypt" or "decrypt". The outcome of both may be "ok", or "null" for
+a value that is not there and so stays as it is. Encrypting may also be "refused";
+decrypting may be "masked", "failed", or "plaintext" for what was stored unencrypted.
+"""
+
+See = Callable[[str], View]
+"""Says what the acting role sees of a field."""
+
+_UNREAD: Mapping[View, str] = {
+    View.NULL: NULL,
+    View.DROP: REMOVED,
+    View.MASK_FIXED: masks.mask_fixed('""'),
+}
+"""What stands for every value, so that none has to be decrypted for it."""
+
+_MASKS: Mapping[View, Callable[[str], str]] = {
+    View.MASK: masks.mask,
+    View.MASK_EMAIL: masks.mask_email,
+    View.MASK_LAST4: masks.mask_last4,
+    View.MASK_YEAR: masks.mask_year,
+    View.MASK_INITIALS: masks.mask_initials,
+}
 
 
 def encrypt_body(
-    cipher: Cipher, selection: Selection, plain: bytes, note: Note
+    cipher: Cipher,
+    selection: Selection,
+    plain: bytes,
+    note: Note,
+    see: See = lambda _: View.PLAIN,
 ) -> bytes:
     """Return a request's JSON body with every selected leaf encrypted.
 
+    Args:
+        cipher: encrypts.
+        selection: the protected leaves.
+        plain: the client's body.
+        note: told every leaf.
+        see: what the acting role sees of a field. From one that may be shown null for
+            a value a null is refused: it would overwrite what was hidden.
+
     Raises:
         Refused: the body or a leaf cannot be encrypted, see ``splice`` and
-            ``Cipher.encrypt``.
+            ``Cipher.encrypt``; or MASK_IN_REQUEST.
     """
 
     def encrypt(field: str, leaf: str) -> str:
-        encrypted = cipher.encrypt(field, leaf)
-        note(field, "encrypt", "ok")
+        try:
+            if leaf == NULL:
+                _refuse_hidden_null(field, see(field))
+            encrypted = cipher.encrypt(field, leaf)
+        except Refused:
+            note(field, "encrypt", "refused")
+            raise
+        note(field, "encrypt", "null" if leaf == NULL else "ok")
         return encrypted
 
     return splice(plain, selection, encrypt)
+
+
+def encrypt_target(
+    cipher: Cipher, parameters: Parameters, target: str, note: Note, see: See
+) -> str:
+    """Return a target with every protected parameter encrypted, as look-ups need it.
+
+    Args:
+        cipher: encrypts.
+        parameters: the protected ones of the query.
+        target: a path, with or without "?" and a query.
+        note: told every parameter that has a value.
+        see: what the acting role sees of a field. Who does not see it plainly may not
+            look up by it: asking whether a guess finds something is seeing.
+
+    Raises:
+        Refused: FILTER_NOT_ALLOWED, or what ``encrypt_form`` raises.
+    """
+
+    def encrypt(field: str, value: str) -> str:
+        if see(field) is not View.PLAIN:
+            note(field, "encrypt", "refused")
+            raise Refused(Reason.FILTER_NOT_ALLOWED, f"The field is {field}.")
+        return _noted(cipher, field, value, note)
+
+    path, mark, query = target.partition("?")
+    return path + mark + parameters.replace(query, encrypt)
+
+
+def encrypt_form(
+    cipher: Cipher, parameters: Parameters, form: bytes, note: Note
+) -> bytes:
+    """Return an urlencoded form with every protected parameter encrypted.
+
+    Raises:
+        Refused: PARAMETER_AMBIGUOUS, or what ``Cipher.encrypt_text`` raises.
+    """
+    try:
+        text = form.decode("ascii")
+    except UnicodeDecodeError:
+        detail = "A form is ASCII, and what is not is percent-encoded."
+        raise Refused(Reason.PARAMETER_AMBIGUOUS, detail) from None
+    return parameters.replace(
+        text, lambda field, value: _noted(cipher, field, value, note)
+    ).encode("ascii")
+
+
+def _noted(cipher: Cipher, field: str, value: str, note: Note) -> str:
+    try:
+        encrypted = cipher.encrypt_text(field, value)
+    except Refused:
+        note(field, "encrypt", "refused")
+        raise
+    note(field, "encrypt", "ok")
+    return encrypted
+
+
+def _refuse_hidden_null(field: str, view: View) -> None:
+    if view.shows_null:
+        detail = f"The field is {field}: null may stand for a hidden value."
+        raise Refused(Reason.MASK_IN_REQUEST, detail)
 
 
 def decrypt_body(
@@ -57,20 +161,29 @@ def decrypt_body(
     """
     policy, cipher = snapshot
 
-    def decrypt(field: str, leaf: str) -> str:
+    def show(field: str, leaf: str) -> str:
+        view = policy.view(role, field)
+        if leaf == NULL and view is not View.DROP:
+            note(field, "decrypt", "null")
+            return leaf
+        if view in _UNREAD:
+            note(field, "decrypt", "masked")
+            return _UNREAD[view]
         try:
             plain = cipher.decrypt(field, leaf)
         except Refused:
             note(field, "decrypt", "failed")
             raise
-        if policy.view(role, field) is View.MASK:
-            note(field, "decrypt", "masked")
-            return mask(plain)
-        note(field, "decrypt", "ok" if is_ciphertext(leaf) else "plaintext")
-        return plain
+        if view is View.PLAIN:
+            note(field, "decrypt", "plaintext" if plain is leaf else "ok")
+            return plain
+        note(field, "decrypt", "masked")
+        if view is View.PSEUDONYM:
+            return cipher.pseudonym(field, plain, role)
+        return _MASKS[view](plain)
 
     try:
-        return splice(sealed, selection, decrypt)
+        return splice(sealed, selection, show)
     except Refused as refused:
         if refused.reason is Reason.BODY_NOT_JSON:
             raise Refused(Reason.RESPONSE_UNREADABLE, refused.detail) from None

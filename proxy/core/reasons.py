@@ -168,6 +168,18 @@ class Reason(enum.Enum):
         Party.CLIENT,
         "The body is not JSON that can be read in one way only.",
     )
+    PARAMETER_AMBIGUOUS = (
+        "parameter-ambiguous",
+        400,
+        Party.CLIENT,
+        "A protected parameter of the query or form can be read in two ways.",
+    )
+    FILTER_NOT_ALLOWED = (
+        "filter-not-allowed",
+        403,
+        Party.CLIENT,
+        "This role may not look up by a field that it does not see.",
+    )
     CIPHERTEXT_IN_REQUEST = (
         "ciphertext-in-request",
         422,
@@ -179,6 +191,12 @@ class Reason(enum.Enum):
         422,
         Party.CLIENT,
         "A protected field holds a masked value, which would overwrite the real one.",
+    )
+    FIELD_UNENCRYPTABLE = (
+        "field-unencryptable",
+        422,
+        Party.CLIENT,
+        "A protected field holds a value that its mode cannot encrypt.",
     )
     FIELD_UNDECRYPTABLE = (
         "field-undecryptable",

@@ -35,7 +35,9 @@ def _origin_form(target: str, host: bytes) -> str:
     if not separator or scheme.lower() not in ("http", "https"):
         raise Refused(Reason.MALFORMED, "The request target is not a path.")
     end = min((rest.find(mark) for mark in "/?#" if mark in rest), default=len(rest))
-    if rest[:end].lower().encode("ascii") != host.lower():
+    if not end:  # RFC 9110 section 4.2.1
+        raise Refused(Reason.MALFORMED, "The request target names no host.")
+    if rest[:end].lower() != host.decode("latin-1").lower():
         raise Refused(Reason.MALFORMED, "The request target names another host.")
     path = rest[end:]
     return path if path.startswith("/") else "/" + path

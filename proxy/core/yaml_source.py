@@ -55,6 +55,10 @@ class Place:
     column: int = 1
     path: str = ""
 
+    def __str__(self) -> str:
+        """Format as editors and CI know it: ``file:line:column``."""
+        return f"{self.file}:{self.line}:{self.column}"
+
     def finding(self, message: str, hint: str = "", severity: str = "error") -> Finding:
         """Return a finding about this place."""
         return Finding(
@@ -62,11 +66,24 @@ class Place:
         )
 
 
+Where = tuple[str, int, int, str]
+"""The parts of a ``Place``.
+
+A document has a place for each word of it and shows hardly any. Tuples of atoms are
+left alone by Python's garbage collector, which halves the time that a large one takes.
+"""
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Node:
     """A value at a place. A bare ``Node`` is a value that was refused already."""
 
-    at: Place
+    where: Where
+
+    @property
+    def at(self) -> Place:
+        """The place, for findings."""
+        return Place(*self.where)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -95,10 +112,19 @@ class Listing(Node):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Table(Node):
-    """A YAML mapping: ``keys`` and ``values`` have the same keys, in file order."""
+    """A YAML mapping.
 
-    keys: Mapping[str, Scalar]
+    Attributes:
+        values: the entries, in file order.
+        keys: where each key of ``values`` stands.
+    """
+
+    keys: Mapping[str, Where]
     values: Mapping[str, Node]
+
+    def key(self, name: str) -> Scalar:
+        """Return a key as a node of its own."""
+        return Scalar(self.keys[name], name, name)
 
 
 def read_yaml(
@@ -126,7 +152,7 @@ def read_yaml(
     try:
         return builder.document(), builder.findings
     except yaml.MarkedYAMLError as error:
-        place = _marked(file, error.problem_mark)
+        place = Place(*_marked(file, error.problem_mark))
         finding = place.finding(f"not YAML: {error.problem}", error.context or "")
         return None, [*builder.findings, finding]
 
@@ -143,10 +169,10 @@ class _Mark(Protocol):
     column: int
 
 
-def _marked(file: str, mark: _Mark | None, path: str = "") -> Place:
+def _marked(file: str, mark: _Mark | None, path: str = "") -> Where:
     """Return the place of a mark; None is the beginning of the file."""
     line, column = (mark.line, mark.column) if mark else (0, 0)
-    return Place(file, line + 1, column + 1, path)
+    return file, line + 1, column + 1, path
 
 
 class _Builder:
@@ -158,7 +184,9 @@ class _Builder:
         self._environment = environment
         # The C parser, always: ten thousand rules are read in a blink, and its
         # messages are the same on every machine.
-        self._events: Iterator[yaml.Event] = yaml.parse(text, Loader=yaml.CSafeLoader)
+        self._events: Iterator[yaml.Event] = iter(
+            yaml.CSafeLoader(text).get_event, None
+        )
 
     def document(self) -> Node | None:
         """Return the root of the only document, or None when there is none."""
@@ -168,15 +196,15 @@ class _Builder:
                 continue
             node = self._node(event, "", 0)
             if root is not None:
-                self._refuse(node.at, "a second document", "use another file")
+                self._refuse(node.where, "a second document", "use another file")
             elif not (isinstance(node, Scalar) and node.blank):
                 root = node
         return root
 
-    def _refuse(self, place: Place, message: str, hint: str = "") -> None:
-        self.findings.append(place.finding(message, hint))
+    def _refuse(self, at: Where, message: str, hint: str = "") -> None:
+        self.findings.append(Place(*at).finding(message, hint))
 
-    def _place(self, event: yaml.Event, path: str) -> Place:
+    def _place(self, event: yaml.Event, path: str) -> Where:
         return _marked(self._file, event.start_mark, path)
 
     def _node(self, event: yaml.NodeEvent, path: str, depth: int) -> Node:
@@ -196,7 +224,7 @@ class _Builder:
             return Listing(at, self._items(path, depth + 1))
         return self._table(at, depth + 1)
 
-    def _refuse_properties(self, event: yaml.NodeEvent, at: Place) -> None:
+    def _refuse_properties(self, event: yaml.NodeEvent, at: Where) -> None:
         if event.anchor is not None:
             self._refuse(at, "an anchor is not allowed", f"remove &{event.anchor}")
         if getattr(event, "tag", None) is not None:
@@ -223,58 +251,56 @@ class _Builder:
             for index, event in enumerate(self._children())
         )
 
-    def _table(self, at: Place, depth: int) -> Node:
+    def _table(self, at: Where, depth: int) -> Node:
         """Return the mapping just opened; a bare Node when no key of it is good."""
-        keys: dict[str, Scalar] = {}
+        path = at[3]
+        keys: dict[str, Where] = {}
         values: dict[str, Node] = {}
         children = self._children()
         refused = False
         for event in children:
-            key = self._key(event, at.path, depth)
-            value = self._node(next(children), key.at.path, depth)
-            if not isinstance(key, Scalar):
+            name, where = self._key(event, path, depth)
+            value = self._node(next(children), where[3], depth)
+            if name is None:
                 refused = True
-                continue
-            if key.text in keys:
-                first = f"first in line {keys[key.text].at.line}"
-                self._refuse(key.at, f"the key {key.text!r} is written twice", first)
-                continue
-            keys[key.text], values[key.text] = key, value
+            elif name in keys:
+                first = f"first in line {keys[name][1]}"
+                self._refuse(where, f"the key {name!r} is written twice", first)
+            else:
+                keys[name], values[name] = where, value
         return Table(at, keys, values) if keys or not refused else Node(at)
 
-    def _key(self, event: yaml.NodeEvent, path: str, depth: int) -> Node:
-        """Return the key as a Scalar, or a bare Node when it cannot be one."""
+    def _key(
+        self, event: yaml.NodeEvent, path: str, depth: int
+    ) -> tuple[str | None, Where]:
+        """Return a key, None when it cannot be one, and where it stands."""
         if not isinstance(event, yaml.ScalarEvent):
             node = self._node(event, path, depth)
-            self._refuse(node.at, "a key must be a string")
-            return Node(node.at)
+            self._refuse(node.where, "a key must be a string")
+            return None, node.where
         name = event.value
         step = f".{name}" if _PLAIN_KEY.fullmatch(name) else f'["{name}"]'
         at = self._place(event, f"{path}{step}".lstrip("."))
         self._refuse_properties(event, at)
         if _UNFIT.search(name) or name == "<<":
-            at = dataclasses.replace(at, path=path)
+            at = (*at[:3], path)
             what = "a merge key" if name == "<<" else "a control character"
             self._refuse(at, f"{what} is not allowed")
-            return Node(at)
-        return Scalar(at, name, name)
+            return None, at
+        return name, at
 
-    def _scalar(self, event: yaml.ScalarEvent, at: Place) -> Node:
+    def _scalar(self, event: yaml.ScalarEvent, at: Where) -> Node:
         """Return the value with its variables replaced."""
         written: str = event.value
+        if "$" not in written and not _UNFIT.search(written):
+            blank = not event.style and not written
+            return Scalar(at, written, written, blank=blank)
         found = list(_VARIABLE.finditer(written))
         values = {
             match["name"]: self._environment.get(match["name"], "") for match in found
         }
-        unset = [
-            m["name"] for m in found if not values[m["name"]] and m["default"] is None
-        ]
-        for name in unset:
-            self._refuse(
-                at,
-                f"the variable {name} is not set",
-                f"set {name} or {name}_FILE, or write ${{{name}:-default}}",
-            )
+        unset = [match for match in found if not values[match["name"]]]
+        without = [match for match in unset if self._refuse_unset(match, at)]
         if "${" in _VARIABLE.sub("", written):
             self._refuse(
                 at, "'${' begins a variable", "write ${NAME} or ${NAME:-default}"
@@ -286,5 +312,23 @@ class _Builder:
             return Node(at)
         hidden = any(values.values())
         shown = written if hidden else text
-        blank = not event.style and not written
-        return Node(at) if unset else Scalar(at, text, shown, hidden, blank)
+        return Node(at) if without else Scalar(at, text, shown, hidden)
+
+    def _refuse_unset(self, variable: re.Match[str], at: Where) -> bool:
+        """Say whether a variable that has no value has no default either."""
+        name, default = variable["name"], variable["default"]
+        if self._environment.get(f"{name}_FILE"):
+            # A default would hide that something else was meant.
+            self._refuse(
+                at,
+                f"the variable {name} has no value",
+                f"the file that {name}_FILE names is empty or cannot be read",
+            )
+            return True
+        if default is None:
+            self._refuse(
+                at,
+                f"the variable {name} is not set",
+                f"set {name} or {name}_FILE, or write ${{{name}:-default}}",
+            )
+        return default is None

@@ -3,11 +3,14 @@
 import dataclasses
 import hmac
 import json
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
+
+log = logging.getLogger("lumina")
 
 OPEN = frozenset(("/health", "/ready"))
 """What is answered without the metrics token: probes carry none."""
@@ -21,13 +24,14 @@ class AdminPorts:
         metrics: an Accept value to (body, content type).
         ready: whether requests are served as they should be, and a word per check.
         policy: what is in force, and the last reload.
-        limits: (who, rule id or path, role or None) to rows; None for no such rule.
+        limits: (who, rule id or path, role or None) to rows. Raises KeyError with a
+            sentence when there is no such rule, or no rate for the role.
     """
 
     metrics: Callable[[str], tuple[bytes, str]]
     ready: Callable[[], tuple[bool, Mapping[str, str]]]
     policy: Callable[[], Mapping[str, object]]
-    limits: Callable[[str, str, str | None], Awaitable[Mapping[str, object] | None]]
+    limits: Callable[[str, str, str | None], Awaitable[Mapping[str, object]]]
 
 
 class Admin:
@@ -40,7 +44,7 @@ class Admin:
 
     def __init__(self, ports: AdminPorts, token: str | None) -> None:
         self._ports = ports
-        self._token = None if token is None else f"Bearer {token}".encode()
+        self._token = None if token is None else token.encode()
         app = web.Application(middlewares=[self._guard])
         app.add_routes(
             [
@@ -48,7 +52,7 @@ class Admin:
                 web.get("/health", self._health),
                 web.get("/ready", self._ready),
                 web.get("/policy", self._policy),
-                web.get("/limits/{who}", self._limits),
+                web.get("/limits/{who:[^/]+}", self._limits),
             ]
         )
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
@@ -85,6 +89,10 @@ class Admin:
                 response = _problem(error.status, error.reason)
                 if "Allow" in error.headers:
                     response.headers["Allow"] = error.headers["Allow"]
+            except Exception:
+                # The route, not the path: that may name a person.
+                log.exception("the metrics port failed: %s", _route(request))
+                response = _problem(500, "The proxy failed. It is logged")
         else:
             response = _problem(401, "The metrics token is missing or wrong")
             response.headers["WWW-Authenticate"] = 'Bearer realm="lumina-proxy metrics"'
@@ -95,8 +103,12 @@ class Admin:
     def _is_allowed(self, request: web.Request) -> bool:
         if self._token is None or request.path in OPEN:
             return True
-        sent = request.headers.get("Authorization", "").encode("utf-8", "replace")
-        return hmac.compare_digest(sent, self._token)
+        scheme, _, sent = request.headers.get("Authorization", "").partition(" ")
+        return scheme.lower() == "bearer" and hmac.compare_digest(
+            # How aiohttp keeps bytes that are no UTF-8, the other way round.
+            sent.strip().encode("utf-8", "surrogateescape"),
+            self._token,
+        )
 
     async def _metrics(self, request: web.Request) -> web.Response:
         body, content_type = self._ports.metrics(request.headers.get("Accept", ""))
@@ -119,12 +131,17 @@ class Admin:
         rule = request.query.get("rule")
         if not rule:
             return _problem(400, "Say which rule: ?rule=ID, its id or its path")
-        found = await self._ports.limits(
-            request.match_info["who"], rule, request.query.get("role")
-        )
-        if found is None:
-            return _problem(404, "The policy has no such rule")
+        who, role = request.match_info["who"], request.query.get("role")
+        try:
+            found = await self._ports.limits(who, rule, role or None)
+        except KeyError as error:
+            return _problem(404, str(error.args[0]))
         return web.json_response(dict(found))
+
+
+def _route(request: web.Request) -> str:
+    resource = request.match_info.route.resource
+    return "" if resource is None else resource.canonical
 
 
 def _problem(status: int, title: str) -> web.Response:

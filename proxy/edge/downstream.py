@@ -249,7 +249,8 @@ class DownstreamConnection(AnswerWriter):
         self._current = None
         if self._closing:
             return
-        if not self._keep_alive:
+        # An answer whose head went out before the drain began could not announce it.
+        if not self._keep_alive or self._listener.leaving:
             self._close()
             return
         limits = self._listener.limits

@@ -32,7 +32,7 @@ class HealthChecks:
     def snapshot(self) -> list[tuple[str, str, bool]]:
         """Return (backend, host:port, up) of every server that is checked."""
         return [
-            (backend, f"{server.host}:{server.port}", self.is_up(backend, server))
+            (backend, _address(server), self.is_up(backend, server))
             for backend, server, _ in self._tasks
         ]
 
@@ -46,14 +46,14 @@ class HealthChecks:
         }
         for key in self._tasks.keys() - wanted:
             self._tasks.pop(key).cancel()
-            self._down.discard(key[:2])
+        # Whoever is down stays so until the new check, if it is one, succeeds.
+        self._down &= {(backend, server) for backend, server, _ in wanted}
         loop = asyncio.get_running_loop()
         for key in wanted - self._tasks.keys():
             self._tasks[key] = loop.create_task(self._watch(*key))
 
     async def _watch(self, backend: str, server: Server, check: HealthCheck) -> None:
-        host = f"[{server.host}]" if ":" in server.host else server.host
-        url = f"http://{host}:{server.port}{check.path}"
+        url = f"http://{_address(server)}{check.path}"
         timeout = aiohttp.ClientTimeout(total=min(check.every, TIMEOUT))
         failures = 0
         async with aiohttp.ClientSession(timeout=timeout) as session:
@@ -66,10 +66,10 @@ class HealthChecks:
         key = (backend, server)
         if failures == 0 and key in self._down:
             self._down.discard(key)
-            log.info("backend %s: %s:%d is up", backend, server.host, server.port)
+            log.info("backend %s: %s is up", backend, _address(server))
         elif failures >= FAILURES and key not in self._down:
             self._down.add(key)
-            log.warning("backend %s: %s:%d is down", backend, server.host, server.port)
+            log.warning("backend %s: %s is down", backend, _address(server))
 
     async def stop(self) -> None:
         """Stop checking."""
@@ -79,9 +79,14 @@ class HealthChecks:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
+def _address(server: Server) -> str:
+    host = f"[{server.host}]" if ":" in server.host else server.host
+    return f"{host}:{server.port}"
+
+
 async def _succeeds(session: aiohttp.ClientSession, url: str) -> bool:
     try:
         async with session.get(url, allow_redirects=False) as response:
             return response.status // 100 == OK
-    except (aiohttp.ClientError, TimeoutError):
+    except (aiohttp.ClientError, TimeoutError, UnicodeError):  # the last: no host name
         return False

@@ -55,13 +55,18 @@ class Limiter:
             role: look at this role's rates only; None looks at every rate.
 
         Raises:
-            KeyError: the policy has no such rule.
+            KeyError: the policy has no such rule, or one of its limits no rate for
+                the role; its argument is a sentence.
 
         Example:
             ``status = await limiter.get_limit_status("user_123", "/api/auth/login")``,
             then ``status.remaining``.
         """
         found = self._rule(rule, method)
+        if role is not None and not all(
+            {role, None} & limit.rates.keys() for limit in found.limits
+        ):
+            raise KeyError("A limit of this rule has no rate for this role")
         looks = looks_for(found.limits, role, who)
         takes = [take for _, _, take in looks if take is not None]
         grants = iter(await self._store.take(takes, 0))
@@ -83,4 +88,4 @@ class Limiter:
                 return policy.router.match(candidate, name).rule
             except Refused:
                 continue
-        raise KeyError(name)
+        raise KeyError("The policy has no such rule")

@@ -22,6 +22,7 @@ class Listener(DownstreamOwner):
 
     Attributes:
         draining: whether answers announce that the connection will be closed.
+        leaving: whether connections are closed after their answer; see ``drain``.
         now: the loop's time, in seconds.
     """
 
@@ -37,6 +38,7 @@ class Listener(DownstreamOwner):
         self.limits = limits
         self._on_failure = on_failure
         self.draining = False
+        self.leaving = False
         self.loop = asyncio.get_running_loop()
         self.now = self.loop.time
         self._trusts = trusts
@@ -108,7 +110,7 @@ class Listener(DownstreamOwner):
 
     async def drain(self, seconds: float) -> None:
         """Close idle connections, let busy ones finish, for at most ``seconds``."""
-        self.draining = True
+        self.draining = self.leaving = True
         self.stop_accepting()
         for connection in list(self._connections):
             connection.close_if_idle()

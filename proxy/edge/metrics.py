@@ -8,6 +8,7 @@ No subject, path, token or value is ever a label.
 """
 
 import logging
+import re
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
@@ -28,43 +29,19 @@ from proxy.core.exchange import Exchange
 log = logging.getLogger("lumina")
 
 MAX_SERIES: Final = 10_000
-"""Cells of one family; what comes after them is counted under rule "other"."""
 ACTIVE_MINUTES: Final = 5
 MAX_ACTIVE: Final = 1_000_000
 
 _OVERHEAD: Final[tuple[float, ...]] = (
-    0.00005,
-    0.0001,
-    0.00025,
-    0.0005,
-    0.001,
-    0.0025,
-    0.005,
-    0.01,
-    0.025,
-    0.05,
-    0.1,
-    0.25,
-    1.0,
+    *(0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005),
+    *(0.01, 0.025, 0.05, 0.1, 0.25, 1.0),
 )
 _DURATION: Final[tuple[float, ...]] = (
-    0.0005,
-    0.001,
-    0.0025,
-    0.005,
-    0.01,
-    0.025,
-    0.05,
-    0.1,
-    0.25,
-    0.5,
-    1.0,
-    2.5,
-    5.0,
-    10.0,
-    30.0,
-    60.0,
+    *(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25),
+    *(0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0),
 )
+_SUCCESSFUL: Final = 2
+"""The class of statuses that a counter of the policy counts."""
 _METHODS: Final = frozenset(
     ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 )
@@ -110,7 +87,10 @@ _COUNTERS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
 _GAUGES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "lumina_system_cpu_usage": ("CPU usage of the machine in percent.", ()),
     "lumina_system_memory_usage": ("Memory usage of the machine in percent.", ()),
-    "lumina_active_users": ("Distinct subjects in the last five minutes.", ()),
+    "lumina_active_users": (
+        "Distinct subjects in this minute and the four before it.",
+        (),
+    ),
     "lumina_limiter_store_up": ("Whether the store of limits answers.", ()),
     "lumina_upstream_connections": (
         "Connections to backends by what they do.",
@@ -132,6 +112,10 @@ _GAUGES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     ),
     "lumina_build_info": ("The running version.", ("version",)),
 }
+
+_VERSION = re.compile(r";\s*version\s*=\s*([^;\s]*)")
+_VERSIONS = ("0.0.4", "1.0.0")
+"""Of the text format and of OpenMetrics: those that Prometheus asks for."""
 
 Sample = tuple[tuple[str, ...], float]
 Source = Callable[[], Iterable[Sample]]
@@ -174,11 +158,21 @@ class Metrics(Collector):
         registry: gets this collector and those of the process.
         now: epoch seconds.
         version: of the proxy.
+        max_series: cells of one family; what comes after them is counted as "other".
+        max_active: subjects that are remembered, of all minutes together.
     """
 
     def __init__(
-        self, registry: CollectorRegistry, *, now: Callable[[], float], version: str
+        self,
+        registry: CollectorRegistry,
+        *,
+        now: Callable[[], float],
+        version: str,
+        max_series: int = MAX_SERIES,
+        max_active: int = MAX_ACTIVE,
     ) -> None:
+        self._max_series = max_series
+        self._max_active_a_minute = max_active // ACTIVE_MINUTES
         self._registry = registry
         self._now = now
         self._cells: dict[tuple[str, str, int], _Cell] = {}
@@ -227,11 +221,21 @@ class Metrics(Collector):
         reason = exchange.reason
         decision = (rule, exchange.role, "served" if reason is None else reason.slug)
         decisions = self._decisions
-        decisions[decision] = decisions.get(decision, 0) + 1
-        if exchange.aborted:
-            self._add("lumina_aborted", (rule,))
+        so_far = decisions.get(decision, 0)
+        if not so_far and len(decisions) >= self._max_series:
+            decision = ("other", "other", decision[2])
+            so_far = decisions.get(decision, 0)
+        decisions[decision] = so_far + 1
         if exchange.subject:
             self._note_active(exchange.subject)
+        if exchange.aborted:
+            self._add("lumina_aborted", (rule,))
+        elif (
+            exchange.counter is not None
+            and reason is None
+            and exchange.status // 100 == _SUCCESSFUL
+        ):
+            self.count(exchange.counter)
 
     def count(self, name: str) -> None:
         """Add one to a counter of the policy, named with its ``_total``."""
@@ -253,13 +257,15 @@ class Metrics(Collector):
 
     def _add(self, name: str, labels: tuple[str, ...]) -> None:
         counts = self._counts[name]
+        if labels not in counts and len(counts) >= self._max_series:
+            labels = ("other",) * len(labels)
         counts[labels] = counts.get(labels, 0) + 1
 
     def _new_cell(self, key: tuple[str, str, int]) -> _Cell:
         rule, method, status = key
         if method not in _METHODS:
             key = (rule, "other", status)
-        if len(self._cells) >= MAX_SERIES:
+        if key not in self._cells and len(self._cells) >= self._max_series:
             key = ("other", "other", status)
         return self._cells.setdefault(key, _Cell())
 
@@ -267,10 +273,14 @@ class Metrics(Collector):
         minute = int(self._now() // 60)
         if minute != self._minute:
             self._turn(minute)
-        if len(self._active) < MAX_ACTIVE // ACTIVE_MINUTES:
+        if len(self._active) < self._max_active_a_minute:
             self._active.add(subject)
 
     def _turn(self, minute: int) -> None:
+        """Begin a minute. A clock that was put back is believed, and begins none."""
+        if minute < self._minute:
+            self._minute = minute
+            return
         skipped = min(max(0, minute - self._minute - 1), ACTIVE_MINUTES)
         earlier: list[set[str]] = [set() for _ in range(skipped)] + [
             self._active,
@@ -280,7 +290,10 @@ class Metrics(Collector):
         self._active, self._minute = set(), minute
 
     def active_users(self) -> int:
-        """Return how many distinct subjects there were in the last five minutes."""
+        """Return how many subjects there were in this minute and the four before.
+
+        At most ``max_active``: beyond its share of them, a minute counts no more.
+        """
         minute = int(self._now() // 60)
         if minute != self._minute:
             self._turn(minute)
@@ -294,7 +307,13 @@ class Metrics(Collector):
             self._counts.setdefault(name.removesuffix("_total"), {(): 0})
 
     def watch(self, name: str, source: Source) -> None:
-        """Ask ``source`` for the samples of a gauge or counter at every scrape."""
+        """Ask ``source`` for the samples of a gauge or counter at every scrape.
+
+        Raises:
+            KeyError: the table has no such family.
+        """
+        if name not in _COUNTERS and name not in _GAUGES:
+            raise KeyError(name)
         self._sources[name] = source
 
     def policy_loaded(self, digest: str) -> None:
@@ -315,8 +334,17 @@ class Metrics(Collector):
     # -- what a scrape calls
 
     def expose(self, accept: str) -> tuple[bytes, str]:
-        """Return (body, content type) in the format that an Accept value asks for."""
-        encode, content_type = choose_encoder(accept)
+        """Return (body, content type) in the format that an Accept value asks for.
+
+        Where it asks for nothing that we write, that is the Prometheus text format.
+        """
+        # choose_encoder promises whatever version it is asked for, or fails at it.
+        known = (
+            element
+            for element in accept.split(",")
+            if all(one in _VERSIONS for one in _VERSION.findall(element))
+        )
+        encode, content_type = choose_encoder(",".join(known))
         return encode(self._registry), content_type
 
     def describe(self) -> Iterable[Metric]:

@@ -25,6 +25,7 @@ class DownstreamOwner(abc.ABC):
         handler: answers the requests.
         limits: what one connection may cost.
         draining: whether answers announce that the connection will be closed.
+        leaving: whether it is closed after its answer, announced or not.
         loop: the event loop.
         now: its time, in seconds.
     """
@@ -32,6 +33,7 @@ class DownstreamOwner(abc.ABC):
     handler: Handler
     limits: WireLimits
     draining: bool
+    leaving: bool
     loop: asyncio.AbstractEventLoop
     now: Callable[[], float]
 

@@ -130,7 +130,7 @@ class Pool(UpstreamOwner):
             self._not_connected(
                 Refused(Reason.UPSTREAM_TIMEOUT, "It did not take the connection.")
             )
-        except OSError:
+        except (OSError, ValueError):  # ValueError: a name that is none
             self.connecting -= 1
             self._not_connected(Refused(Reason.UPSTREAM_REFUSED))
         else:

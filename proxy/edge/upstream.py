@@ -254,8 +254,8 @@ class UpstreamConnection:
             return
         framing = framing_of(
             self._headers,
-            self._parser.get_http_version(),
             bodiless=self._method == "HEAD" or status in (204, 304),
+            keep_alive=self._parser.should_keep_alive(),
         )
         if framing is None or status > LAST_STATUS:
             self._violated = True

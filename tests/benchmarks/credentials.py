@@ -4,6 +4,7 @@ import base64
 import dataclasses
 import os
 import time
+from collections.abc import Collection
 from pathlib import Path
 
 import jwt
@@ -36,18 +37,22 @@ class Credentials:
             return lines.readline().rstrip("\n")
 
 
-def make_credentials(folder: Path) -> Credentials:
+def make_credentials(
+    folder: Path, algorithms: Collection[str] = ("HS256", "RS256")
+) -> Credentials:
     """Make keys and tokens, and write the tokens to files in ``folder``."""
     secret = os.urandom(24).hex()
-    private_key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    signers: dict[str, str | rsa.RSAPrivateKey] = {
-        "HS256": secret,
-        "RS256": private_key,
-    }
+    pem = b""
+    signers: dict[str, str | rsa.RSAPrivateKey] = {"HS256": secret}
+    if "RS256" in algorithms:
+        signers["RS256"] = private_key = rsa.generate_private_key(65537, 2048)
+        pem = private_key.public_key().public_bytes(
+            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
     tokens = {"": folder / "no-tokens.txt"}
     tokens[""].write_text("\n", encoding="ascii")
     expires = int(time.time()) + LIFETIME_SECONDS
-    for algorithm, signer in signers.items():
+    for algorithm in algorithms:
         tokens[algorithm] = folder / f"{algorithm}-tokens.txt"
         lines = (
             jwt.encode(
@@ -58,15 +63,12 @@ def make_credentials(folder: Path) -> Credentials:
                     "role": "student",
                     "exp": expires,
                 },
-                signer,
+                signers[algorithm],
                 algorithm,
             )
             for number in range(SUBJECTS)
         )
         tokens[algorithm].write_text("\n".join(lines) + "\n", encoding="ascii")
-    pem = private_key.public_key().public_bytes(
-        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
     return Credentials(
         secret=secret,
         public_key=pem.decode("ascii"),

@@ -90,7 +90,7 @@ class Rig:
     """An application whose sockets are played by hand."""
 
     def __init__(self, folder: Path, policy: str, *, redis: bool) -> None:
-        credentials = make_credentials(folder)
+        credentials = make_credentials(folder, ("HS256",))
         text = (TEMPLATES / policy).read_text(encoding="utf-8")
         for name, value in {
             "backend": "9",

@@ -1,161 +1,344 @@
-"""``lumina-proxy limits``, against the metrics port and against what is none."""
+"""``lumina-proxy limits`` against a running proxy, and against what is none."""
 
-import asyncio
+import contextlib
+import http.server
 import json
-from collections.abc import AsyncIterator, Mapping
+import socket
+import threading
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
-from proxy.cli.limits import limits
-from proxy.edge.admin import Admin, AdminPorts
-from tests.e2e.conftest import free_port
-from tests.wire import Client, backend
+from proxy.__main__ import main
+from tests.proxy_process import ProxyProcess, proxy_process
 
-TOKEN = "the token of the metrics port"
-STATUS: dict[str, Any] = {
-    "rule": "login",
-    "remaining": 3,
-    "limits": [
-        {
-            "id": "login",
-            "per": "client",
-            "role": None,
-            "burst": 5,
-            "remaining": 3,
-            "reset_after": 24.0,
-            "retry_after": 0.0,
-        },
-        {
-            "id": "api",
-            "per": "subject",
-            "role": "admin",
-            "burst": None,
-            "remaining": None,
-            "reset_after": 0.0,
-            "retry_after": 0.0,
-        },
-    ],
-}
+TOKEN = "tökén-of-the-metrics-port"
+POLICY = """\
+version: 1
+backends:
+  lms: {servers: ["http://127.0.0.1:9"]}
+issuers:
+  lumina: {issuer: lumina, audience: lms, algorithms: [HS256], roles: $.role,
+           secret: "0123456789abcdef0123456789abcdef"}
+roles: [student, admin]
+limits:
+  login: {rate: 5/minute, per: client}
+  api: {per: subject, rate: {student: 100/hour, admin: unlimited}}
+rules:
+  - {id: home, match: GET /, allow: anyone}
+  - {id: login, match: POST /api/auth/login, allow: anyone, limits: [login]}
+  - {id: user, match: "GET /api/users/{id}", allow: [student, admin], limits: [api]}
+"""
 
 
-async def status_of(who: str, rule: str, role: str | None) -> Mapping[str, Any] | None:
-    """Know one rule, and one person by a name that a path cannot hold as it is."""
-    asked = (who, rule, role)
-    return STATUS if asked == ("urn:x/Zoë", "/login", "admin") else None
+@pytest.fixture(name="proxy", scope="module")
+def proxy_fixture(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProxyProcess]:
+    """A proxy that asks for a token; nobody has used up anything yet."""
+    folder = tmp_path_factory.mktemp("proxy")
+    with proxy_process(folder, POLICY, METRICS_TOKEN=TOKEN) as proxy:
+        yield proxy
 
 
-@pytest.fixture
-async def port() -> AsyncIterator[int]:
-    """Give a metrics port that asks for its token."""
-    ports = AdminPorts(
-        metrics=lambda _: (b"", ""),
-        ready=lambda: (True, {}),
-        policy=dict,
-        limits=status_of,
-    )
-    admin = Admin(ports, TOKEN)
-    await admin.start("127.0.0.1", 0)
-    yield admin.port
-    await admin.stop()
-
-
-async def run(port: int, *arguments: str, **variables: str) -> Result:
-    """Run the command beside this loop, which serves it."""
-    environment = {
-        "METRICS_URL": f"http://127.0.0.1:{port}",
+def run(*arguments: str, **variables: str) -> Result:
+    """Run the command with nothing but these variables set."""
+    env = {
+        "METRICS_URL": None,
         "METRICS_TOKEN": None,
+        "METRICS_TOKEN_FILE": None,
         **variables,
     }
-
-    def invoke() -> Result:
-        return CliRunner().invoke(limits, arguments, env=environment)
-
-    return await asyncio.to_thread(invoke)
+    return CliRunner().invoke(main, ["limits", *arguments], env=env)
 
 
-WHO = ("urn:x/Zoë", "/login", "--role", "admin")
+def ask(proxy: ProxyProcess, *arguments: str) -> Result:
+    """Run the command against the proxy, as somebody who knows its token."""
+    url = f"http://127.0.0.1:{proxy.metrics}"
+    return run(*arguments, METRICS_URL=url, METRICS_TOKEN=TOKEN)
 
 
-async def test_each_limit_is_a_line(port: int) -> None:
-    """What is left, of how many, until when, and whose rate it is."""
-    result = await run(port, *WHO, METRICS_TOKEN=TOKEN)
+@pytest.mark.parametrize(
+    ("arguments", "lines"),
+    [
+        (["ada", "login"], ["login (per client): 5 of 5 left"]),
+        (["ada", "/api/auth/login"], ["login (per client): 5 of 5 left"]),
+        (
+            ["ada", "/api/users/{id}"],
+            [
+                "api (per subject, role student): 100 of 100 left",
+                "api (per subject, role admin): unlimited",
+            ],
+        ),
+        (
+            ["ada", "user", "--role", "student"],
+            ["api (per subject, role student): 100 of 100 left"],
+        ),
+        (["a/b?c=d%&#ö", "login"], ["login (per client): 5 of 5 left"]),
+        (["ada", "home"], ["home has no limits"]),
+    ],
+    ids=["id", "path", "every-role", "one-role", "odd-subject", "no-limits"],
+)
+def test_what_is_left_is_a_line_for_each_rate(
+    proxy: ProxyProcess, arguments: list[str], lines: list[str]
+) -> None:
+    """Of a rule by its id or its path, whoever it is about."""
+    result = ask(proxy, *arguments)
 
-    assert (result.exit_code, result.output.splitlines()) == (
-        0,
-        [
-            "login (per client): 3 of 5 left, full in 24.0 s",
-            "api (per subject, role admin): unlimited",
+    assert (result.exit_code, result.stdout.splitlines()) == (0, lines)
+    assert result.stderr == ""
+
+
+def test_json_is_what_the_proxy_answered(proxy: ProxyProcess) -> None:
+    """For scripts, which find every number in it."""
+    result = ask(proxy, "ada", "user", "--role=student", "--json")
+
+    assert result.exit_code == 0
+    assert json.loads(result.stdout) == {
+        "rule": "user",
+        "remaining": 100,
+        "limits": [
+            {
+                "id": "api",
+                "per": "subject",
+                "role": "student",
+                "burst": 100,
+                "remaining": 100,
+                "reset_after": 0.0,
+                "retry_after": 0.0,
+            }
         ],
-    )
+    }
 
 
-async def test_json_is_what_the_proxy_answered(port: int) -> None:
-    """Scripts get the document itself."""
-    result = await run(port, *WHO, "--json", "--token", TOKEN)
+def test_looking_takes_nothing_and_taking_is_seen(
+    proxy: ProxyProcess,
+) -> None:
+    """After three requests two are left, however often somebody looks."""
+    with socket.create_connection(("127.0.0.1", proxy.data)) as client:
+        for _ in range(3):
+            client.sendall(
+                b"POST /api/auth/login HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n"
+            )
+            while not client.recv(65536).endswith(b"}"):
+                pass
+    for _ in range(3):
+        line = ask(proxy, "127.0.0.1", "login").stdout
+        assert line.startswith("login (per client): 2 of 5 left, full in 3")
+        assert line.endswith(" s\n")
 
-    assert json.loads(result.output) == STATUS
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["ada", "nowhere"], "The policy has no such rule"),
+        (["ada", ""], "Say which rule: ?rule=ID, its id or its path"),
+        (
+            ["ada", "user", "--role=nobody"],
+            "A limit of this rule has no rate for this role",
+        ),
+    ],
+    ids=["no-rule", "empty-rule", "no-rate"],
+)
+def test_what_the_proxy_refuses_is_one_line(
+    proxy: ProxyProcess, arguments: list[str], message: str
+) -> None:
+    """In its words, on standard error, with exit status 1."""
+    result = ask(proxy, *arguments)
+
+    assert (result.exit_code, result.stderr) == (1, f"{message}\n")
+    assert result.stdout == ""
 
 
-async def test_the_token_may_be_in_a_file(port: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize("token", ["", "wrong", "tökén", TOKEN.upper()])
+def test_wrong_token_is_one_line(proxy: ProxyProcess, token: str) -> None:
+    """Which does not repeat it."""
+    url = f"http://127.0.0.1:{proxy.metrics}"
+    result = run("ada", "login", METRICS_URL=url, METRICS_TOKEN=token)
+
+    assert result.exit_code == 1
+    assert result.stderr == "The metrics token is missing or wrong\n"
+
+
+def test_flags_win_over_variables(proxy: ProxyProcess) -> None:
+    """And a slash at the end of the address does no harm."""
+    url = f"http://127.0.0.1:{proxy.metrics}/"
+    flags = (f"--url={url}", f"--token={TOKEN}")
+    wrong = {"METRICS_URL": "http://127.0.0.1:9", "METRICS_TOKEN": "wrong"}
+
+    assert run("ada", "login", *flags, **wrong).exit_code == 0
+
+
+def test_token_may_be_in_a_file(proxy: ProxyProcess, tmp_path: Path) -> None:
     """As every secret: METRICS_TOKEN_FILE names the file."""
     file = tmp_path / "token"
-    file.write_text(TOKEN + "\n")
-    result = await run(port, *WHO, METRICS_TOKEN_FILE=str(file))
+    file.write_text(f"{TOKEN}\n", encoding="utf-8")
+    url = f"http://127.0.0.1:{proxy.metrics}"
+    result = run("ada", "login", METRICS_URL=url, METRICS_TOKEN_FILE=str(file))
 
     assert result.exit_code == 0
 
 
+@pytest.mark.parametrize("number", [1, 9])
+def test_port_where_nobody_listens_is_one_line(number: int) -> None:
+    """With the address that was asked."""
+    result = run("ada", "login", f"--url=http://127.0.0.1:{number}")
+
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"http://127.0.0.1:{number} does not answer: ")
+    assert result.stderr.count("\n") == 1
+
+
+def test_name_that_does_not_resolve_is_one_line() -> None:
+    """Also one that cannot be a name."""
+    for host in ("nowhere.invalid", "a" * 64 + ".invalid"):
+        result = run("ada", "login", f"--url=http://{host}:8000")
+
+        assert result.exit_code == 1
+        assert result.stderr.startswith(f"http://{host}:8000 does not answer: ")
+        assert result.stderr.count("\n") == 1
+
+
+@contextlib.contextmanager
+def serving(
+    status: int, body: bytes, **headers: str
+) -> Iterator[tuple[str, list[str]]]:
+    """Run a server that is no proxy; yield its address and the tokens it got."""
+    tokens: list[str] = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            tokens.append(self.headers.get("Authorization", ""))
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}", tokens
+        finally:
+            server.shutdown()
+            thread.join()
+
+
 @pytest.mark.parametrize(
-    ("token", "rule", "told"),
+    ("status", "body", "message"),
     [
-        ("wrong", "/login", "The metrics token is missing or wrong"),
-        (TOKEN, "/logon", "The policy has no such rule"),
+        (200, b"<html>", "{} is not the metrics port of a proxy"),
+        (200, b"[]", "{} is not the metrics port of a proxy"),
+        (200, b"{}", "{} is not the metrics port of a proxy"),
+        (200, b'{"limits": 1}', "{} is not the metrics port of a proxy"),
+        (200, b"\xff", "{} is not the metrics port of a proxy"),
+        (404, b"<html>", "{} answered 404 Not Found"),
+        (500, b"[1]", "{} answered 500 Internal Server Error"),
+        (502, b'{"error": "x"}', "{} answered 502 Bad Gateway"),
     ],
 )
-async def test_a_refusal_is_one_line(
-    port: int, token: str, rule: str, told: str
+def test_server_that_is_no_proxy_is_one_line(
+    status: int, body: bytes, message: str
 ) -> None:
-    """What the metrics port says is passed on, and the exit status is 1."""
-    result = await run(port, "ada", rule, METRICS_TOKEN=token)
+    """Somebody mistyped the port; that is no traceback."""
+    with serving(status, body) as (url, _):
+        result = run("ada", "login", f"--url={url}")
 
-    assert (result.exit_code, result.output) == (1, f"{told}\n")
+    assert (result.exit_code, result.stderr) == (1, message.format(url) + "\n")
+
+
+def test_token_follows_no_redirect() -> None:
+    """Nor does the question: the answer says where it would have gone."""
+    with serving(200, b"{}") as (other, tokens):
+        with serving(302, b"", Location=other) as (url, _):
+            result = run("ada", "login", f"--url={url}", "--token=hush")
+
+        assert (result.exit_code, result.stderr) == (1, f"{url} answered 302 Found\n")
+        assert tokens == []
+
+
+def test_token_goes_through_no_proxy(proxy: ProxyProcess) -> None:
+    """What http_proxy says does not matter to a port on loopback."""
+    with serving(200, b"{}") as (other, tokens):
+        result = run(
+            "ada",
+            "login",
+            f"--url=http://127.0.0.1:{proxy.metrics}",
+            f"--token={TOKEN}",
+            http_proxy=other,
+            no_proxy="",
+        )
+
+        assert (result.exit_code, tokens) == (0, [])
+
+
+def test_port_that_speaks_something_else_is_one_line() -> None:
+    """Redis, say."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+
+        def speak() -> None:
+            client, _ = server.accept()
+            client.recv(65536)
+            client.sendall(b"-ERR \x1b[2Jwrong number of arguments\r\n")
+            client.close()
+
+        thread = threading.Thread(target=speak)
+        thread.start()
+        result = run("ada", "login", f"--url={url}")
+        thread.join()
+
+    assert result.exit_code == 1
+    assert result.stderr == (
+        f"{url} does not answer: -ERR  [2Jwrong number of arguments\n"
+    )
 
 
 @pytest.mark.parametrize(
-    ("answered", "told"),
+    "arguments",
     [
-        (b"200 OK", "does not answer in JSON: no metrics port of ours?"),
-        (b"404 Not Found", "answers 404 Not Found: no metrics port of ours?"),
+        [],
+        ["ada"],
+        ["ada", "login", "more"],
+        ["ada", "login", "--fast"],
+        ["ada", "login", "--url=127.0.0.1:8000"],
+        ["ada", "login", "--url=ftp://127.0.0.1"],
+        ["ada", "login", "--url=http://"],
+        ["ada", "login", "--url=http://a b"],
+        ["ada", "login", "--url=http://[::1"],
+        ["ada", "login", "--url=http://127.0.0.1:port"],
+        ["ada", "login", "--url=http://127.0.0.1:0"],
+        ["ada", "login", "--url=http://127.0.0.1\n"],
+        ["ada", "login", "--token=hush\r\nX: y"],
     ],
+    ids=lambda arguments: " ".join(arguments) or "nothing",
 )
-async def test_another_service_is_not_believed(answered: bytes, told: str) -> None:
-    """A page of somebody else's is one line, too, and no traceback."""
-
-    async def page(client: Client) -> None:
-        await client.reader.readuntil(b"\r\n\r\n")
-        head = b"HTTP/1.1 %b\r\nContent-Type: text/html\r\nContent-Length: 4\r\n\r\n"
-        await client.send(head % answered + b"<hr>")
-
-    async with backend(page) as other:
-        result = await run(other, "ada", "/login")
-
-    assert result.exit_code == 1
-    assert result.output == f"http://127.0.0.1:{other} {told}\n"
-
-
-async def test_nobody_there_is_one_line() -> None:
-    """A port that nobody listens on is said to be one."""
-    result = await run(free_port(), "ada", "/login")
-
-    assert result.exit_code == 1
-    assert "does not answer: [Errno" in result.output
-
-
-async def test_other_addresses_are_wrong_usage() -> None:
-    """Only http:// and https:// are asked."""
-    result = await run(0, "ada", "/login", METRICS_URL="file:///etc")
+def test_wrong_usage_has_its_own_status(arguments: list[str]) -> None:
+    """2, with what is wrong; a token is not repeated."""
+    result = run(*arguments)
 
     assert result.exit_code == 2
+    assert "Error: " in result.stderr
+    assert "hush" not in result.output
+
+
+def test_help_teaches() -> None:
+    """What SUBJECT and RULE are, where the token comes from, and the exit status."""
+    result = run("--help")
+
+    assert result.exit_code == 0
+    for word in ("SUBJECT", "RULE", "METRICS_URL", "METRICS_TOKEN", "Exit status"):
+        assert word in result.output
+
+
+def test_no_proxy_logs_a_token(proxy: ProxyProcess) -> None:
+    """Right or wrong, it is in nobody's log."""
+    run("ada", "login", f"--url=http://127.0.0.1:{proxy.metrics}", "--token=hush")
+
+    assert "hush" not in proxy.log
+    assert TOKEN not in proxy.log

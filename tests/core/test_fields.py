@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from random import Random
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.core.errors import Refused
-from proxy.core.fields import Selection, splice
+from proxy.core.fields import REMOVED, Selection, splice
 from proxy.core.jsonpath import Node, Step, parse
 from proxy.core.reasons import Reason
 
@@ -83,6 +84,37 @@ def test_places_select_leaves(
     """Exactly the named leaves are found, in the order of the body."""
     expected = [("f", "1"), ("g", "2")] if expected is None else expected
     assert leaves(Selection.compile(places), body.encode()) == expected
+
+
+@pytest.mark.parametrize(
+    ("places", "body", "expected"),
+    [
+        ({"$.a": "f"}, '{"a":1}', "{}"),
+        ({"$.a": "f"}, '{ "a" : 1 }', "{  }"),
+        ({"$.a": "f"}, '{"a":1,"b":2}', '{"b":2}'),
+        ({"$.a": "f"}, '{"b":2 , "a":1 }', '{"b":2  }'),
+        ({"$.a": "f"}, '{"b":2,"a":1,"c":3}', '{"b":2,"c":3}'),
+        ({"$.a": "f", "$.b": "f"}, '{"a":1, "b":2}', "{}"),
+        ({"$.a": "f", "$.b": "f"}, '{"c":0,"a":1,"b":2}', '{"c":0}'),
+        ({"$.a": "f", "$.c": "f"}, '{"a":1,"b":2,"c":3}', '{"b":2}'),
+        ({"$[*]": "f"}, "[1, 2 ,3]", "[]"),
+        ({"$[0]": "f"}, "[1,2]", "[2]"),
+        ({"$[1]": "f"}, "[1,2]", "[1]"),
+        ({"$": "f"}, ' {"a":1} ', " null "),
+        ({"$['a:\"b\\\\']": "f"}, '{"x":":","a:\\"b\\\\":1}', '{"x":":"}'),
+        ({"$['\\\\']": "f"}, '{"\\\\":1,"b":2}', '{"b":2}'),
+        ({"$.a.b": "f"}, '{"a":{"b":1},"c":[]}', '{"a":{},"c":[]}'),
+    ],
+)
+def test_a_leaf_can_be_removed(
+    places: dict[str, str], body: str, expected: str
+) -> None:
+    """The member goes with its name and one comma; what is left is JSON."""
+    selection = Selection.compile(places)
+    spliced = splice(body.encode(), selection, lambda *_: REMOVED).decode()
+
+    assert spliced == expected
+    loads(spliced)
 
 
 def test_numbers_survive_untouched() -> None:
@@ -161,7 +193,9 @@ def _json(draw: st.DrawFn, depth: int = 4) -> str:
     kind = draw(st.sampled_from(["object", "object", "array", "scalar"]))
     if kind == "scalar" or depth == 0:
         words = ["null", "true", "0", "-1.50e+3", "12345678901234567890123", '""']
-        text = draw(st.sampled_from(NAMES) | st.text(max_size=5))
+        # Hypothesis tries what it finds in the sources, this file's mark included.
+        other = st.text(max_size=5).filter(lambda text: MARK.strip('"') not in text)
+        text = draw(st.sampled_from(NAMES) | other)
         return draw(st.sampled_from(words) | _string(text))
     items = draw(st.lists(_json(depth - 1), max_size=4))
     if kind == "object":
@@ -228,6 +262,55 @@ def test_splicing_equals_the_reference(text: str, selection: Selection) -> None:
         expected = reference(expected, parse(path), field)
     spliced = splice(body, selection, lambda field, _: f'"{field}"')
     assert json.dumps(loads(spliced)) == json.dumps(expected)
+
+
+GONE = object()
+
+
+def without(value: Any, paths: list[tuple[Step, ...]]) -> Any:
+    """Return ``value`` without what the paths lead to, slowly and plainly."""
+    if () in paths:
+        return GONE
+
+    def tails(step: Step) -> list[tuple[Step, ...]]:
+        return [path[1:] for path in paths if path[0] in {None, step}]
+
+    if isinstance(value, dict):
+        kept = {name: without(one, tails(name)) for name, one in value.items()}
+        return {name: one for name, one in kept.items() if one is not GONE}
+    if isinstance(value, list):
+        items = [without(one, tails(index)) for index, one in enumerate(value)]
+        return [one for one in items if one is not GONE]
+    return value
+
+
+@given(_json(), _selection())
+def test_removing_equals_the_reference(text: str, selection: Selection) -> None:
+    """Whatever the body and the paths, what is removed is gone, and nothing else."""
+    paths = [parse(path) for path, _ in selection.places]
+    expected = without(loads(text), paths)
+    spliced = splice(text.encode(), selection, lambda *_: REMOVED)
+
+    assert json.dumps(loads(spliced)) == json.dumps(
+        None if expected is GONE else expected
+    )
+
+
+@given(_json(), _selection(), st.randoms(use_true_random=False))
+def test_removing_some_and_replacing_others(
+    text: str, selection: Selection, chance: Random
+) -> None:
+    """Removed, replaced and kept leaves may stand side by side in any order."""
+    fates: list[str | None] = []
+
+    def replace(_field: str, _leaf: str) -> str | None:
+        fates.append(chance.choice([REMOVED, MARK, None]))
+        return fates[-1]
+
+    spliced = splice(text.encode(), selection, replace)
+    loads(spliced)
+
+    assert spliced.decode().count(MARK) == fates.count(MARK)
 
 
 def unsearchable(node: Node) -> Node:

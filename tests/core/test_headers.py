@@ -1,28 +1,21 @@
 """What crosses, what does not, and who is believed."""
 
-import ipaddress
-
 import pytest
 
 from proxy.core.errors import Refused
-from proxy.core.forwarding import (
-    client_address,
-    forwarded_lines,
-    is_trusted,
-    request_id_of,
-)
 from proxy.core.headers import (
     examine,
+    field_lines,
     header_value,
     is_json,
+    request_head,
     request_lines,
     response_lines,
     value_of,
     without_validators,
 )
-from proxy.core.message import RawHeaders, Request
+from proxy.core.message import RawHeaders
 from proxy.core.reasons import Reason
-from proxy.core.target import split_target
 
 
 def raw(*lines: tuple[str, str]) -> RawHeaders:
@@ -180,84 +173,6 @@ def test_what_repeats_is_joined() -> None:
     assert headers.noted[b"x-forwarded-for"] == b"1, 2"
 
 
-TRUSTED = [ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("fd00::/8")]
-
-
-@pytest.mark.parametrize(
-    ("chain", "client"),
-    [
-        (None, "10.0.0.1"),
-        (b"", "10.0.0.1"),
-        (b"1.2.3.4", "1.2.3.4"),
-        (b"6.6.6.6, 1.2.3.4", "1.2.3.4"),
-        (b"6.6.6.6, 1.2.3.4, 10.0.0.2", "1.2.3.4"),
-        (b"1.2.3.4, garbage, 10.0.0.2", "10.0.0.2"),
-        (b"10.0.0.3, 10.0.0.2", "10.0.0.3"),
-        (b"2001:DB8::1, fd00::1", "2001:db8::1"),
-        (b"\xff", "10.0.0.1"),
-    ],
-)
-def test_the_client_is_the_first_that_is_not_trusted(
-    chain: bytes | None, client: str
-) -> None:
-    """X-Forwarded-For is walked from the right; what cannot be read ends the walk."""
-    assert client_address("10.0.0.1", trusted=TRUSTED, forwarded_for=chain) == client
-
-
-@pytest.mark.parametrize(
-    ("address", "trusted"),
-    [("10.1.2.3", True), ("11.0.0.1", False), ("", False), ("fd00::2", True)],
-)
-def test_trust_is_by_network(address: str, *, trusted: bool) -> None:
-    """A unix socket's peer has no address and is not trusted."""
-    assert is_trusted(address, TRUSTED) is trusted
-
-
-@pytest.mark.parametrize(
-    ("trusted", "expected"),
-    [
-        (False, "X-Forwarded-For: 9.9.9.9\r\nX-Forwarded-Proto: http\r\n"),
-        (True, "X-Forwarded-For: 1.1.1.1, 9.9.9.9\r\nX-Forwarded-Proto: https\r\n"),
-    ],
-)
-def test_the_backend_is_told_what_can_be_believed(
-    expected: str, *, trusted: bool
-) -> None:
-    """The chain of a trusted peer is continued, that of another replaced."""
-    headers = examine(
-        raw(
-            ("Host", "a"),
-            ("X-Forwarded-For", "1.1.1.1"),
-            ("X-Forwarded-Proto", "https"),
-        ),
-        "1.1",
-    )
-    request = Request("GET", "/", "1.1", [], peer="9.9.9.9", peer_trusted=trusted)
-
-    assert forwarded_lines(headers, request, "r-1").decode() == (
-        expected + "X-Forwarded-Host: a\r\nX-Request-ID: r-1\r\n"
-    )
-
-
-@pytest.mark.parametrize(
-    ("sent", "trusted", "expected"),
-    [
-        (b"abc-1", True, "abc-1"),
-        (b"abc-1", False, ""),
-        (b"a b", True, ""),
-        (b"x" * 129, True, ""),
-        (None, True, ""),
-    ],
-)
-def test_a_request_id_is_taken_from_trusted_peers(
-    sent: bytes | None, expected: str, *, trusted: bool
-) -> None:
-    """And only when it is one."""
-    noted = {} if sent is None else {b"x-request-id": sent}
-
-    assert request_id_of(noted, trusted=trusted) == expected
-
-
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -319,35 +234,19 @@ def test_json_is_json_in_utf8(content_type: bytes | None, *, expected: bool) -> 
     assert is_json(content_type) is expected
 
 
-@pytest.mark.parametrize(
-    ("target", "expected"),
-    [
-        ("/", ("/", "")),
-        ("/a?b=c?d", ("/a", "b=c?d")),
-        ("http://LMS.example/a?b", ("/a", "b")),
-        ("HTTPS://lms.example", ("/", "")),
-        ("http://lms.example?b", ("/", "b")),
-    ],
-)
-def test_targets_of_resources(target: str, expected: tuple[str, str]) -> None:
-    """Origin form, and absolute form that names the same host."""
-    assert split_target(target, b"lms.example") == expected
+def test_head_of_a_request_is_its_line_its_host_and_the_rest() -> None:
+    """In this order, with the empty line that ends it."""
+    lines = [b"A: b\r\n", b"C: d\r\nE: f\r\n"]
+
+    assert request_head("GET", "/a?b", b"lms.example:80", lines) == (
+        b"GET /a?b HTTP/1.1\r\nHost: lms.example:80\r\nA: b\r\nC: d\r\nE: f\r\n\r\n"
+    )
+    assert request_head("HEAD", "/", b"a", []) == b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n"
 
 
-@pytest.mark.parametrize(
-    "target",
-    [
-        "*",
-        "a:80",
-        "http://other/a",
-        "ftp://lms.example/",
-        "/a#b",
-        "http://lms.example#x",
-    ],
-)
-def test_other_targets_are_refused(target: str) -> None:
-    """What names no resource of this backend goes nowhere."""
-    with pytest.raises(Refused) as refused:
-        split_target(target, b"lms.example")
-
-    assert refused.value.reason is Reason.MALFORMED
+def test_our_own_fields_become_lines() -> None:
+    """One each, in their order."""
+    assert field_lines([("Allow", "GET"), ("Retry-After", "1")]) == [
+        b"Allow: GET\r\n",
+        b"Retry-After: 1\r\n",
+    ]

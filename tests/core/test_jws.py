@@ -267,3 +267,10 @@ def test_keys_that_do_not_fit_are_refused_at_load(
 
     assert len(text) < 16 or text[8:16] not in str(caught.value)
     assert caught.value.__context__ is None
+
+
+def test_parsed_token_shows_none_of_it() -> None:
+    """A traceback or a log that has one in it gives nothing away."""
+    parsed = jws.parse(token(payload='{"sub":"hush"}'))
+
+    assert "hush" not in repr(parsed) + str(parsed) + f"{parsed}"

@@ -7,6 +7,7 @@ import hmac
 import pickle
 
 import pytest
+from cryptography.fernet import Fernet
 
 from proxy.core.keyset import KEY_BYTES, Keyset, length_prefixed
 
@@ -97,6 +98,16 @@ def test_every_purpose_field_and_key_has_its_own_subkey() -> None:
     assert not subkeys & {NEW, OLD}
 
 
+@pytest.mark.parametrize("length", [16, 48, 64])
+def test_a_subkey_is_as_long_as_asked_for(length: int) -> None:
+    """AES-SIV takes two keys in one, and HMAC one of its own length."""
+    keyset = Keyset([NEW])
+    info = b"\0\0\0\x03siv\0\0\0\x09user.name"
+    expected = expand("sha512", NEW, info, length)
+
+    assert keyset.subkey(keyset.primary, "siv", "user.name", length) == expected
+
+
 def test_an_unknown_key_derives_nothing() -> None:
     """A key id that is not in the keyset is a KeyError."""
     with pytest.raises(KeyError):
@@ -124,3 +135,11 @@ def test_a_keyset_stays_where_it_is(take: object) -> None:
     assert callable(take)
     with pytest.raises(TypeError, match="neither pickled nor copied"):
         take(Keyset([NEW]))
+
+
+def test_fernet_tokens_of_every_key_are_read() -> None:
+    """What an older service wrote with a root key itself decrypts."""
+    for root in (NEW, OLD):
+        token = Fernet(base64.urlsafe_b64encode(root)).encrypt(b"Ada")
+
+        assert Keyset([NEW, OLD]).fernet().decrypt(token) == b"Ada"

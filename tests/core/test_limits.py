@@ -9,15 +9,19 @@ from hypothesis import strategies as st
 
 from proxy.core import limits as module
 from proxy.core.bucket import MICROSECONDS, Grant, RateLimit, State, take
+from proxy.core.errors import Refused
 from proxy.core.limits import (
     Take,
+    granted,
     limit_fields,
+    limit_lines,
     looks_for,
     retry_after,
     status_of,
     takes_for,
 )
 from proxy.core.policy import Limit, Per
+from proxy.core.reasons import Reason
 
 HOUR = 3600 * MICROSECONDS
 HUNDRED = RateLimit.of(100, HOUR)
@@ -313,3 +317,37 @@ def test_an_unlimited_role_has_a_status_without_numbers() -> None:
 
     assert status.unlimited
     assert (status.role, status.burst, status.remaining) == ("admin", None, None)
+
+
+def both(cost: int = 1) -> tuple[list[Take], list[Grant]]:
+    """Return a take from two full buckets, and what comes of it."""
+    takes = takes_for(BOTH, role="", subject="ada", client="192.0.2.1")
+    return takes, take([(one.limit, None) for one in takes], 0, cost)[1]
+
+
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_lines_are_the_fields(count: int) -> None:
+    """However many limits there are, each field is one line with its CRLF."""
+    takes, grants = both()
+    takes, grants = takes[:count], grants[:count]
+    fields = limit_fields(takes, grants)
+
+    assert limit_lines(takes, grants).decode() == "".join(
+        f"{name}: {value}\r\n" for name, value in fields
+    )
+    assert granted(takes, grants) == limit_lines(takes, grants)
+
+
+def test_one_used_up_limit_refuses() -> None:
+    """It is named, and its wait and the state of all are told."""
+    takes, grants = both(6)
+    with pytest.raises(Refused) as caught:
+        granted(takes, grants)
+
+    assert [grant.allowed for grant in grants] == [True, False]
+    assert caught.value.reason is Reason.RATE_LIMITED
+    assert caught.value.detail == "Used up: auth."
+    assert caught.value.headers == (
+        ("Retry-After", retry_after(grants)),
+        *limit_fields(takes, grants),
+    )

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from proxy.core.bucket import RateLimit
 from proxy.core.errors import Finding, PolicyError
 from proxy.core.policy import HealthCheck, Per, Policy, Server, Timeouts, View
-from proxy.core.policy_parser import parse_policy
+from proxy.core.policy_parser import compile_policy, parse_policy
 from proxy.core.policy_rules import OWN_METRICS
 from proxy.core.reasons import Reason
 from proxy.core.routing import Ambiguity
@@ -71,6 +71,37 @@ def test_mistake_is_found_where_it_is(path: Path) -> None:
 def test_finding_never_shows_a_secret(path: Path) -> None:
     """What came from the environment is in no finding."""
     assert not any(SECRET in str(one) for one in findings_of(files_of(path)))
+
+
+def test_rule_says_whether_it_protects_a_body(everything: Policy) -> None:
+    """Nothing is buffered for a rule that does not."""
+    protecting = {rule.id for rule in everything.rules if rule.protects_body}
+
+    assert "files" not in protecting
+    assert protecting == {
+        rule.id
+        for rule in everything.rules
+        if rule.protect_request is not None or rule.protect_form is not None
+    }
+
+
+@pytest.mark.parametrize(
+    ("view", "shows"),
+    [
+        (View.PLAIN, False),
+        (View.MASK, True),
+        (View.MASK_YEAR, True),
+        (View.MASK_FIXED, False),
+        (View.PSEUDONYM, False),
+        (View.NULL, True),
+        (View.DROP, False),
+    ],
+)
+def test_view_says_whether_it_shows_null_for_a_value(
+    view: View, *, shows: bool
+) -> None:
+    """So that a null which comes back can be told from a wish to clear."""
+    assert view.shows_null is shows
 
 
 def test_no_file_is_a_finding() -> None:
@@ -366,3 +397,33 @@ def test_no_counter_of_a_policy_is_a_metric_of_the_proxy() -> None:
     own = {*metrics._COUNTERS, *metrics._GAUGES, *metrics._HISTOGRAMS} - for_policies
 
     assert [name for name in own if not f"{name}_".startswith(OWN_METRICS)] == []
+
+
+def test_compiled_policy_knows_where_its_rules_stand() -> None:
+    """In the file and at the line that a person has to open."""
+    files = [("a.yaml", BEGINNING), ("b.yaml", f"version: 1\n{RULE}")]
+    places = compile_policy(files, ENVIRONMENT).draft.rule_places()
+
+    assert {rule: str(place) for rule, place in places.items()} == {
+        "home": "b.yaml:2:9"
+    }
+
+
+@pytest.mark.parametrize(
+    ("line", "path"),
+    [("", "/health"), ("health: /-/alive\n", "/-/alive"), ("health: none\n", None)],
+    ids=["usual", "moved", "dropped"],
+)
+def test_health_of_the_data_port_is_asked_for_at_its_path(
+    line: str, path: str | None
+) -> None:
+    """By GET and HEAD, and nowhere else."""
+    policy = parse(BEGINNING + RULE + line)
+    asked = [
+        (method, where)
+        for method in ("GET", "HEAD", "POST")
+        for where in ("/health", "/-/alive", "/", "none", "")
+        if policy.is_health(method, where)
+    ]
+
+    assert asked == ([("GET", path), ("HEAD", path)] if path else [])

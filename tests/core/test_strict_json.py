@@ -9,7 +9,12 @@ from hypothesis import strategies as st
 
 from proxy.core.errors import Refused
 from proxy.core.reasons import Reason
-from proxy.core.strict_json import MAX_DEPTH, _faults, read
+from proxy.core.strict_json import (
+    MAX_DEPTH,
+    _faults,
+    read,
+    refuse_half_characters,
+)
 
 
 def nested(depth: int, inner: str = "") -> bytes:
@@ -154,3 +159,43 @@ def test_what_is_read_is_json_to_the_standard_library(body: bytes) -> None:
     except Refused:
         return
     assert json.loads(body.decode(), parse_int=str, parse_float=str) == value
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        rb'"\ud800"',
+        rb'"\udc00\ud800"',
+        rb'["a", {"b": "\udfff"}]',
+        rb'{"\ud83d": 1}',
+    ],
+    ids=["high", "wrong-way-round", "nested", "name"],
+)
+def test_half_of_a_pair_has_no_utf8(value: bytes) -> None:
+    """A value that could not be written is refused, where it starts."""
+    text, start, decoded = read(b"  " + value)
+    with pytest.raises(Refused) as caught:
+        refuse_half_characters(text, start, len(text), decoded)
+
+    assert caught.value.reason is Reason.BODY_NOT_JSON
+    assert caught.value.detail == (
+        "A protected value holds half of a surrogate pair, at byte 2."
+    )
+
+
+@pytest.mark.parametrize(
+    "value",
+    [rb'"plain"', rb'"\ud83d\ude00"', rb'"\u00e9"', rb'"\\ud800"', rb"[1, {}]"],
+    ids=["plain", "pair", "escaped", "backslash", "no-string"],
+)
+def test_whole_characters_are_let_pass(value: bytes) -> None:
+    """However they are escaped, and whatever else looks like an escape."""
+    text, start, decoded = read(value)
+    refuse_half_characters(text, start, len(text), decoded)
+
+
+def test_only_the_value_itself_is_looked_at() -> None:
+    """Half a character elsewhere in the body is the backend's own business."""
+    text, _, decoded = read(rb'{"a": "\ud800", "b": "x"}')
+    start = text.index('"x"')
+    refuse_half_characters(text, start, start + 3, decoded["b"])

@@ -4,18 +4,18 @@ The same program with smaller numbers, so that a test need not wait for ten seco
 open a thousand connections, and with one bug: taking from a limit named ``bug`` raises.
 """
 
-import sys
 from collections.abc import Awaitable, Sequence
 from typing import Any
 
 from proxy import app
 from proxy.__main__ import main
+from proxy.cli import serve
 from proxy.core.bucket import Grant
 from proxy.core.limits import Take
-from proxy.core.policy import Policy
 from proxy.edge.bucket_store import MemoryStore
 from proxy.edge.limits import WireLimits
 from proxy.edge.redis_store import RedisStore
+from proxy.ports import Snapshot
 
 LIMITS = WireLimits(head_seconds=0.2, linger_seconds=0.2)
 
@@ -42,8 +42,8 @@ class ImpatientApp(app.App):
     def _make_store(self) -> Any:
         return BuggyStore(super()._make_store())
 
-    def _put_in_force(self, policy: Policy) -> None:
-        super()._put_in_force(policy)
+    def _put_in_force(self, snapshot: Snapshot) -> None:
+        super()._put_in_force(snapshot)
         for pools in self._upstreams._pools.values():
             for pool in pools.values():
                 pool._max_connections, pool._max_waiting = 1, 0
@@ -51,5 +51,5 @@ class ImpatientApp(app.App):
 
 if __name__ == "__main__":
     vars(app)["WireLimits"] = lambda: LIMITS
-    vars(sys.modules["proxy.cli.serve"])["App"] = ImpatientApp
+    vars(serve)["App"] = ImpatientApp
     main(["serve"])

@@ -44,7 +44,7 @@ class Sidecar:
         folder: Path,
         policy: str,
         extra: Mapping[str, str],
-        program: tuple[str, ...] = ("-m", "proxy", "serve"),
+        program: tuple[str, ...] = ("-P", "-m", "proxy", "serve"),
     ) -> None:
         """Start it; ``extra`` is environment, ``program`` what Python runs."""
         self.data, self.metrics = free_port(), free_port()

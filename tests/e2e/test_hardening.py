@@ -412,9 +412,9 @@ def test_no_nonce_is_used_twice(sidecar: Sidecar, wiretap: Wiretap) -> None:
     for _ in range(2):
         sidecar.ask_json("POST", "/people", document)
     texts = re.findall(rb'"lm1r([\w-]+)"', b"".join(one.body for one in wiretap.heard))
-    nonces = {base64.urlsafe_b64decode(text + b"==")[6:18] for text in texts}
+    salts = {base64.urlsafe_b64decode(text + b"==")[6:30] for text in texts}
 
-    assert len(texts) == len(nonces) == 2 * count
+    assert len(texts) == len(salts) == 2 * count
 
 
 def test_what_cannot_be_encrypted_is_not_forwarded(
@@ -632,7 +632,7 @@ def test_no_key_is_made_up(tmp_path: Path, lacking: str, told: str) -> None:
         lacking: "",
     }
     done = subprocess.run(
-        [sys.executable, "-m", "proxy", "serve"],
+        [sys.executable, "-P", "-m", "proxy", "serve"],
         cwd=ROOT,
         env=os.environ | environment,
         capture_output=True,

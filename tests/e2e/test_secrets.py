@@ -9,6 +9,7 @@ import re
 import signal
 import socket
 import threading
+import urllib.parse
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from proxy.app import App
 from proxy.core.authn import Authenticator
 from proxy.core.cipher import Cipher
 from proxy.core.errors import PolicyError, Refused
+from proxy.core.field_keys import Scope
 from proxy.core.headers import examine
 from proxy.core.jws import parse
 from proxy.core.keyset import Keyset
@@ -52,7 +54,8 @@ limits:
   few: {rate: 1/hour, per: client}
   bug: {rate: 1/hour, per: client}
 fields:
-  user.name: {mode: random}
+  user.name: {mode: random, max_bytes: 999}
+  user.login: {mode: deterministic}
   note.text: {mode: random}
 views:
   teacher: {"*": plain}
@@ -65,6 +68,14 @@ rules:
     protect:
       request: {$.name: user.name, $.note: note.text}
       response: {$.name: user.name, $.note: note.text}
+  - id: people
+    match: GET,POST /people
+    allow: [student, teacher]
+    backend: lms
+    protect:
+      query: {login: user.login}
+      form: {login: user.login}
+      response: {$.login: user.login}
   - {id: teachers, match: GET /teachers, allow: [teacher], backend: lms}
   - {id: few, match: GET /few, allow: anyone, backend: lms, limits: [few]}
   - {id: bug, match: POST /bug, allow: [teacher], backend: lms, limits: [bug]}
@@ -208,6 +219,13 @@ def provoke_refusals_of_bodies(canaries: Canaries) -> None:
     ask("POST", person, b'{"name": 1, "name": %b}' % PERSON, JSON)
     ask("POST", person, json.dumps({"name": f"lm1r{NAME}"}).encode(), JSON)
     ask("POST", person, json.dumps({"name": f"{NAME} •••"}).encode(), JSON)
+    ask("POST", person, json.dumps({"name": NAME * 100}).encode(), JSON)
+    login = urllib.parse.quote(NAME)
+    ask("GET", f"/people?LOGIN={login}")
+    ask("GET", f"/people?login={login}", token=canaries.token(role="student"))
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    ask("GET", f"/people?login={login}")
+    ask("POST", "/people", f"login={login}".encode(), form)
 
 
 def provoke_refusals_of_answers(canaries: Canaries) -> None:
@@ -334,13 +352,14 @@ def test_nothing_that_holds_a_secret_shows_it() -> None:
     request = Request("GET", "/", "1.1", fields, peer="127.0.0.1", peer_trusted=False)
     principal = authenticator.authenticate(bearer, 0.0)
     keyset = Keyset.from_text(key)
-    cipher = Cipher(keyset, "canaries", lambda: bytes(12))
+    cipher = Cipher(keyset, Scope("canaries"), policy.fields, lambda: bytes(24))
     encrypted = cipher.encrypt("user.name", json.dumps(NAME))
     holders: list[object] = [
         *(environment, settings, policy, authenticator, principal, keyset, cipher),
         *(Snapshot(policy, authenticator, cipher), parse(token.encode()), encrypted),
         *(policy.issuers["people"].keys, read_yaml("policy.yaml", POLICY, environment)),
-        *(cipher._contexts, App(settings, environment)),
+        *(cipher._modes, cipher._readers, cipher._pseudonyms),
+        App(settings, environment),
         *(request, examine(request.headers, request.version)),
     ]
     for bad in ("a.b", token[:-1], token + "A"):

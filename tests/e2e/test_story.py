@@ -187,3 +187,31 @@ def test_a_signal_ends_the_proxy_cleanly(stack: Stack, number: signal.Signals) -
 
     assert stack.proxy.wait(timeout=DEADLINE) == 0
     assert "Traceback" not in stack.log.read_text()
+
+
+async def test_addresses_are_found_again_and_never_stored(stack: Stack) -> None:
+    """Validation, uniqueness and login by e-mail work on what the LMS cannot read."""
+    async with aiohttp.ClientSession() as session:
+        tess, again = Person(session, stack), Person(session, stack)
+        await tess.log_in(TESS)
+        loud = {**TESS, "email": " TESS@Example.ORG"}
+        taken, complaint, _ = await again.ask("POST", "/api/auth/register", loud)
+        _, answer, _ = await again.ask("POST", "/api/auth/login", loud)
+        _, me, _ = await tess.ask("GET", "/api/me")
+        new = {"email": "tess@new.example", "name": "Tess", "role": "teacher"}
+        changed, moved, _ = await tess.ask("PUT", f"/api/users/{me['id']}", new)
+        strange, problem, _ = await tess.ask(
+            "POST", "/api/users", {"email": "no address", "name": "X"}
+        )
+        _, listed, _ = await tess.ask("GET", "/api/users")
+
+        assert (taken, list(complaint)) == (400, ["email"])
+        assert answer["user"]["email"] == me["email"] == TESS["email"]
+        assert (changed, moved["email"]) == (200, "tess@new.example")
+        assert (strange, problem["reason"]) == (422, "field-unencryptable")
+        assert [user["email"] for user in listed["items"]] == ["tess@new.example"]
+    stored = b"".join(
+        file.read_bytes() for file in stack.database.parent.glob("lms.sqlite3*")
+    ).lower()
+    assert b"@enc.lms.example" in stored
+    assert b"tess@" not in stored

@@ -116,6 +116,13 @@ async def test_a_rule_is_found(
     assert status.rule == expected
 
 
+async def test_any_role_has_the_rate_of_all(limiter: Limiter) -> None:
+    """Where a limit does not tell roles apart, a role's name changes nothing."""
+    for role in ("student", "nobody", ""):
+        status = await limiter.get_limit_status("a", "login", role=role)
+        assert (status.remaining, status.limits[0].role) == (5, None)
+
+
 async def test_nothing_limits(limiter: Limiter) -> None:
     """A rule without limits, or an unlimited role, leaves no number."""
     assert (await limiter.get_limit_status("a", "health")).limits == ()
@@ -131,5 +138,14 @@ async def test_nothing_limits(limiter: Limiter) -> None:
 )
 async def test_no_rule_is_an_error(limiter: Limiter, name: str, method: str) -> None:
     """Nothing is answered for what the policy does not know."""
-    with pytest.raises(KeyError):
+    with pytest.raises(KeyError, match="The policy has no such rule"):
         await limiter.get_limit_status("a", name, method=method)
+
+
+@pytest.mark.parametrize("role", ["nobody", ""])
+async def test_role_without_a_rate_is_an_error(limiter: Limiter, role: str) -> None:
+    """It has no bucket to look into, which is told from a rule that is not there."""
+    with pytest.raises(
+        KeyError, match="A limit of this rule has no rate for this role"
+    ):
+        await limiter.get_limit_status("a", "user", role=role)

@@ -107,6 +107,23 @@ def test_bad_reload_keeps_the_last_good_policy(file: Path) -> None:
     assert source.last_error is None
 
 
+def test_revoked_load_never_happened(file: Path) -> None:
+    """But for its reason: policy, warnings and time are those of the load before."""
+    source = PolicySource(file, {}, iter([1.0, 2.0, 3.0]).__next__)
+    policy = source.load()
+    file.write_text(OPEN)
+    source.reload()
+    source.revoke("there is no such key")
+
+    assert source.current is policy
+    assert (source.warnings, source.loaded_at) == ((), 1.0)
+    assert source.last_error == "there is no such key"
+
+    again = source_of(file).load()
+    assert source.reload().digest == again.digest != policy.digest
+    assert source.loaded_at == 3.0
+
+
 def test_lost_file_keeps_the_last_good_policy(file: Path) -> None:
     """A policy that was deleted stays in force until there is a new one."""
     source = source_of(file)

@@ -17,12 +17,21 @@ from email.message import Message
 from pathlib import Path
 from typing import ClassVar
 
-from tests.e2e.conftest import DEADLINE, ROOT, free_port, wait_until_up
+from tests.e2e.conftest import DEADLINE, ROOT, wait_until_up
 
 HOST = "lms.example.test"
 EDGE = ROOT / "nginx" / "edge.sh"
 PATHS = f"{os.environ['PATH']}:/usr/sbin:/sbin"
 """Debian keeps nginx where only root's PATH looks."""
+
+
+def free_ports(count: int) -> list[int]:
+    """Return ports that nobody listens on, no two of them the same."""
+    with contextlib.ExitStack() as held:
+        probes = [held.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [int(probe.getsockname()[1]) for probe in probes]
 
 
 class Answer:
@@ -55,7 +64,7 @@ class Edge:
         self, folder: Path, servers: str, extra: Mapping[str, str] | None = None
     ) -> None:
         self.folder = folder
-        self.http, self.https, self.status = (free_port() for _ in range(3))
+        self.http, self.https, self.status = free_ports(3)
         self.log = folder / "access.log"
         self.certificate = folder / "tls" / "fullchain.pem"
         self.key = folder / "tls" / "privkey.pem"
@@ -172,8 +181,8 @@ def edge(
     """Run an edge for the length of a ``with`` block."""
     assert shutil.which("nginx", path=PATHS)
     running = Edge(folder, servers, extra)
-    running.start()
     try:
+        running.start()
         yield running
     finally:
         running.stop()

@@ -15,7 +15,7 @@ import pytest
 from cryptography import x509
 
 from tests.e2e.conftest import DEADLINE, ROOT, free_port, wait_until_up
-from tests.nginx.edge import Edge, Talker, edge, fetched
+from tests.nginx.edge import Edge, Talker, edge, fetched, free_ports
 from tests.nginx.test_edge import served, wait_for
 
 ACME = ROOT / "nginx" / "acme.sh"
@@ -51,7 +51,9 @@ class Authority:
     def __init__(self, folder: Path, http_port: int) -> None:
         self.bundle = folder / "pebble.pem"
         self._folder, self._http = folder, http_port
-        self.port, self.management = free_port(), free_port()
+        self.port, self.management, self._dns, self._dns_admin, self._tls = free_ports(
+            5
+        )
         self.directory = f"https://localhost:{self.port}/dir"
         subprocess.run(
             [
@@ -67,14 +69,13 @@ class Authority:
     @contextlib.contextmanager
     def started(self) -> Iterator["Authority"]:
         """Run it for the length of a ``with`` block."""
-        dns, dns_management = free_port(), free_port()
         settings = {
             "listenAddress": f"127.0.0.1:{self.port}",
             "managementListenAddress": f"127.0.0.1:{self.management}",
             "certificate": str(self.bundle),
             "privateKey": str(self._folder / "pebble.key"),
             "httpPort": self._http,
-            "tlsPort": free_port(),
+            "tlsPort": self._tls,
             "certificateValidityPeriod": TEN_DAYS,
         }
         file = self._folder / "pebble.json"
@@ -82,10 +83,16 @@ class Authority:
         off = ("-http01", "", "-https01", "", "-tlsalpn01", "", "-defaultIPv6", "")
         names = (
             *("pebble-challtestsrv", "-defaultIPv4", "127.0.0.1", *off),
-            *("-dns01", f"127.0.0.1:{dns}"),
-            *("-management", f"127.0.0.1:{dns_management}"),
+            *("-dns01", f"127.0.0.1:{self._dns}"),
+            *("-management", f"127.0.0.1:{self._dns_admin}"),
         )
-        server = ("pebble", "-config", str(file), "-dnsserver", f"127.0.0.1:{dns}")
+        server = (
+            "pebble",
+            "-config",
+            str(file),
+            "-dnsserver",
+            f"127.0.0.1:{self._dns}",
+        )
         quick = {"PEBBLE_VA_NOSLEEP": "1", "PEBBLE_WFE_NONCEREJECT": "0"}
         with (
             running(*names, log=self._folder / "names.log"),

@@ -25,8 +25,7 @@ from typing import Any, Self
 import pytest
 
 from tests.documents import ROOT
-from tests.e2e.conftest import free_port
-from tests.nginx.edge import Answer
+from tests.nginx.edge import Answer, free_ports
 from tests.stack.engine import Engine, engine
 
 DOMAIN = "lms.example.test"
@@ -51,7 +50,7 @@ class Project:
     def __init__(self, at: Engine, folder: Path) -> None:
         self.engine = at
         self.name = f"lumina-{os.getpid()}"
-        self.https, self.http, grafana, prometheus = (free_port() for _ in range(4))
+        self.https, self.http, grafana, prometheus = free_ports(4)
         subprocess.run(
             [
                 *(sys.executable, "-m", "proxy", "init", "production"),

@@ -1,0 +1,79 @@
+"""A protected field: how its values are encrypted, wherever they travel.
+
+Frozen values and nothing else: ``policy_fields`` builds them, ``cipher`` obeys them.
+"""
+
+import dataclasses
+import enum
+
+MIN_PASSWORD = 8
+"""How many characters a password has at least (NIST SP 800-63B section 5.1.1.1)."""
+
+
+class Mode(enum.Enum):
+    """How values of a field are encrypted; the words of the policy.
+
+    RANDOM: another ciphertext every time.
+    DETERMINISTIC: equal values have equal ciphertexts, so that look-ups work.
+    DIGITS: digits become other digits, as many; equal ones equal ones.
+    PEPPER: passwords become other passwords, and never come back.
+    FERNET: what an older service wrote; decrypted, and never written.
+    """
+
+    RANDOM = "random"
+    DETERMINISTIC = "deterministic"
+    DIGITS = "digits"
+    PEPPER = "pepper"
+    FERNET = "fernet"
+
+    @property
+    def keeps_equality(self) -> bool:
+        """Whether equal values stay equal, and so another key would break look-ups."""
+        return self in {Mode.DETERMINISTIC, Mode.DIGITS, Mode.PEPPER}
+
+
+class Step(enum.Enum):
+    """What is done to a string before it is encrypted, in this order.
+
+    STRIP: white space around it is removed.
+    NFC: canonically equivalent characters become the same (Unicode TR 15).
+    LOWER: lower case.
+    CASEFOLD: more than lower case: what differs by case only becomes the same.
+    """
+
+    STRIP = "strip"
+    NFC = "nfc"
+    LOWER = "lower"
+    CASEFOLD = "casefold"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Field:
+    """A logical field that is protected wherever it travels.
+
+    Attributes:
+        id: its name in the policy; bound into every ciphertext.
+        mode: how it is encrypted.
+        compact: shorter ciphertexts that do not commit to their key; RANDOM only.
+        mail_domain: ciphertexts are e-mail addresses at this domain, which belongs to
+            the deployer and has no other addresses; None for ciphertexts of no shape.
+            DETERMINISTIC only.
+        normalise: what is done to strings first; DETERMINISTIC only.
+        accept_leakage: whether a field of few values may be DETERMINISTIC.
+        key: the id of the key that encrypts where equality must last; None for the
+            only key there is.
+        reads: modes whose older values of this field decrypt, too.
+        max_bytes: the longest value, in bytes of UTF-8; None for any length.
+        min_length: the shortest password, in characters; PEPPER only.
+    """
+
+    id: str
+    mode: Mode = Mode.RANDOM
+    compact: bool = False
+    mail_domain: str | None = None
+    normalise: frozenset[Step] = frozenset()
+    accept_leakage: bool = False
+    key: int | None = None
+    reads: frozenset[Mode] = frozenset()
+    max_bytes: int | None = None
+    min_length: int = MIN_PASSWORD

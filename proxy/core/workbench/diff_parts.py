@@ -1,0 +1,172 @@
+"""How issuers, backends, fields and the further keys of rules differ.
+
+Keys and secrets are compared and never shown.
+"""
+
+import dataclasses
+import enum
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from proxy.core.authn import Issuer
+from proxy.core.policy import Backend, Policy, Rule, Server
+from proxy.core.policy_parser import NO_HEALTH
+from proxy.core.workbench.diff_changes import Area, Changes, Direction
+from proxy.core.workbench.diff_requests import Meeting
+from proxy.core.workbench.wording import joined
+
+_DECIDED = frozenset(
+    {
+        *("id", "methods", "pattern", "backend", "allow", "limits"),
+        *("protect_request", "protect_response", "tolerate", "max_body_bytes"),
+    }
+)
+"""Of a rule: what is compared by what it decides, or by itself."""
+
+
+def compare_parts(changes: Changes, old: Policy, new: Policy) -> None:
+    """Note differences that are not about requests."""
+    _issuers(changes, old.issuers, new.issuers)
+    for text in _backends(old.backends, new.backends):
+        changes.add(Area.BACKENDS, Direction.CHANGES, text)
+    for name, field in old.fields.items():
+        # One that is new, or gone, makes a difference where it is protected.
+        for key, was, now in _differing(field, new.fields.get(name, field)):
+            text = f"{key} of the field {name}: {_shown(was)} -> {_shown(now)}"
+            changes.add(Area.PLAINTEXT, Direction.CHANGES, text)
+    if old.health != new.health:
+        was, now = (one.health or NO_HEALTH for one in (old, new))
+        text = f"where the data port answers for itself: {was} -> {now}"
+        changes.add(Area.BACKENDS, Direction.CHANGES, text)
+    if old.deployment != new.deployment:
+        text = (
+            f"the deployment {old.deployment} is {new.deployment}: what was stored no "
+            "longer decrypts"
+        )
+        changes.add(Area.PLAINTEXT, Direction.CHANGES, text)
+
+
+def _issuers(
+    changes: Changes, old: Mapping[str, Issuer], new: Mapping[str, Issuer]
+) -> None:
+    for name in dict.fromkeys((*old, *new)):
+        if name not in old:
+            text = f"{name} is trusted"
+            changes.add(Area.ISSUERS, Direction.OPENS, text)
+        elif name not in new:
+            text = f"{name} is no longer trusted"
+            changes.add(Area.ISSUERS, Direction.CLOSES, text)
+        else:
+            _issuer(changes, name, old[name], new[name])
+
+
+def _issuer(changes: Changes, name: str, old: Issuer, new: Issuer) -> None:
+    for one, was, now in _differing(old, new, frozenset({"id", "issuer", "keys"})):
+        direction = Direction.CHANGES
+        if one in {"audience", "algorithms"}:
+            direction = _of_sets(frozenset(was), frozenset(now))
+        elif one == "leeway":
+            direction = Direction.OPENS if now > was else Direction.CLOSES
+        text = f"{one} of {name}: {_shown(was)} -> {_shown(now)}"
+        changes.add(Area.ISSUERS, direction, text)
+    before = {key.kid: key.key for key in old.keys}
+    after = {key.kid: key.key for key in new.keys}
+    for kid in dict.fromkeys((*before, *after)):
+        key = f"the key {kid}" if kid else "the key"
+        if kid not in after:
+            text = f"{key} of {name} is no longer there"
+            changes.add(Area.ISSUERS, Direction.CLOSES, text)
+        elif kid not in before:
+            text = f"{key} of {name} is new"
+            changes.add(Area.ISSUERS, Direction.OPENS, text)
+        elif before[kid] != after[kid]:
+            text = f"{key} of {name} is another one"
+            changes.add(Area.ISSUERS, Direction.CHANGES, text)
+
+
+def _of_sets(old: frozenset[str], new: frozenset[str]) -> Direction:
+    if old < new:
+        return Direction.OPENS
+    return Direction.CLOSES if new < old else Direction.CHANGES
+
+
+def _backends(old: Mapping[str, Backend], new: Mapping[str, Backend]) -> Iterator[str]:
+    """Yield how backends differ."""
+    for name in dict.fromkeys((*old, *new)):
+        if name not in old:
+            yield f"the backend {name} is new"
+        elif name not in new:
+            yield f"the backend {name} is no longer there"
+        else:
+            for one, was, now in _differing(old[name], new[name]):
+                yield f"{one} of the backend {name}: {_shown(was)} -> {_shown(now)}"
+
+
+def _differing(
+    old: Any, new: Any, known: frozenset[str] = frozenset()
+) -> Iterator[tuple[str, Any, Any]]:
+    """Yield the attributes that differ, with both values, but for those ``known``."""
+    for one in dataclasses.fields(old):
+        was, now = getattr(old, one.name), getattr(new, one.name)
+        if one.name in known or was == now:
+            continue
+        if dataclasses.is_dataclass(was) and type(was) is type(now):
+            for inner, *values in _differing(was, now):
+                yield f"{one.name}.{inner}", values[0], values[1]
+        else:
+            yield one.name, was, now
+
+
+def compare_rules(changes: Changes, meeting: Meeting) -> None:
+    """Note what is different about the rules of a meeting beside who may use them."""
+    old, new = meeting.old, meeting.new
+    if not (old and new):
+        return
+    if old.backend.id != new.backend.id:
+        text = f"requests go to {new.backend.id}, no longer to {old.backend.id}"
+        changes.add(Area.BACKENDS, Direction.CHANGES, text, meeting.requests)
+    for way, text in _tolerance_and_size(old, new):
+        changes.add(Area.RULES, way, text, meeting.requests)
+    for one, was, now in _differing(old, new, _DECIDED):
+        text = f"{one}: {_shown(was)} -> {_shown(now)}"
+        changes.add(Area.RULES, Direction.CHANGES, text, meeting.requests)
+
+
+def _tolerance_and_size(old: Rule, new: Rule) -> Iterator[tuple[Direction, str]]:
+    for kind in sorted(new.tolerate - old.tolerate, key=lambda kind: kind.value):
+        yield Direction.OPENS, f"paths with {kind.value} are let pass"
+    for kind in sorted(old.tolerate - new.tolerate, key=lambda kind: kind.value):
+        yield Direction.CLOSES, f"paths with {kind.value} are refused"
+    was, now = old.max_body_bytes, new.max_body_bytes
+    if was != now:
+        way = Direction.CHANGES
+        if was is not None and now is not None:
+            way = Direction.OPENS if now > was else Direction.CLOSES
+        yield way, f"the largest body: {_bytes(was)} -> {_bytes(now)}"
+
+
+def _bytes(size: int | None) -> str:
+    return "the limit of the process" if size is None else f"{size} bytes"
+
+
+def _shown(value: object) -> str:
+    """Return a value in a few words; what could be a key has none."""
+    match value:
+        case None:
+            shown = "none"
+        case enum.Enum():
+            shown = str(value.value)
+        case float():
+            shown = f"{value:g}s"
+        case str() | int():
+            shown = str(value)
+        case Server():
+            shown = f"{value.host}:{value.port}"
+        case tuple() | frozenset():
+            shown = joined(sorted(map(_shown, value)))
+        case _ if dataclasses.is_dataclass(value):
+            parts = [one.name for one in dataclasses.fields(value)]
+            shown = ", ".join(f"{one} {_shown(getattr(value, one))}" for one in parts)
+        case _:
+            shown = "something"
+    return shown

@@ -1,0 +1,204 @@
+"""A decision in sentences: stage by stage, and what to do about a refusal.
+
+Read by people who did not write the policy, so it names what they can look up in it.
+"""
+
+import dataclasses
+import enum
+from collections.abc import Iterator
+
+from proxy.core.errors import Refused
+from proxy.core.policy import Policy, View
+from proxy.core.reasons import Reason
+from proxy.core.workbench.decision import Decision, Stage
+from proxy.core.workbench.wording import (
+    allow_text,
+    joined,
+    match_text,
+    methods_text,
+    quota_text,
+    rate_text,
+)
+
+
+class Verdict(enum.Enum):
+    """What a stage says to a request."""
+
+    OK = "ok"
+    REFUSED = "refused"
+    NOT_REACHED = "not reached"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One stage of a decision.
+
+    Attributes:
+        stage: which.
+        verdict: what it says.
+        details: why, a line each; empty when it was not reached.
+    """
+
+    stage: Stage
+    verdict: Verdict
+    details: tuple[str, ...]
+
+
+def steps(decision: Decision) -> tuple[Step, ...]:
+    """Return every stage with its verdict, in the order of the data path."""
+    taken = []
+    verdict = Verdict.OK
+    for stage in Stage:
+        if verdict is not Verdict.OK:
+            verdict = Verdict.NOT_REACHED
+        elif stage is decision.stage:
+            verdict = Verdict.REFUSED
+        details = () if verdict is Verdict.NOT_REACHED else _details(decision, stage)
+        taken.append(Step(stage=stage, verdict=verdict, details=tuple(details)))
+    return tuple(taken)
+
+
+_HOW = {View.PLAIN: "decrypted", View.MASK: "masked", View.DROP: "left out"}
+"""What is done to a value for a view, where its name does not say it."""
+
+
+def _details(decision: Decision, stage: Stage) -> Iterator[str]:
+    if stage is decision.stage and decision.refused:
+        yield decision.refused.reason.title
+        if decision.refused.detail:
+            yield decision.refused.detail
+    match stage:
+        case Stage.MATCH:
+            yield from _matching(decision)
+        case Stage.AUTHENTICATE:
+            yield from _authentication(decision)
+        case Stage.AUTHORISE:
+            yield from _authorisation(decision)
+        case Stage.LIMITS:
+            yield from _limits(decision)
+        case Stage.ENCRYPT:
+            for place, field in decision.encrypted:
+                yield f"{place} is encrypted as {field}"
+            if not decision.encrypted:
+                yield "nothing: the body passes as it is"
+        case Stage.DECRYPT:
+            for place, field, view in decision.shown:
+                yield f"{place} is {field}, {_HOW.get(view, f'shown as {view.value}')}"
+            if not decision.shown:
+                yield "nothing: the answer passes as it is"
+
+
+def _matching(decision: Decision) -> Iterator[str]:
+    if decision.rule:
+        yield f"{decision.rule.id}: {match_text(decision.rule)}"
+    for name, value in decision.params.items():
+        yield f"{name} = {value}"
+
+
+def _authentication(decision: Decision) -> Iterator[str]:
+    principal = decision.principal
+    if decision.rule and decision.rule.allow is None:
+        yield "no token is asked for"
+    elif principal and not principal.issuer:
+        yield f"taken for granted: a token with the role {joined(principal.roles)}"
+    elif principal:
+        yield f"the subject {principal.subject!r}, by the issuer {principal.issuer}"
+        yield f"with the roles {joined(principal.roles)}"
+
+
+def _authorisation(decision: Decision) -> Iterator[str]:
+    principal = decision.principal
+    if decision.rule and decision.rule.allow is None:
+        yield "anyone may"
+    elif decision.rule and decision.refused and principal:
+        roles = joined(principal.roles)
+        yield f"The rule allows {allow_text(decision.rule)}; the token has {roles}."
+    elif decision.rule:
+        yield f"acts as {decision.role}; the rule allows {allow_text(decision.rule)}"
+
+
+def _limits(decision: Decision) -> Iterator[str]:
+    for take in decision.takes:
+        yield f"{take.id}: {quota_text(take.limit)}, per {take.quota.per.value}"
+    for limit in decision.unlimited:
+        yield f"{limit.id}: {rate_text(None)}"
+    if not decision.takes and not decision.unlimited:
+        yield "none"
+
+
+_ADVICE = {
+    Reason.MALFORMED: "Give a path that begins with '/' and has no fragment.",
+    Reason.PATH_AMBIGUOUS: (
+        "Write the path in its one form. If the service needs this one, and reads it "
+        "as the proxy does, let the rule tolerate it."
+    ),
+    Reason.NO_RULE: "{near}If this should be served, write a rule for it.",
+    Reason.METHOD_NOT_ALLOWED: (
+        "Use {methods}, or add {method} to the match of a rule for this path."
+    ),
+    Reason.TOKEN_MISSING: (
+        "Send Authorization: Bearer TOKEN, with a token of {issuers} that has the role "
+        "{roles}."
+    ),
+    Reason.TOKEN_MALFORMED: (
+        "Send the token as the issuer gave it: three parts with dots between them, "
+        "nothing cut off, nothing added."
+    ),
+    Reason.ALGORITHM_NOT_ALLOWED: (
+        "Let the issuer sign with an algorithm that the policy pins for it."
+    ),
+    Reason.ISSUER_NOT_TRUSTED: (
+        "Get a token of {issuers}, or add the issuer of this one to the policy."
+    ),
+    Reason.KEY_UNKNOWN: (
+        "If the issuer has a new key, add it to keys of the issuer with its kid."
+    ),
+    Reason.SIGNATURE_INVALID: (
+        "Compare the key of the policy with the issuer's: tokens of another "
+        "environment fail like this, and so does a secret replaced on one side only."
+    ),
+    Reason.CLAIM_INVALID: (
+        "Let the issuer write iss, aud, exp and sub into its tokens, and the role "
+        "where the policy looks for it."
+    ),
+    Reason.AUDIENCE_MISMATCH: (
+        "Ask the issuer for a token whose aud is the audience in the policy."
+    ),
+    Reason.TOKEN_EXPIRED: "Get a new token.",
+    Reason.TOKEN_NOT_YET_VALID: (
+        "Compare the clocks of the issuer and the proxy; leeway forgives some seconds."
+    ),
+    Reason.ROLE_NOT_ALLOWED: (
+        "Use a token with the role {roles}, or add a role to the rule's allow."
+    ),
+}
+"""How to get on after a refusal of the stages from match to authorise. What stands in
+braces is filled in from the policy."""
+
+
+def advice(policy: Policy, decision: Decision) -> str:
+    """Return what to do about a refusal; "" for a request that is allowed."""
+    if decision.refused is None:
+        return ""
+    allowed = dict(decision.refused.headers).get("Allow", "").split(", ")
+    roles = decision.rule.allow if decision.rule and decision.rule.allow else ()
+    return _ADVICE[decision.refused.reason].format(
+        method=decision.method,
+        methods=joined(methods_text(allowed).split(","), "or"),
+        issuers=joined(sorted(policy.issuers), "or"),
+        roles=joined(sorted(roles), "or"),
+        near=_near(policy, decision),
+    )
+
+
+def _near(policy: Policy, decision: Decision) -> str:
+    """Return what answers instead, or nearly would have; "" for nothing."""
+    path = decision.path
+    if policy.is_health(decision.method, path):
+        return "The proxy answers here itself, that it serves. "
+    other = path[:-1] if path.endswith("/") else f"{path}/"
+    try:
+        rule = policy.router.match(decision.method, other).rule
+    except Refused:
+        return ""
+    return f"A slash at the end counts: {other} would be matched by {rule.id}. "

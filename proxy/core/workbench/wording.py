@@ -1,0 +1,85 @@
+"""Parts of a policy in the words in which a policy is written.
+
+For people who compare what they read here with their YAML. Nothing here decides.
+"""
+
+from collections.abc import Iterable
+
+from proxy.core.bucket import MICROSECONDS, RateLimit
+from proxy.core.policy import ANYONE, Rule
+from proxy.core.policy_rules import METHODS
+from proxy.core.policy_sections import UNLIMITED
+
+_PERIODS = {
+    MICROSECONDS: "second",
+    60 * MICROSECONDS: "minute",
+    3600 * MICROSECONDS: "hour",
+    86_400 * MICROSECONDS: "day",
+}
+_UNITS = ((3600 * MICROSECONDS, "h"), (60 * MICROSECONDS, "m"), (MICROSECONDS, "s"))
+
+
+def rate_text(rate: RateLimit | None) -> str:
+    """Return a rate as ``limits`` has it; None is no limit at all.
+
+    Example:
+        >>> rate_text(RateLimit.of(10, 30 * MICROSECONDS))
+        '10/30s'
+    """
+    if rate is None:
+        return UNLIMITED
+    return f"{rate.count}/{_PERIODS.get(rate.period_us) or _duration(rate.period_us)}"
+
+
+def quota_text(rate: RateLimit | None) -> str:
+    """Return a rate, and its burst when it is not the usual one.
+
+    Example:
+        >>> quota_text(RateLimit.of(100, 3600 * MICROSECONDS, 20))
+        '100/hour, burst 20'
+    """
+    if rate is None or rate.burst == rate.count:
+        return rate_text(rate)
+    return f"{rate_text(rate)}, burst {rate.burst}"
+
+
+def _duration(microseconds: int) -> str:
+    for size, unit in _UNITS:
+        if microseconds % size == 0:
+            return f"{microseconds // size}{unit}"
+    return f"{microseconds // 1000}ms"
+
+
+def methods_text(methods: Iterable[str]) -> str:
+    """Return methods as ``match`` has them: in one order, ``*`` for none."""
+    return ",".join(sorted(methods, key=_rank)) or "*"
+
+
+def _rank(method: str) -> tuple[int, str]:
+    known = method in METHODS
+    return (METHODS.index(method) if known else len(METHODS), method)
+
+
+def match_text(rule: Rule) -> str:
+    """Return what the rule matches, as ``match`` has it."""
+    return f"{methods_text(rule.methods)} {rule.pattern.text}"
+
+
+def allow_text(rule: Rule) -> str:
+    """Return whom the rule allows.
+
+    Example:
+        ``anyone``, ``teacher`` or ``admin, student and teacher``.
+    """
+    return ANYONE if rule.allow is None else joined(sorted(rule.allow))
+
+
+def joined(words: Iterable[str], word: str = "and") -> str:
+    """Return words as a sentence lists them.
+
+    Example:
+        >>> joined(["a", "b", "c"], "or")
+        'a, b or c'
+    """
+    *most, last = list(words) or ["nothing"]
+    return f"{', '.join(most)} {word} {last}" if most else last
