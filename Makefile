@@ -90,7 +90,8 @@ $(READY): requirements-dev.txt pyproject.toml
 
 # Built from a copy: extension modules beside the sources would be used instead of them.
 $(COMPILED)/.ready: $(READY) $(SOURCES) pyproject.toml
-	@command -v cc >/dev/null || { echo "A C compiler is needed to compile the data path (Debian: apt-get install gcc)." >&2; exit 1; }
+	@$(SERVERS) wheel
+	@$(BIN)/python -c 'import pathlib, sys, sysconfig; pathlib.Path(sysconfig.get_path("include"), "Python.h").exists() or sys.exit("The headers of this Python are needed to compile the data path (Debian: apt-get install python3-dev).")'
 	@echo "Compiling the data path ..."
 	@rm -rf .cache/build .cache/dist $(COMPILED)
 	@mkdir -p .cache/build && cp -r proxy pyproject.toml README.md LICENSE CHANGELOG.md .cache/build

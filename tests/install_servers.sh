@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Installs the servers and tools that `make test`, `make bench` or `make stack`
+# Installs the servers and tools that `make test`, `make bench`, `make wheel` or `make stack`
 # needs and the machine lacks.
 #
-#   tests/install_servers.sh test|bench|stack
+#   tests/install_servers.sh test|bench|wheel|stack
 #
 # Only Debian's package manager is driven; elsewhere this says what to install. The
 # tests start their own instances, so no service of the packages is started here.
@@ -36,11 +36,16 @@ stack_needs=(
   "debootstrap debootstrap"
 )
 
+wheel_needs=(
+  "cc gcc"
+)
+
 case "${1:-}" in
+  wheel) needs=("${wheel_needs[@]}") ;;
   test) needs=("${test_needs[@]}") ;;
   bench) needs=("${bench_needs[@]}") ;;
   stack) needs=("${stack_needs[@]}") ;;
-  *) echo "usage: $0 test|bench|stack" >&2; exit 2 ;;
+  *) echo "usage: $0 test|bench|wheel|stack" >&2; exit 2 ;;
 esac
 
 # Debian keeps some servers where only root's PATH looks.

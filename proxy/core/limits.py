@@ -13,7 +13,9 @@ which is not an RFC yet.
 """
 
 import dataclasses
+import functools
 import hashlib
+import ipaddress
 import math
 import re
 from collections.abc import Sequence
@@ -138,7 +140,25 @@ def _quotas(limits: Sequence[Limit], role: str) -> list[Quota]:
 def _owner(per: Per, subject: str, client: str) -> str:
     """Return whose bucket it is: a letter for the kind, a colon, and the name."""
     # Without a subject, its limits fall to the client rather than to one common bucket.
-    return "s:" + subject if per is Per.SUBJECT and subject else "c:" + client
+    if per is Per.SUBJECT and subject:
+        return "s:" + subject
+    return "c:" + (_client_group(client) if ":" in client else client)
+
+
+@functools.lru_cache(maxsize=4096)
+def _client_group(address: str) -> str:
+    """Return whom an IPv6 address stands for: its /64, or the IPv4 address in it.
+
+    A site has at least a /64 to itself (RFC 6177), so counting addresses would count
+    nothing.
+    """
+    try:
+        parsed = ipaddress.IPv6Address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    return str(ipaddress.IPv6Network((parsed, 64), strict=False).network_address)
 
 
 def _quoted(owner: str) -> str:

@@ -157,6 +157,30 @@ def test_owners_without_end_do_not_fill_the_memory() -> None:
     assert again.key == first.key
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("2001:db8::1", "2001:db8::ffff:1", True),
+        ("2001:db8::1", "2001:DB8:0:0::1", True),
+        ("2001:db8::1", "2001:db8:0:1::1", False),
+        ("::ffff:192.0.2.1", "192.0.2.1", True),
+        ("fe80::1%eth0", "fe80::2%eth1", True),
+        ("192.0.2.1", "192.0.2.2", False),
+        ("no:address", "no:other", False),
+    ],
+)
+def test_client_of_ipv6_is_its_network(one: str, other: str, *, same: bool) -> None:
+    """Whoever has a /64 does not have 2^64 buckets."""
+    rate = RateLimit.of(5, HOUR)
+    limits = (Limit(id="api", per=Per.CLIENT, rates={None: rate}),)
+    keys = {
+        takes_for(limits, role="", subject="", client=client)[0].key
+        for client in (one, other)
+    }
+
+    assert (len(keys) == 1) is same
+
+
 def grants_after(takes: list[Take], spent: int) -> list[Grant]:
     """Return what one more take says after ``spent`` of them at one instant."""
     states: list[State | None] = [None] * len(takes)
