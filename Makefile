@@ -20,7 +20,7 @@ SOURCES := $(shell find proxy -name '*.py' -o -name '*.lua')
 SERVERS := tests/install_servers.sh
 
 .DELETE_ON_ERROR:
-.PHONY: help run test test-compiled lint type bench wheel fmt lock clean
+.PHONY: help run test test-compiled stack lint type bench wheel fmt lock clean
 
 help: ## list these verbs
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' Makefile
@@ -43,6 +43,10 @@ test-compiled: $(READY) $(COMPILED)/.ready ## run the tests of the data path aga
 	@$(SERVERS) test
 	@PYTHONPATH=$(COMPILED) $(BIN)/python -P -m pytest -o pythonpath= $(PYTEST) \
 		tests/core tests/edge tests/e2e
+
+stack: $(READY) ## build the images and start, use, break and stop docker-compose.prod.yml
+	@$(SERVERS) stack
+	@$(BIN)/python -m pytest --timeout 900 -s $(PYTEST) tests/stack/whole.py
 
 lint: $(READY) ## check style and the direction of imports
 	@$(BIN)/ruff check --quiet

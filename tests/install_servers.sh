@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Installs the servers and tools that `make test`, `make bench` or `make wheel` needs and the
-# machine lacks.
+# Installs the servers and tools that `make test`, `make bench`, `make wheel` or `make stack`
+# needs and the machine lacks.
 #
-#   tests/install_servers.sh test|bench|wheel
+#   tests/install_servers.sh test|bench|wheel|stack
 #
 # Only Debian's package manager is driven; elsewhere this says what to install. The
 # tests start their own instances, so no service of the packages is started here.
@@ -14,12 +14,15 @@ test_needs=(
   "curl curl"
   "jq jq"
   "openssl openssl"
+  "nginx nginx"
+  "envsubst gettext-base"
+  "certbot certbot"
+  "pebble pebble"
   "promtool prometheus"
 )
 bench_needs=(
   "${test_needs[@]}"
   "haproxy haproxy"
-  "nginx nginx"
   "taskset util-linux"
   "wrk wrk"
   "/usr/lib/nginx/modules/ngx_http_lua_module.so libnginx-mod-http-lua"
@@ -27,6 +30,10 @@ bench_needs=(
   "/usr/share/lua/5.1/nginx/redis.lua lua-nginx-redis"
   "/usr/share/lua/5.1/resty/core.lua lua-resty-core"
   "/usr/lib/*/lua/5.1/cjson.so lua-cjson"
+)
+stack_needs=(
+  "dockerd docker.io"
+  "debootstrap debootstrap"
 )
 
 wheel_needs=(
@@ -37,7 +44,8 @@ case "${1:-}" in
   wheel) needs=("${wheel_needs[@]}") ;;
   test) needs=("${test_needs[@]}") ;;
   bench) needs=("${bench_needs[@]}") ;;
-  *) echo "usage: $0 test|bench|wheel" >&2; exit 2 ;;
+  stack) needs=("${stack_needs[@]}") ;;
+  *) echo "usage: $0 test|bench|wheel|stack" >&2; exit 2 ;;
 esac
 
 # Debian keeps some servers where only root's PATH looks.
