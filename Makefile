@@ -24,7 +24,7 @@ EXPORTER := .cache/trixie/prometheus-pgbouncer-exporter
 NPM := grafana/node_modules/.ready
 
 .DELETE_ON_ERROR:
-.PHONY: help run test test-compiled test-grafana lint type bench wheel fmt lock clean
+.PHONY: help run test test-compiled test-grafana stack lint type bench wheel fmt lock clean
 
 help: ## list these verbs
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' Makefile
@@ -51,6 +51,10 @@ test-compiled: $(READY) $(COMPILED)/.ready ## run the tests of the data path aga
 test-grafana: $(READY) $(EXPORTER) $(NPM) ## check the dashboards with Grafana's own code, and draw them
 	@$(SERVERS) grafana
 	@$(BIN)/python -m pytest -m grafana $(PYTEST) tests/grafana
+
+stack: $(READY) ## build the images and start, use, break and stop docker-compose.prod.yml
+	@$(SERVERS) stack
+	@$(BIN)/python -m pytest --timeout 900 -s $(PYTEST) tests/stack/whole.py
 
 lint: $(READY) ## check style and the direction of imports
 	@$(BIN)/ruff check --quiet

@@ -56,6 +56,9 @@ def main() -> int:
     """Return the exit code: 0 stopped, 1 could not serve, 2 no usable secret."""
     arguments = _arguments()
     secret = os.environ.get("JWT_SECRET", "")
+    file = os.environ.get("JWT_SECRET_FILE")
+    if not secret and file:
+        secret = Path(file).read_text(encoding="utf-8").strip()
     if len(secret.encode()) < MIN_SECRET_BYTES:
         sys.stderr.write(f"JWT_SECRET must have at least {MIN_SECRET_BYTES} bytes\n")
         return 2

@@ -7,7 +7,17 @@ import click
 
 from proxy import __version__
 
-COMMANDS = ("serve", "check", "explain", "test", "diff", "audit", "schema", "limits")
+COMMANDS = (
+    "serve",
+    "check",
+    "explain",
+    "test",
+    "diff",
+    "audit",
+    "schema",
+    "limits",
+    "init",
+)
 """In the order in which the help lists them; each is a file of ``proxy.cli``."""
 
 

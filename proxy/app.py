@@ -69,6 +69,13 @@ def _now_us() -> int:
     return time.time_ns() // 1000
 
 
+def _keyset(text: str) -> Keyset:
+    try:
+        return Keyset.from_text(text)
+    except ValueError as error:
+        raise StartError(f"ENCRYPTION_KEY: {error}.") from None
+
+
 def _trusts(networks: tuple[Network, ...]) -> Callable[[str], bool]:
     if not networks:
         return lambda _: False
@@ -80,11 +87,13 @@ class App:
 
     Args:
         settings: what the process is told.
-        environment: what ``${NAME}`` of a policy stands for.
+        environment: what ``${NAME}`` of a policy stands for, and where a reload finds
+            the keys.
     """
 
     def __init__(self, settings: Settings, environment: Mapping[str, str]) -> None:
         self._settings = settings
+        self._environment = environment
         self._source = PolicySource(settings.policy, environment)
         self._registry = CollectorRegistry()
         self._metrics = Metrics(self._registry, now=time.time, version=__version__)
@@ -109,10 +118,7 @@ class App:
             await self._stop()
 
     def _build(self, policy: Policy) -> None:
-        try:
-            self._keyset = Keyset.from_text(self._settings.encryption_key)
-        except ValueError as error:
-            raise StartError(f"ENCRYPTION_KEY: {error}.") from None
+        self._keyset = _keyset(self._settings.encryption_key)
         limits = WireLimits()
         self._health = HealthChecks()
         self._upstreams = Upstreams(self._health.is_up)
@@ -290,10 +296,14 @@ class App:
         except PolicyError as error:
             self._keep_last_good(str(error))
             return
+        known = self._keyset
         try:
+            # From a file, which may be another one than at the start.
+            self._keyset = _keyset(self._environment.get("ENCRYPTION_KEY", ""))
             snapshot = self._snapshot(policy)
         except StartError as error:
-            # The policy is good, but asks for a key that is not there.
+            self._keyset = known
+            # The policy is good, but the keys are not, or lack one that it asks for.
             self._source.revoke(str(error))
             self._keep_last_good(str(error))
             return

@@ -27,6 +27,7 @@ from proxy.core.headers import (
     request_head,
     request_lines,
     response_lines,
+    value_of,
 )
 from proxy.core.limits import Take, granted, takes_for
 from proxy.core.message import Request, Response
@@ -144,7 +145,12 @@ class Pipeline:
             headers.noted.get(b"authorization"), self._wall()
         )
         exchange.subject = principal.subject
-        role = exchange.role = acting_role(principal, rule.allow)
+        try:
+            role = exchange.role = acting_role(principal, rule.allow)
+        except Refused:
+            # Observers are told which role of the policy it was that may not.
+            exchange.role = snapshot.policy.known_role(principal.roles)
+            raise
         return b"X-Lumina-Subject: %b\r\nX-Lumina-Role: %b\r\n" % (
             principal.subject_value,
             role.encode("ascii"),
@@ -275,7 +281,7 @@ def _head(  # noqa: PLR0917 - a part of the head each
 
 def _is_health(snapshot: Snapshot, request: Request) -> bool:
     """Say whether a request that no rule matches is for the proxy itself."""
-    path, _, _ = request.target.partition("?")
+    path, _ = split_target(request.target, value_of(request.headers, b"host") or b"")
     return snapshot.policy.is_health(request.method, path)
 
 

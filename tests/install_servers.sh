@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Installs the servers and tools that `make test`, `make bench`, `make wheel` or
+# Installs the servers and tools that `make test`, `make bench`, `make wheel`, `make stack` or
 # `make test-grafana` needs and the machine lacks.
 #
-#   tests/install_servers.sh test|bench|wheel|grafana
+#   tests/install_servers.sh test|bench|wheel|stack|grafana
 #
 # Only Debian's package manager is driven; elsewhere this says what to install. The
 # tests start their own instances, so no service of the packages is started here.
@@ -14,6 +14,10 @@ test_needs=(
   "curl curl"
   "jq jq"
   "openssl openssl"
+  "nginx nginx"
+  "envsubst gettext-base"
+  "certbot certbot"
+  "pebble pebble"
   "promtool prometheus"
   "amtool prometheus-alertmanager"
   "prometheus-node-exporter prometheus-node-exporter"
@@ -21,7 +25,6 @@ test_needs=(
   "prometheus-postgres-exporter prometheus-postgres-exporter"
   "prometheus-nginx-exporter prometheus-nginx-exporter"
   "prometheus-blackbox-exporter prometheus-blackbox-exporter"
-  "nginx nginx"
   "/usr/lib/postgresql/*/bin/postgres postgresql"
   "pgbouncer pgbouncer"
   "rsyslogd rsyslog"
@@ -43,6 +46,10 @@ grafana_needs=(
   "chromium chromium"
   "/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf fonts-dejavu-core"
 )
+stack_needs=(
+  "dockerd docker.io"
+  "debootstrap debootstrap"
+)
 
 wheel_needs=(
   "cc gcc"
@@ -53,7 +60,8 @@ case "${1:-}" in
   test) needs=("${test_needs[@]}") ;;
   bench) needs=("${bench_needs[@]}") ;;
   grafana) needs=("${grafana_needs[@]}") ;;
-  *) echo "usage: $0 test|bench|wheel|grafana" >&2; exit 2 ;;
+  stack) needs=("${stack_needs[@]}") ;;
+  *) echo "usage: $0 test|bench|wheel|stack|grafana" >&2; exit 2 ;;
 esac
 
 # Debian keeps some servers where only root's PATH looks.

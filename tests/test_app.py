@@ -1,6 +1,7 @@
 """The life of the process: start, reload, drain, stop, and what it says of itself."""
 
 import asyncio
+import base64
 import contextlib
 import gc
 import re
@@ -321,6 +322,27 @@ async def test_reload_reads_secrets_anew(tmp_path: Path) -> None:
                 in (after["last_error"])
             )
             assert (await fetch(proxy, get())).body == b"hello"
+
+
+async def test_reload_reads_the_keys_anew(tmp_path: Path) -> None:
+    """A key is put before the old one without a restart; nonsense changes nothing."""
+    file = tmp_path / "key"
+    old, new = (base64.urlsafe_b64encode(bytes([n]) * 32).decode() for n in (1, 2))
+    file.write_text(old)
+    with proxy_process(
+        tmp_path, ENCRYPTION_KEY="", ENCRYPTION_KEY_FILE=str(file)
+    ) as proxy:
+        loaded = proxy.ask("/policy")[1]["loaded_at"]
+        file.write_text("no key")
+        proxy.tell(signal.SIGHUP)
+        refused = await until_policy(proxy, lambda shown: shown["last_error"])
+        file.write_text(f"{new},{old}")
+        proxy.tell(signal.SIGHUP)
+        after = await until_policy(proxy, lambda shown: shown["loaded_at"] > loaded)
+
+        assert refused["last_error"].startswith("ENCRYPTION_KEY: ")
+        assert refused["loaded_at"] == loaded
+        assert after["last_error"] is None
 
 
 async def test_counter_of_a_new_policy_is_shown_from_zero(tmp_path: Path) -> None:

@@ -36,6 +36,7 @@ from tests.documents import (
     text_of,
 )
 from tests.e2e.conftest import Stack
+from tests.nginx.edge import HOST, edge
 from tests.terminal import Terminal, make_verbs
 
 MAX_README_LINES = 200
@@ -215,7 +216,10 @@ def test_what_the_map_points_at_is_there() -> None:
 
 # What a reader is told to type.
 
-GUIDES = ["README.md", "policies/README.md", "tests/benchmarks/README.md"]
+GUIDES = [
+    *("README.md", "nginx/README.md", "policies/README.md"),
+    "tests/benchmarks/README.md",
+]
 """The documents that tell their reader to type something."""
 
 ELSEWHERE = ["grafana/README.md"]
@@ -277,8 +281,23 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         running.stop()
 
 
+@pytest.fixture(scope="module")
+def before(
+    stack: Stack, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, str]]:
+    """The edge in front of them, as the variables that its runbook uses."""
+    with edge(tmp_path_factory.mktemp("edge"), f"127.0.0.1:{stack.data}") as running:
+        yield {
+            "NAME": HOST,
+            "EDGE": f"127.0.0.1:{running.https}",
+            "STATUS": f"127.0.0.1:{running.status}",
+        }
+
+
 @pytest.mark.parametrize("name", GUIDES)
-def test_told_commands_do_what_is_said(name: str, stack: Stack, tmp_path: Path) -> None:
+def test_told_commands_do_what_is_said(
+    name: str, stack: Stack, before: dict[str, str], tmp_path: Path
+) -> None:
     """Typed from top to bottom, a document's commands print what it says."""
     for block in blocks(name):
         if block.file:
@@ -286,7 +305,7 @@ def test_told_commands_do_what_is_said(name: str, stack: Stack, tmp_path: Path) 
     told = [block for block in typed(name) if not make_verbs(block.text)]
     if not told:
         return
-    terminal = Terminal(tmp_path, stack, {"JWT_SECRET": SECRET})
+    terminal = Terminal(tmp_path, stack, {"JWT_SECRET": SECRET, **before})
     seen = terminal.type(told)
 
     for block, output in zip(told, seen, strict=True):

@@ -75,7 +75,7 @@ def a_snapshot(policy: str = POLICY) -> Snapshot:
     )
 
 
-def bearer(role: str = "teacher", **claims: Any) -> bytes:
+def bearer(role: str | list[str] = "teacher", **claims: Any) -> bytes:
     """Return the value of Authorization for a person with a role."""
     document = {"iss": "lumina", "aud": "lms", "sub": "ada", "role": role}
     token = jwt.encode(document | {"exp": NOW + 60} | claims, SECRET, "HS256")
@@ -428,6 +428,20 @@ def test_queries_and_forms_are_encrypted_where_they_stand() -> None:
     assert b"Content-Length: %d\r\n" % len(query) in sent[1][0]
 
 
+@pytest.mark.parametrize(
+    ("roles", "told"),
+    [("student", "student"), (["pupil"], ""), (["x", "student"], "student")],
+)
+def test_role_that_may_not_is_told_if_the_policy_knows_it(
+    roles: str | list[str], told: str
+) -> None:
+    """A label from a closed set: what a token makes up is none."""
+    request = a_request("PUT", "/small", (b"Authorization", bearer(role=roles)))
+    exchange = handled(Ports(), request)
+
+    assert (exchange.reason, exchange.role) == (Reason.ROLE_NOT_ALLOWED, told)
+
+
 def test_a_used_up_limit_says_when_to_come_back() -> None:
     """The backend never hears of it."""
     ports = Ports()
@@ -735,6 +749,7 @@ def test_a_body_that_is_not_there_yet_is_streamed(
     [
         (POLICY, "GET", "/health", 200),
         (POLICY, "HEAD", "/health?x", 200),
+        (POLICY, "GET", "http://lms.example/health", 200),
         (POLICY, "POST", "/health", 404),
         (POLICY, "GET", "/health/", 404),
         (POLICY + "health: /-/alive\n", "GET", "/-/alive", 200),

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import math
 import os
 import re
 import sys
@@ -133,7 +134,7 @@ def _line(row: dict[str, Any]) -> str:
     left = f"{whose}: {row['remaining']} of {row['burst']} left"
     if not row["reset_after"]:
         return left
-    return f"{left}, full in {row['reset_after']:.1f} s"
+    return f"{left}, full in {math.ceil(row['reset_after'])} s"
 
 
 def _exit(message: str) -> NoReturn:

@@ -34,9 +34,11 @@ def _with_options(command: click.decorators.FC) -> click.decorators.FC:
 def serve(**flags: str | None) -> None:
     """Serve until SIGTERM or Ctrl-C, then drain.
 
-    Everything comes from a flag or the variable in brackets; a flag wins. Secrets
-    come from the environment only: JWT_SECRET, ENCRYPTION_KEY, METRICS_TOKEN, each
-    also as NAME_FILE. SIGHUP reloads the policy.
+    Everything comes from a flag or the variable in brackets; a flag wins. Only the
+    environment has TRUSTED_PROXIES, DRAIN_GRACE and DRAIN_TIMEOUT (.env.example
+    explains every variable), what the policy refers to, such as JWT_SECRET and
+    RATE_LIMIT_API, and the secrets ENCRYPTION_KEY and METRICS_TOKEN, each also as
+    NAME_FILE. SIGHUP reloads the policy and the keys.
 
     \b
     Exit status: 0 stopped as it was told to, 1 the start is refused, 2 wrong usage.

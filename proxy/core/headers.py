@@ -19,109 +19,16 @@ from collections.abc import Iterable
 from typing import Final
 
 from proxy.core.errors import Refused
+from proxy.core.header_names import (
+    DROP,
+    HOP_BY_HOP,
+    IDENTITY_PREFIXES,
+    KEEP,
+    NOTE_AND_KEEP,
+    REQUEST,
+)
 from proxy.core.message import RawHeaders
 from proxy.core.reasons import Reason
-
-_KEEP: Final = 0
-_DROP: Final = 1
-_NOTE: Final = 2
-_NOTE_AND_KEEP: Final = 3
-
-_HOP_BY_HOP: Final[tuple[bytes, ...]] = (
-    b"connection",
-    b"keep-alive",
-    b"proxy-authenticate",
-    b"proxy-authorization",
-    b"proxy-connection",
-    b"te",
-    b"trailer",
-    b"transfer-encoding",
-    b"upgrade",
-)
-
-# Who the client is, as one proxy or another says it to a backend that believes it.
-_IDENTITY: Final[tuple[bytes, ...]] = (
-    b"remote-user",
-    b"x-authenticated-user",
-    b"x-authenticated-userid",
-    b"x-forwarded-access-token",
-    b"x-forwarded-email",
-    b"x-forwarded-groups",
-    b"x-forwarded-preferred-username",
-    b"x-forwarded-user",
-    b"x-remote-user",
-    b"x-webauth-user",
-)
-_IDENTITY_PREFIXES: Final[tuple[bytes, ...]] = (
-    b"x-lumina-",
-    b"x-auth-request-",
-    b"x-pomerium-",
-)
-
-# Where the request came from. Written anew, see ``forwarded_lines``.
-_FORWARDING: Final[tuple[bytes, ...]] = (
-    b"forwarded",
-    b"true-client-ip",
-    b"cf-connecting-ip",
-    b"x-client-ip",
-    b"x-cluster-client-ip",
-    b"x-forwarded",
-    b"x-forwarded-by",
-    b"x-forwarded-host",
-    b"x-forwarded-port",
-    b"x-forwarded-prefix",
-    b"x-forwarded-server",
-    b"x-real-ip",
-)
-
-# What makes some backends answer another method or path than the one that matched.
-_STEERING: Final[tuple[bytes, ...]] = (
-    b"x-forwarded-uri",
-    b"x-http-method",
-    b"x-http-method-override",
-    b"x-method-override",
-    b"x-original-uri",
-    b"x-original-url",
-    b"x-rewrite-url",
-)
-
-_REQUEST: Final[dict[bytes, int]] = {
-    **dict.fromkeys(
-        (
-            b"accept",
-            b"accept-language",
-            b"cookie",
-            b"origin",
-            b"referer",
-            b"user-agent",
-        ),
-        _KEEP,
-    ),
-    **dict.fromkeys((*_HOP_BY_HOP, *_IDENTITY, *_FORWARDING, *_STEERING), _DROP),
-    **dict.fromkeys(
-        (
-            b"connection",
-            b"content-length",
-            b"expect",
-            b"host",
-            b"transfer-encoding",
-            b"x-forwarded-for",
-            b"x-forwarded-proto",
-            b"x-request-id",
-        ),
-        _NOTE,
-    ),
-    **dict.fromkeys(
-        (
-            b"accept-encoding",
-            b"authorization",
-            b"content-encoding",
-            b"content-type",
-            b"traceparent",
-        ),
-        _NOTE_AND_KEEP,
-    ),
-}
 
 # A second one of these would leave two readers with two answers.
 _SINGLE: Final = frozenset(
@@ -137,7 +44,7 @@ _SINGLE: Final = frozenset(
 # Framing, and what only this proxy says.
 _RESPONSE_DROP: Final = frozenset(
     (
-        *_HOP_BY_HOP,
+        *HOP_BY_HOP,
         b"content-length",
         b"x-lumina-role",
         b"x-lumina-subject",
@@ -209,19 +116,19 @@ def examine(raw: RawHeaders, version: str) -> RequestHeaders:
     noted: dict[bytes, bytes] = {}
     for field in raw:
         lower = field[0]
-        verdict = _REQUEST.get(lower)
+        verdict = REQUEST.get(lower)
         if verdict is None:
             if not _is_forged(lower):
                 kept.append(field)
-        elif verdict == _KEEP:
+        elif verdict == KEEP:
             kept.append(field)
-        elif verdict != _DROP:
+        elif verdict != DROP:
             if lower in noted:
                 _refuse_second(lower)
                 noted[lower] += b", " + field[2]
             else:
                 noted[lower] = field[2]
-            if verdict == _NOTE_AND_KEEP:
+            if verdict == NOTE_AND_KEEP:
                 kept.append(field)
     _check(noted, version)
     named = noted.get(b"connection")
@@ -233,9 +140,9 @@ def examine(raw: RawHeaders, version: str) -> RequestHeaders:
 def _is_forged(lower: bytes) -> bool:
     if not lower.replace(b"-", b"").isalnum():
         lower = _NEITHER_LETTER_NOR_DIGIT.sub(b"-", lower)
-        if _REQUEST.get(lower, _KEEP) != _KEEP:
+        if REQUEST.get(lower, KEEP) != KEEP:
             return True
-    return lower.startswith(_IDENTITY_PREFIXES)
+    return lower.startswith(IDENTITY_PREFIXES)
 
 
 def _refuse_second(lower: bytes) -> None:

@@ -10,7 +10,7 @@ but for ``Limit.rates`` where it says so.
 
 import dataclasses
 import enum
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from proxy.core.authn import Issuer
 from proxy.core.bucket import RateLimit
@@ -188,6 +188,10 @@ class Policy:
     def view(self, role: str | None, field: str) -> View:
         """Return what ``role`` sees of ``field``; None is a request without a token."""
         return self.views.get(role or ANYONE, {}).get(field, View.MASK)
+
+    def known_role(self, roles: Iterable[str]) -> str:
+        """Return the first of ``roles`` that the policy has; "" for none."""
+        return next((role for role in roles if role in self.roles), "")
 
     def is_health(self, method: str, path: str) -> bool:
         """Say whether a request that no rule matches asks how the proxy itself is.

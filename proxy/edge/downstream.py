@@ -121,12 +121,7 @@ class DownstreamConnection(AnswerWriter):
         else:
             self._head_bytes = len(data)
         body = self._body
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            self._after_upgrade(data[upgrade.args[0] :])
-        except httptools.HttpParserError as error:
-            self._unreadable(error)
+        self._parse(data)
         if self._in_head:
             self._await_head(began=self._head_bytes == len(data))
         elif self._open is not None and self._body is None:
@@ -137,6 +132,19 @@ class DownstreamConnection(AnswerWriter):
                 self.await_body()
         if self._step is None and self._queue:
             self._answer_queued()
+
+    def _parse(self, data: bytes) -> None:
+        """Feed the parser, which stops behind every request for an upgrade."""
+        while data:
+            try:
+                self._parser.feed_data(data)
+            except httptools.HttpParserUpgrade as upgrade:
+                data = self._after_upgrade(data[upgrade.args[0] :])
+            except httptools.HttpParserError as error:
+                self._unreadable(error)
+                return
+            else:
+                return
 
     def _await_head(self, *, began: bool) -> None:
         """Bound the size of a head that is not complete, and the wait for its rest."""
@@ -277,24 +285,25 @@ class DownstreamConnection(AnswerWriter):
             return Refused(Reason.HEADERS_TOO_LARGE)
         return None
 
-    def _after_upgrade(self, rest: bytes) -> None:
-        """Go on after a request that asked for an upgrade.
+    def _after_upgrade(self, rest: bytes) -> bytes:
+        """Return what is parsed next after a request that asked for an upgrade.
 
         llhttp ends such a message at its head. Upgrade is declined by answering it as
         an ordinary request (RFC 9110 section 7.8), which has no body: one that says it
-        has is refused, for its end is not known any more.
+        has is refused, for its end is not known any more. Behind the last request that
+        was taken nothing is parsed at all.
         """
         self._parser = httptools.HttpRequestParser(self)
         self._open = None
-        if self._queue and any(
-            lower in _BODY_FIELDS for lower, _, _ in self._queue[-1][0].headers
-        ):
-            request, _ = self._queue[-1]
+        request, _ = self._queue[-1]
+        if not request.keep_alive:
+            return b""
+        if any(lower in _BODY_FIELDS for lower, _, _ in request.headers):
             request.keep_alive = False
             refused = Refused(Reason.MALFORMED, "An upgrade has no body.")
             self._queue[-1] = request, refused
-        elif rest:
-            self.data_received(rest)
+            return b""
+        return rest
 
     def _unreadable(self, error: httptools.HttpParserError) -> None:
         if self._open is not None:

@@ -169,10 +169,9 @@ class UpstreamConnection:
         if not self._status and self._head_bytes > HEAD_BYTES:
             self._violate()
         if not self._status or (self._violated and not self._complete):
+            # A head that trickles in has first_byte and no more.
             if self._violated:
                 self._fail(Reason.UPSTREAM_PROTOCOL)
-            else:
-                self.deadline = self._pool.now() + self._timeouts.idle
         elif call is not None:
             self._answer(call)
         elif body is not None:
@@ -303,6 +302,7 @@ class UpstreamConnection:
             transport.write(head + body if body else head)
         else:
             self._sent = False
+            self.deadline = NEVER  # the client has its own for what it sends
             transport.write(head)
             self._pump = step(
                 self._send_body(transport, body, chunked=call.chunked), self._pumped
@@ -316,15 +316,20 @@ class UpstreamConnection:
                 transport.writelines((b"%x\r\n" % len(chunk), chunk, b"\r\n"))
             else:
                 transport.write(chunk)
-            self.deadline = self._pool.now() + self._timeouts.idle
             if self._write_paused:
+                self._await_backend(self._timeouts.idle)
                 self._drained = Waiter()
                 await self._drained
+                self._await_backend(NEVER)
         if chunked:
             transport.write(b"0\r\n\r\n")
         self._sent = True
+        self._await_backend(self._timeouts.first_byte)
+
+    def _await_backend(self, seconds: float) -> None:
+        """Give the backend its time, unless its answer has begun and has its own."""
         if not self._status:
-            self.deadline = self._pool.now() + self._timeouts.first_byte
+            self.deadline = self._pool.now() + seconds
 
     def _pumped(self, error: BaseException | None) -> None:
         """Give up an exchange whose request body broke off."""

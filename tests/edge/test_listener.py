@@ -540,3 +540,17 @@ async def test_draining_closes_idle_connections_and_finishes_busy_ones() -> None
             await Client.connect(listener.port or 1)
         await idle.close()
         await busy.close()
+
+
+async def test_many_upgrades_in_one_read_are_requests_like_others() -> None:
+    """Parsing goes on behind each, up to the bound, and never deeper."""
+    async with connected(limits=WireLimits(pipelined=8)) as (client, handler):
+        upgrade = (
+            b"GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n"
+        )
+        await client.send(upgrade * 3000)
+        for _ in range(8):
+            assert (await client.answer()).status == 200
+        await client.rest()
+
+        assert len(handler.requests) == 8

@@ -469,3 +469,39 @@ async def test_an_unread_body_stops_the_backend() -> None:
         assert sent < 25_000_000
 
         assert len(await whole(response)) == 50_000_000
+
+
+async def test_head_that_trickles_in_has_no_longer_than_a_silent_one() -> None:
+    """Each byte buys no time."""
+
+    async def trickle(client: Client) -> None:
+        await client.reader.readuntil(b"\r\n\r\n")
+        for byte in b"HTTP/1.1 200 OK\r\nX-Slow: " + b"y" * 100:
+            await client.send(bytes((byte,)))
+            await asyncio.sleep(0.02)
+
+    async with a_pool(
+        trickle, Timeouts(connect=1.0, first_byte=0.2, idle=60.0)
+    ) as pool:
+        with pytest.raises(Refused) as refused:
+            await ask(pool, "POST")
+
+        assert refused.value.reason is Reason.UPSTREAM_TIMEOUT
+
+
+async def test_client_that_is_slow_to_upload_is_not_the_backends_fault() -> None:
+    """While the client has the next move the backend is not timed."""
+
+    async def patient(client: Client) -> None:
+        await client.reader.readuntil(b"late")
+        await client.send(OK)
+
+    async with a_pool(patient, FAST) as pool:
+        body = BodyStream()
+        asked = pool.exchange("PUT", GET, body, FAST, chunked=True)
+        await asyncio.sleep(2 * FAST.first_byte)
+        body.feed(b"late")
+        body.finish()
+        body.wake()
+
+        assert (await asked).status == 200
