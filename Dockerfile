@@ -27,19 +27,19 @@ RUN apt-get update \
     && apt-get install --yes --no-install-recommends gcc libc6-dev python3-dev python3-venv \
     && rm -rf /var/lib/apt/lists/*
 
-ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
+ENV PIP_CACHE_DIR=/var/cache/pip PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /src
 
 # Dependencies before code: while the locks stay as they are, so do these layers. Both locks
 # are complete, so nothing is resolved and nothing without a known hash is installed.
 COPY requirements-dev.txt ./
-RUN --mount=type=cache,target=/root/.cache/pip \
+RUN --mount=type=cache,target=/var/cache/pip \
     python3 -m venv /opt/build \
     && /opt/build/bin/pip install --quiet --no-deps --require-hashes --requirement requirements-dev.txt
 
 # The environment that is shipped gets no pip of its own.
 COPY requirements.txt ./
-RUN --mount=type=cache,target=/root/.cache/pip \
+RUN --mount=type=cache,target=/var/cache/pip \
     python3 -m venv --without-pip /opt/lumina \
     && /opt/build/bin/pip --python /opt/lumina/bin/python install --quiet --no-deps --require-hashes \
         --requirement requirements.txt
