@@ -427,3 +427,11 @@ def test_health_of_the_data_port_is_asked_for_at_its_path(
     ]
 
     assert asked == ([("GET", path), ("HEAD", path)] if path else [])
+
+
+def test_role_of_a_token_is_told_if_the_policy_has_it(everything: Policy) -> None:
+    """In the token's order; names that only a token knows are none."""
+    known = everything.roles[0]
+    asked = [everything.known_role(roles) for roles in (("x", known), ("x",), ())]
+
+    assert asked == [known, "", ""]
