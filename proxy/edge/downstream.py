@@ -45,6 +45,7 @@ class DownstreamConnection(AnswerWriter):
     __slots__ = (
         "_body",
         "_closing",
+        "_deaf",
         "_half_closed",
         "_head_bytes",
         "_headers",
@@ -54,6 +55,7 @@ class DownstreamConnection(AnswerWriter):
         "_parser",
         "_peer",
         "_queue",
+        "_quiet_bytes",
         "_reading_paused",
         "_step",
         "_target",
@@ -76,6 +78,9 @@ class DownstreamConnection(AnswerWriter):
         self._step: Step | None = None
         self._closing = False
         self._half_closed = False
+        # Bytes since the last one of a body, and whether no more are read for good.
+        self._quiet_bytes = 0
+        self._deaf = False
         self._reading_paused = False
         self.deadline = NEVER
 
@@ -103,9 +108,9 @@ class DownstreamConnection(AnswerWriter):
 
         It may be a half-close or a client that left: only a write would tell.
         """
-        if self._step is None or self._closing:
+        if (self._step is None and not self._queue) or self._closing:
             return False
-        self._keep_alive = False
+        self._answer_no_more()
         self._half_closed = True
         self.deadline = self._listener.now() + self._listener.limits.half_close_seconds
         if self._body is not None:
@@ -114,18 +119,19 @@ class DownstreamConnection(AnswerWriter):
 
     def data_received(self, data: bytes) -> None:
         """Parse what arrived, and start on it when nothing is being answered."""
-        if self._closing:
+        if self._closing or self._deaf:
             return
         if self._in_head:
             self._head_bytes += len(data)
         else:
             self._head_bytes = len(data)
+        self._quiet_bytes += len(data)
         body = self._body
         self._parse(data)
         if self._in_head:
             self._await_head(began=self._head_bytes == len(data))
-        elif self._open is not None and self._body is None:
-            self._begin_body(self._open)
+        elif self._open is not None:
+            self._bound_framing(self._body or self._begin_body(self._open))
         if body is not None:
             body.wake()
             if body.waiting:
@@ -153,6 +159,13 @@ class DownstreamConnection(AnswerWriter):
             self._refuse_unread(Refused(Reason.HEADERS_TOO_LARGE))
         elif began and self._step is None:
             self.deadline = self._listener.now() + limits.head_seconds
+
+    def _bound_framing(self, body: BodyStream) -> None:
+        """Stop reading what frames a body without end: trailers, chunk extensions."""
+        if self._quiet_bytes > self._listener.limits.head_bytes:
+            self._deaf = True
+            body.fail(Refused(Reason.HEADERS_TOO_LARGE))
+            self._answer_no_more()
 
     def pause_writing(self) -> None:
         """Note that the client does not take what was written to it."""
@@ -203,9 +216,10 @@ class DownstreamConnection(AnswerWriter):
         )
         self._headers = _NO_HEADERS
         self._open = request
-        queue = self._queue
-        if len(queue) < self._listener.limits.pipelined:
-            queue.append((request, self._unacceptable(request)))
+        self._quiet_bytes = 0
+        queue, limits = self._queue, self._listener.limits
+        if len(queue) < limits.pipelined:
+            queue.append((request, limits.refusal(request, self._head_bytes)))
         else:
             self._answer_no_more()
         if self._step is not None or len(queue) > 1:
@@ -213,6 +227,7 @@ class DownstreamConnection(AnswerWriter):
 
     def on_body(self, chunk: bytes) -> None:
         """Hand bytes of the body to whoever reads them."""
+        self._quiet_bytes = 0
         if self._open is not None:
             (self._body or self._begin_body(self._open)).feed(chunk)
 
@@ -236,7 +251,8 @@ class DownstreamConnection(AnswerWriter):
             request, refused = self._queue.pop(0)
             if self._reading_paused:
                 self._resume_reading()
-            self.deadline = NEVER
+            if not self._half_closed:
+                self.deadline = NEVER
             self._current = request
             self._started = False
             self._keep_alive = request.keep_alive
@@ -268,22 +284,6 @@ class DownstreamConnection(AnswerWriter):
         if waited and self._queue:
             # In its own turn, so that a long pipeline is no deep stack.
             self._listener.loop.call_soon(self._answer_queued)
-
-    def _unacceptable(self, request: Request) -> Refused | None:
-        limits = self._listener.limits
-        if request.version not in ("1.1", "1.0"):
-            return Refused(Reason.MALFORMED, "Only HTTP/1.1 and HTTP/1.0 are spoken.")
-        if len(request.target) > limits.target_bytes:
-            return Refused(Reason.URI_TOO_LONG)
-        headers = request.headers
-        # What arrived since the head began is at least as long as the head.
-        if len(headers) > limits.header_lines or (
-            self._head_bytes > limits.head_bytes
-            and sum(len(name) + len(value) for _, name, value in headers)
-            > limits.head_bytes
-        ):
-            return Refused(Reason.HEADERS_TOO_LARGE)
-        return None
 
     def _after_upgrade(self, rest: bytes) -> bytes:
         """Return what is parsed next after a request that asked for an upgrade.
@@ -343,7 +343,8 @@ class DownstreamConnection(AnswerWriter):
         if request is None or self._transport is None:
             return
         self.await_body()
-        if not self._started and value_of(request.headers, b"expect") is not None:
+        expects = value_of(request.headers, b"expect") is not None
+        if expects and not self._started and request.version != "1.0":
             self._transport.write(CONTINUE)
 
     def await_body(self) -> None:

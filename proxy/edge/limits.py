@@ -5,6 +5,10 @@ Bytes are ints, seconds floats.
 
 import dataclasses
 
+from proxy.core.errors import Refused
+from proxy.core.message import Request
+from proxy.core.reasons import Reason
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class WireLimits:
@@ -40,3 +44,23 @@ class WireLimits:
     write_seconds: float = 60.0
     half_close_seconds: float = 10.0
     linger_seconds: float = 2.0
+
+    def refusal(self, request: Request, arrived: int) -> Refused | None:
+        """Return why a request is not read further; None when it is.
+
+        Args:
+            request: its head is complete.
+            arrived: bytes since the head began, so at least as many as it has.
+        """
+        if request.version not in ("1.1", "1.0"):
+            return Refused(Reason.MALFORMED, "Only HTTP/1.1 and HTTP/1.0 are spoken.")
+        if len(request.target) > self.target_bytes:
+            return Refused(Reason.URI_TOO_LONG)
+        lines = request.headers
+        if len(lines) > self.header_lines or (
+            arrived > self.head_bytes
+            and sum(len(name) + len(value) for _, name, value in lines)
+            > self.head_bytes
+        ):
+            return Refused(Reason.HEADERS_TOO_LARGE)
+        return None

@@ -14,8 +14,9 @@ from proxy.edge.limits import WireLimits
 from proxy.ports import Handler
 
 if TYPE_CHECKING:
+    from proxy.edge.call import Call
     from proxy.edge.downstream import DownstreamConnection
-    from proxy.edge.upstream import Call, UpstreamConnection
+    from proxy.edge.upstream import UpstreamConnection
 
 
 class DownstreamOwner(abc.ABC):

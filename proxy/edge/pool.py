@@ -14,8 +14,9 @@ from proxy.core.errors import Refused
 from proxy.core.message import Body, Response
 from proxy.core.policy import Backend, Server, Timeouts
 from proxy.core.reasons import Reason
+from proxy.edge.call import Call
 from proxy.edge.owners import UpstreamOwner
-from proxy.edge.upstream import Call, UpstreamConnection
+from proxy.edge.upstream import UpstreamConnection
 
 IDEMPOTENT: Final = frozenset(("DELETE", "GET", "HEAD", "OPTIONS", "PUT", "TRACE"))
 

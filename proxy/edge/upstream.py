@@ -14,9 +14,9 @@ import httptools
 from proxy.core.errors import Refused
 from proxy.core.framing import UNKNOWN, framing_of
 from proxy.core.message import Body, RawHeaders, Response, Whole
-from proxy.core.policy import Timeouts
 from proxy.core.reasons import Reason
 from proxy.edge.body import BodyStream
+from proxy.edge.call import Call
 from proxy.edge.owners import UpstreamOwner
 from proxy.edge.waiter import Step, Waiter, step
 
@@ -28,49 +28,6 @@ LAST_STATUS: Final = 599
 SWITCHING: Final = 101
 INTERIM: Final = 16
 """How many 1xx answers may precede an answer."""
-
-
-class Call(Waiter[Response]):
-    """One request on its way to a backend; awaited for the head of the answer.
-
-    Args:
-        method: upper case.
-        head: the request line and every field line, framing and the empty line
-            included.
-        body: all of it, or the stream.
-        timeouts: of this exchange.
-        chunked: whether a stream is sent in chunks, because its head says so.
-
-    Attributes:
-        connection: the one that carries it; None while it waits for one.
-        fresh: whether it may go on a connection that was used before no more.
-    """
-
-    __slots__ = ("body", "chunked", "connection", "fresh", "head", "method", "timeouts")
-
-    def __init__(
-        self,
-        method: str,
-        head: bytes,
-        body: bytes | Body,
-        timeouts: Timeouts,
-        *,
-        chunked: bool,
-    ) -> None:
-        super().__init__()
-        self.method = method
-        self.head = head
-        self.body = body
-        self.timeouts = timeouts
-        self.chunked = chunked
-        self.connection: UpstreamConnection | None = None
-        self.fresh = False
-
-    def given_up(self) -> None:
-        """Break the exchange off: nobody waits for the answer any more."""
-        self.done = True
-        if self.connection is not None:
-            self.connection.close()
 
 
 class UpstreamConnection:
@@ -160,13 +117,13 @@ class UpstreamConnection:
         if call is None and body is None:
             self._violate()  # Nobody asked.
             return
-        if not self._status:
-            self._head_bytes += len(data)
+        self._head_bytes += len(data)
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self._violate()
-        if not self._status and self._head_bytes > HEAD_BYTES:
+        if self._head_bytes > HEAD_BYTES and not self._complete:
+            # A head without end, or trailers, which llhttp collects as well.
             self._violate()
         if not self._status or (self._violated and not self._complete):
             # A head that trickles in has first_byte and no more.
@@ -243,7 +200,7 @@ class UpstreamConnection:
     def on_headers_complete(self) -> None:
         """The head is known: keep it, unless it is an interim one."""
         status = self._parser.get_status_code()
-        if self._status:
+        if self._status or self._violated:
             self._violated = True
             return
         if status < FIRST_FINAL:
@@ -259,12 +216,18 @@ class UpstreamConnection:
         if framing is None or status > LAST_STATUS:
             self._violated = True
             return
+        head_bytes = sum(len(name) + len(value) for _, name, value in self._headers)
+        if self._head_bytes > HEAD_BYTES and head_bytes > HEAD_BYTES:
+            self._violated = True
+            return
+        self._head_bytes = 0  # from here on, bytes since the last one of the body
         self._status = status
         self._framing = framing
         self._complete = framing.bodiless
 
     def on_body(self, chunk: bytes) -> None:
         """Hand bytes of the body to whoever reads them."""
+        self._head_bytes = 0
         if self._complete or not self._status:
             self._violated = True  # A body where there can be none.
         elif self._body is None:

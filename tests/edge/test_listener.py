@@ -554,3 +554,73 @@ async def test_many_upgrades_in_one_read_are_requests_like_others() -> None:
         await client.rest()
 
         assert len(handler.requests) == 8
+
+
+@pytest.mark.parametrize(
+    "framing",
+    [
+        b"0\r\nA: " + b"x" * 400_000,
+        b"0\r\n" + b"A: x\r\n" * 70_000,
+        b"1;" + b"e" * 400_000,
+    ],
+    ids=["a trailer", "trailers", "a chunk extension"],
+)
+async def test_framing_without_end_is_not_collected(framing: bytes) -> None:
+    """What is no body of a body has the bound of a head."""
+    async with connected(echo) as (client, handler):
+        await client.send(
+            b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+            + framing
+        )
+
+        assert (await client.answer()).body == b"headers-too-large"
+        assert await client.rest() == b""
+        assert len(handler.requests) == 1
+
+
+async def test_framing_without_end_is_bounded_before_anybody_reads() -> None:
+    """A handler that waits for something else does not keep it coming."""
+    go_on = asyncio.Event()
+
+    async def later(request: Request, downstream: Downstream) -> None:
+        await go_on.wait()
+        await echo(request, downstream)
+
+    async with connected(later) as (client, _):
+        await client.send(
+            b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nA: "
+        )
+        for _ in range(20):
+            await client.send(b"x" * 50_000)
+        go_on.set()
+
+        assert (await client.answer()).body == b"headers-too-large"
+
+
+async def test_requests_before_a_half_close_are_all_answered() -> None:
+    """They were whole when the client said that it has no more."""
+
+    async def later(_: Request, downstream: Downstream) -> None:
+        await asyncio.sleep(0)
+        downstream.send(200, b"OK", [], b"ok")
+
+    async with connected(later) as (client, handler):
+        await client.send(GET * 3)
+        client.writer.write_eof()
+        answers = [await client.answer() for _ in range(3)]
+
+        assert [answer.status for answer in answers] == [200] * 3
+        assert answers[-1]["Connection"] == "close"
+        assert await client.rest() == b""
+        assert len(handler.requests) == 3
+
+
+async def test_http_1_0_is_not_told_to_continue() -> None:
+    """It knows no interim answers (RFC 9110 section 10.1.1)."""
+    async with connected(echo) as (client, _):
+        await client.send(
+            b"POST / HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n"
+        )
+        await client.send(b"ab")
+
+        assert (await client.answer()).body == b"ab"

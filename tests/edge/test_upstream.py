@@ -140,6 +140,13 @@ async def test_more_waiting_than_allowed_is_refused() -> None:
         ),
         (b"HTTP/1.1 100 Continue\r\n\r\n" * 40, Reason.UPSTREAM_PROTOCOL),
         (b"HTTP/1.1 200 OK\r\nX: " + b"y" * 70_000, Reason.UPSTREAM_PROTOCOL),
+        (
+            b"HTTP/1.1 200 OK\r\nX: "
+            + b"y" * 70_000
+            + b"\r\nContent-Length: 0\r\n\r\n",
+            Reason.UPSTREAM_PROTOCOL,
+        ),
+        (b"HTTP/1.1 103 E\r\n\r\n" * 40 + OK, Reason.UPSTREAM_PROTOCOL),
         (b"HTTP/1.1 200 OK\r\nConte", Reason.UPSTREAM_RESET),
         (b"", Reason.UPSTREAM_RESET),
     ],
@@ -153,6 +160,8 @@ async def test_more_waiting_than_allowed_is_refused() -> None:
         "an upgrade nobody asked for",
         "interim answers without end",
         "an endless head",
+        "a head that is too long",
+        "many interim answers and one",
         "half a head",
         "nothing",
     ],
@@ -505,3 +514,23 @@ async def test_client_that_is_slow_to_upload_is_not_the_backends_fault() -> None
         body.wake()
 
         assert (await asked).status == 200
+
+
+async def test_trailers_of_an_answer_are_bounded() -> None:
+    """What llhttp collects of them has the bound of a head."""
+
+    async def endless(client: Client) -> None:
+        await client.reader.readuntil(b"\r\n\r\n")
+        await client.send(
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nA: "
+        )
+        for _ in range(100):
+            await client.send(b"x" * 50_000)
+
+    async with a_pool(endless) as pool:
+        response = await ask(pool)
+
+        with pytest.raises(Refused) as refused:
+            await whole(response)
+        assert refused.value.reason is Reason.UPSTREAM_PROTOCOL
+        await eventually(lambda: not pool.all)
