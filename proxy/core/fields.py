@@ -21,7 +21,9 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
+from proxy.core.errors import Refused
 from proxy.core.jsonpath import Node
+from proxy.core.reasons import Reason
 from proxy.core.strict_json import Matcher, read, refuse_half_characters
 
 _Span = tuple[int, int, str]
@@ -64,7 +66,11 @@ class Selection:
 
 
 def splice(
-    body: bytes, selection: Selection, replace: Callable[[str, str], str | None]
+    body: bytes,
+    selection: Selection,
+    replace: Callable[[str, str], str | None],
+    *,
+    exact: bool = False,
 ) -> bytes:
     """Replace or remove selected leaves; every other byte stays.
 
@@ -75,6 +81,8 @@ def splice(
             the body; returns the JSON text to put there, None to leave the leaf as it
             is, or REMOVED, which takes a comma and white space along. Not called at
             all when the body is refused.
+        exact: refuse a body with a member whose name is a selected one in another
+            case: services that ignore case would take it for that one.
 
     Raises:
         Refused: BODY_NOT_JSON with a sentence.
@@ -85,6 +93,8 @@ def splice(
         b'{"id": 1.0, "name" : null}'
     """
     text, root_start, value = read(body)
+    if exact:
+        _refuse_other_case(value, selection.root)
     pieces: list[str] = []
     done = 0
     for start, end, field in _spans(text, root_start, value, selection.root):
@@ -101,6 +111,25 @@ def splice(
         return body
     pieces.append(text[done:])
     return "".join(pieces).encode()
+
+
+def _refuse_other_case(value: Any, node: Node) -> None:
+    """Refuse a member that is selected but for its case, where it could be meant."""
+    if node.field is not None:
+        return
+    if isinstance(value, list):
+        for at, element in enumerate(value):
+            child = node.children.get(at, node.rest)
+            if child is not None:
+                _refuse_other_case(element, child)
+    elif isinstance(value, dict):
+        folded = {name.casefold() for name in node.children if isinstance(name, str)}
+        for name, member in value.items():
+            child = node.children.get(name, node.rest)
+            if name not in node.children and name.casefold() in folded:
+                raise Refused(Reason.BODY_NOT_JSON, "A name has an unusual case.")
+            if child is not None:
+                _refuse_other_case(member, child)
 
 
 def _item_start(text: str, start: int) -> int:

@@ -131,7 +131,9 @@ def _named_like(pair: str) -> str:
 
 def _like(name: str) -> str:
     """Return what names have in common that some parser takes for the same."""
-    return name.partition("\0")[0].strip().translate(_UNDERSCORES).casefold()
+    # Some drop a byte order mark, or a question mark that somebody left in front.
+    name = name.partition("\0")[0].strip().lstrip("?\ufeff").strip()
+    return name.translate(_UNDERSCORES).casefold()
 
 
 def _ambiguous(detail: str) -> Refused:

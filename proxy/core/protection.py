@@ -76,7 +76,7 @@ def encrypt_body(
         note(field, "encrypt", "null" if leaf == NULL else "ok")
         return encrypted
 
-    return splice(plain, selection, encrypt)
+    return splice(plain, selection, encrypt, exact=True)
 
 
 def encrypt_target(

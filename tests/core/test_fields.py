@@ -330,3 +330,44 @@ def test_searching_equals_walking(text: str, selection: Selection) -> None:
     walking = dataclasses.replace(selection, root=unsearchable(selection.root))
     body = text.encode()
     assert leaves(selection, body) == leaves(walking, body)
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("$.name", '{"name": "a", "Name": "b"}'),
+        ("$.name", '{"NAME": "b"}'),
+        ("$.name", '{"n\\u0041me": "b"}'),
+        ("$.link", '{"lin\u212a": "b"}'),
+        ("$.user.name", '{"User": {"name": "b"}}'),
+        ("$.items[*].name", '{"items": [{}, {"nAme": "b"}]}'),
+        ("$.items[1].name", '{"items": [{}, {"nAme": "b"}]}'),
+        ("$.*.name", '{"x": {"Name": "b"}}'),
+    ],
+)
+def test_another_case_of_a_name_is_refused_if_exact(path: str, body: str) -> None:
+    """To services that ignore case it is the same name, and would be in plain."""
+    selection = Selection.compile({path: "f"})
+    with pytest.raises(Refused) as refused:
+        splice(body.encode(), selection, lambda _, leaf: leaf, exact=True)
+
+    assert refused.value.reason is Reason.BODY_NOT_JSON
+    assert splice(body.encode(), selection, lambda _, __: None) == body.encode()
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("$.user.name", '{"Name": "b", "user": {"name": "a"}}'),
+        ("$.user", '{"user": {"User": "b"}}'),
+        ("$.items[0].name", '{"items": [{}, {"NAME": "b"}], "n": 1}'),
+        ("$.name", '["NAME"]'),
+    ],
+)
+def test_another_case_elsewhere_is_not_meant(path: str, body: str) -> None:
+    """Only where the path leads could it be taken for the selected name."""
+    selection = Selection.compile({path: "f"})
+
+    assert splice(body.encode(), selection, lambda _, __: None, exact=True) == (
+        body.encode()
+    )

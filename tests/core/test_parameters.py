@@ -92,6 +92,10 @@ def test_everything_else_stays_byte_for_byte() -> None:
         "email=%C3",
         "email=%ED%A0%80",
         "%0Aemail=a",
+        "?email=a",
+        "%3Femail=a",
+        "%EF%BB%BFemail=a",
+        "?%EF%BB%BF%20email=a",
     ],
 )
 def test_what_some_parser_would_find_is_refused(text: str) -> None:
