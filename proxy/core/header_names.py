@@ -72,6 +72,7 @@ _FORWARDING: Final[tuple[bytes, ...]] = (
 
 # What makes some backends answer another method or path than the one that matched.
 _STEERING: Final[tuple[bytes, ...]] = (
+    b"proxy",  # to CGI it is HTTP_PROXY, the variable (CVE-2016-5385)
     b"x-forwarded-uri",
     b"x-http-method",
     b"x-http-method-override",

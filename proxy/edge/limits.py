@@ -4,10 +4,19 @@ Bytes are ints, seconds floats.
 """
 
 import dataclasses
+from typing import Final
 
 from proxy.core.errors import Refused
 from proxy.core.message import Request
 from proxy.core.reasons import Reason
+
+_NOT_HTTP: Final = frozenset(
+    (
+        *("ANNOUNCE", "DESCRIBE", "FLUSH", "GET_PARAMETER", "PAUSE", "PLAY", "PRI"),
+        *("RECORD", "REDIRECT", "SETUP", "SET_PARAMETER", "SOURCE", "TEARDOWN"),
+    )
+)
+"""What llhttp reads of RTSP (RFC 2326), ICE and HTTP/2 (RFC 9113 section 3.4)."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +61,8 @@ class WireLimits:
             request: its head is complete.
             arrived: bytes since the head began, so at least as many as it has.
         """
+        if request.method in _NOT_HTTP:
+            return Refused(Reason.MALFORMED, "This is a method of another protocol.")
         if request.version not in ("1.1", "1.0"):
             return Refused(Reason.MALFORMED, "Only HTTP/1.1 and HTTP/1.0 are spoken.")
         if len(request.target) > self.target_bytes:

@@ -59,6 +59,7 @@ def forwarded(*lines: tuple[str, str], whole: bool = False) -> str:
         "X_Forwarded_For",
         "X-Forwarded-Host",
         "X-HTTP-Method-Override",
+        "Proxy",
         "X-Original-URL",
         "X-Rewrite-URL",
         "Content_Length",

@@ -624,3 +624,15 @@ async def test_http_1_0_is_not_told_to_continue() -> None:
         await client.send(b"ab")
 
         assert (await client.answer()).body == b"ab"
+
+
+@pytest.mark.parametrize(
+    "line", [b"PLAY / RTSP/1.0", b"SOURCE / ICE/1.0", b"DESCRIBE / HTTP/1.1"]
+)
+async def test_other_protocols_are_not_served(line: bytes) -> None:
+    """Llhttp reads their methods; they are not HTTP's."""
+    async with connected() as (client, handler):
+        await client.send(line + b"\r\nHost: a\r\n\r\n")
+
+        assert (await client.answer()).body == b"malformed-request"
+        assert not handler.requests
