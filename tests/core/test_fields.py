@@ -362,6 +362,7 @@ def test_another_case_of_a_name_is_refused_if_exact(path: str, body: str) -> Non
         ("$.user", '{"user": {"User": "b"}}'),
         ("$.items[0].name", '{"items": [{}, {"NAME": "b"}], "n": 1}'),
         ("$.name", '["NAME"]'),
+        ("$.user.name", '{"user": 3}'),
     ],
 )
 def test_another_case_elsewhere_is_not_meant(path: str, body: str) -> None:
