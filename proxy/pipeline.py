@@ -11,31 +11,26 @@ Rules of this file:
 
 from collections.abc import Sequence
 
+from proxy.admission import Admission
+from proxy.answers import Answers
 from proxy.bodies import CHUNKED, Bodies
-from proxy.core.authz import acting_role
 from proxy.core.errors import Refused
 from proxy.core.exchange import Exchange
-from proxy.core.forwarding import (
-    Network,
-    client_address,
-    forwarded_lines,
-    request_id_of,
-)
+from proxy.core.forwarding import Network, forwarded_lines, request_id_of
 from proxy.core.headers import (
     RequestHeaders,
     examine,
     request_head,
     request_lines,
-    response_lines,
     value_of,
 )
-from proxy.core.limits import Take, granted, takes_for
-from proxy.core.message import Request, Response
+from proxy.core.limits import granted
+from proxy.core.message import Request
 from proxy.core.policy import Rule
-from proxy.core.problem import PHRASES, problem_body, problem_lines
 from proxy.core.reasons import Reason
 from proxy.core.target import split_target
 from proxy.ports import BucketStore, Clocks, Downstream, Recorder, Snapshot, Upstream
+from proxy.taking import Taking
 
 
 class Pipeline:
@@ -61,10 +56,11 @@ class Pipeline:
         self._store = store
         self._upstream = upstream
         self._recorder = recorder
-        self._wall = clocks.wall
         self._clock = clocks.monotonic
         self._new_id = clocks.request_id
-        self._trusted = trusted
+        self._admission = Admission(clocks.wall)
+        self._taking = Taking(trusted)
+        self._answers = Answers(clocks)
         self._bodies = Bodies(
             recorder,
             clocks.monotonic,
@@ -76,14 +72,14 @@ class Pipeline:
         """Answer one request. Raises nothing but CancelledError."""
         exchange = Exchange(request.method, self._clock())
         exchange.aborted = True  # until the answer is whole
-        snapshot, bodies = self.snapshot, self._bodies
+        snapshot, bodies, answers = self.snapshot, self._bodies, self._answers
         try:
             # sanitise, match, authenticate, authorise
             headers = examine(request.headers, request.version)
             rule, target = self._matched(snapshot, request, headers, exchange)
-            identity = self._admitted(snapshot, rule, headers, exchange)
+            identity = self._admission.admitted(snapshot, rule, headers, exchange)
             # take tokens
-            takes = self._takes(rule, request, headers, exchange)
+            takes = self._taking.takes(rule, request, headers, exchange)
             limited = granted(takes, await self._store.take(takes)) if takes else b""
             # encrypt
             target = bodies.encrypted_target(snapshot, rule, target, exchange)
@@ -101,14 +97,14 @@ class Pipeline:
             if rule.protect_response is not None:
                 response = await bodies.decrypted(snapshot, rule, response, exchange)
             if response.body.complete and not response.bodiless:
-                self._send(response, limited, downstream, exchange)
+                answers.send(response, limited, downstream, exchange)
             else:
-                await self._stream(response, limited, downstream, exchange)
+                await answers.stream(response, limited, downstream, exchange)
         except Refused as refused:
             self._stopped(refused, snapshot, request, downstream, exchange)
         except Exception as error:  # noqa: BLE001 - a bug: 500, logged and counted
             self._recorder.failed(error, exchange)
-            self._refuse(Refused(Reason.INTERNAL), downstream, exchange)
+            self._answers.refuse(Refused(Reason.INTERNAL), downstream, exchange)
         finally:
             exchange.ended = self._clock()
             self._recorder.record(exchange)
@@ -131,89 +127,6 @@ class Pipeline:
         exchange.counter = rule.count
         return rule, f"{match.path}?{query}" if query else match.path
 
-    def _admitted(
-        self,
-        snapshot: Snapshot,
-        rule: Rule,
-        headers: RequestHeaders,
-        exchange: Exchange,
-    ) -> bytes:
-        """Authenticate and authorise; return the lines that tell the backend who."""
-        if rule.allow is None:
-            return b""
-        principal = snapshot.authenticator.authenticate(
-            headers.noted.get(b"authorization"), self._wall()
-        )
-        exchange.subject = principal.subject
-        try:
-            role = exchange.role = acting_role(principal, rule.allow)
-        except Refused:
-            # Observers are told which role of the policy it was that may not.
-            exchange.role = snapshot.policy.known_role(principal.roles)
-            raise
-        return b"X-Lumina-Subject: %b\r\nX-Lumina-Role: %b\r\n" % (
-            principal.subject_value,
-            role.encode("ascii"),
-        )
-
-    def _takes(
-        self,
-        rule: Rule,
-        request: Request,
-        headers: RequestHeaders,
-        exchange: Exchange,
-    ) -> list[Take]:
-        """Return the buckets that a request takes from."""
-        if not rule.limits:
-            return []
-        client = request.peer
-        if request.peer_trusted:
-            client = client_address(
-                client,
-                trusted=self._trusted,
-                forwarded_for=headers.noted.get(b"x-forwarded-for"),
-            )
-        return takes_for(
-            rule.limits, role=exchange.role, subject=exchange.subject, client=client
-        )
-
-    def _send(
-        self,
-        response: Response,
-        limited: bytes,
-        downstream: Downstream,
-        exchange: Exchange,
-    ) -> None:
-        """Pass on an answer that is all there."""
-        lines = _answer_lines(response, limited, exchange)
-        if not exchange.upstream_seconds:
-            exchange.upstream_seconds = self._clock() - exchange.upstream_started
-        body = response.body.whole()
-        downstream.send(response.status, response.phrase, lines, body)
-        exchange.aborted = False
-
-    async def _stream(
-        self,
-        response: Response,
-        limited: bytes,
-        downstream: Downstream,
-        exchange: Exchange,
-    ) -> None:
-        """Pass an answer on as it comes."""
-        lines = _answer_lines(response, limited, exchange)
-        body = response.body
-        downstream.start(response.status, response.phrase, lines, response.length)
-        try:
-            while chunk := await body.read():
-                await downstream.write(chunk)
-        except BaseException:
-            body.abandon()
-            raise
-        finally:
-            exchange.upstream_seconds = self._clock() - exchange.upstream_started
-        downstream.end()
-        exchange.aborted = False
-
     def _stopped(
         self,
         refused: Refused,
@@ -224,44 +137,17 @@ class Pipeline:
     ) -> None:
         """Refuse, unless the proxy itself was asked whether it serves."""
         if refused.reason is not Reason.NO_RULE or not _is_health(snapshot, request):
-            self._refuse(refused, downstream, exchange)
-            return
-        exchange.status = 200
-        exchange.aborted = False
-        request_id = exchange.request_id.encode("ascii")
-        lines = [
-            b"Content-Type: application/json\r\nCache-Control: no-store\r\n",
-            b"X-Request-ID: %b\r\n" % request_id,
-        ]
-        downstream.send(200, b"OK", lines, b'{"status":"ok"}')
+            self._answers.refuse(refused, downstream, exchange)
+        else:
+            self._answers.serving(downstream, exchange)
 
     def reject(self, refused: Refused, downstream: Downstream) -> None:
         """Answer what could not be read as a request."""
         now = self._clock()
         exchange = Exchange(downstream.method, now)
-        self._refuse(refused, downstream, exchange)
+        self._answers.refuse(refused, downstream, exchange)
         exchange.ended = self._clock()
         self._recorder.record(exchange)
-
-    def _refuse(
-        self, refused: Refused, downstream: Downstream, exchange: Exchange
-    ) -> None:
-        exchange.reason = refused.reason
-        if downstream.started:
-            # The head is out: only a broken connection says that the rest is missing.
-            downstream.abort()
-            return
-        exchange.aborted = False
-        if refused.reason is Reason.MALFORMED:
-            downstream.close_after_answer()  # RFC 9112 section 9.6
-        exchange.status = refused.reason.status
-        exchange.request_id = exchange.request_id or self._new_id()
-        downstream.send(
-            exchange.status,
-            PHRASES[exchange.status],
-            problem_lines(refused, request_id=exchange.request_id),
-            problem_body(refused, rule=exchange.rule, request_id=exchange.request_id),
-        )
 
 
 def _head(  # noqa: PLR0917 - a part of the head each
@@ -283,14 +169,3 @@ def _is_health(snapshot: Snapshot, request: Request) -> bool:
     """Say whether a request that no rule matches is for the proxy itself."""
     path, _ = split_target(request.target, value_of(request.headers, b"host") or b"")
     return snapshot.policy.is_health(request.method, path)
-
-
-def _answer_lines(
-    response: Response, limited: bytes, exchange: Exchange
-) -> list[bytes]:
-    """Return the field lines that the client gets, without framing."""
-    exchange.status = response.status
-    lines = response_lines(response.headers)
-    request_id = exchange.request_id.encode("ascii")
-    lines.append(b"X-Request-ID: %b\r\n%b" % (request_id, limited))
-    return lines

@@ -1,0 +1,107 @@
+"""Answers on their way to the client: the backend's, and our own refusals.
+
+The last stage of ``Pipeline.handle``. How bytes are framed is the downstream's; what
+the head says is decided here.
+"""
+
+from collections.abc import Callable
+
+from proxy.core.errors import Refused
+from proxy.core.exchange import Exchange
+from proxy.core.headers import response_lines
+from proxy.core.message import Response
+from proxy.core.problem import PHRASES, problem_body, problem_lines
+from proxy.core.reasons import Reason
+from proxy.ports import Clocks, Downstream
+
+
+class Answers:
+    """Writes answers.
+
+    Args:
+        clocks: monotonic time, for what the backend took; ids for what has none.
+    """
+
+    def __init__(self, clocks: Clocks) -> None:
+        self._clock: Callable[[], float] = clocks.monotonic
+        self._new_id: Callable[[], str] = clocks.request_id
+
+    def send(
+        self,
+        response: Response,
+        limited: bytes,
+        downstream: Downstream,
+        exchange: Exchange,
+    ) -> None:
+        """Pass on an answer that is all there."""
+        lines = _answer_lines(response, limited, exchange)
+        if not exchange.upstream_seconds:
+            exchange.upstream_seconds = self._clock() - exchange.upstream_started
+        body = response.body.whole()
+        downstream.send(response.status, response.phrase, lines, body)
+        exchange.aborted = False
+
+    async def stream(
+        self,
+        response: Response,
+        limited: bytes,
+        downstream: Downstream,
+        exchange: Exchange,
+    ) -> None:
+        """Pass an answer on as it comes."""
+        lines = _answer_lines(response, limited, exchange)
+        body = response.body
+        downstream.start(response.status, response.phrase, lines, response.length)
+        try:
+            while chunk := await body.read():
+                await downstream.write(chunk)
+        except BaseException:
+            body.abandon()
+            raise
+        finally:
+            exchange.upstream_seconds = self._clock() - exchange.upstream_started
+        downstream.end()
+        exchange.aborted = False
+
+    def serving(self, downstream: Downstream, exchange: Exchange) -> None:
+        """Say that the proxy itself serves."""
+        exchange.status = 200
+        exchange.aborted = False
+        request_id = exchange.request_id.encode("ascii")
+        lines = [
+            b"Content-Type: application/json\r\nCache-Control: no-store\r\n",
+            b"X-Request-ID: %b\r\n" % request_id,
+        ]
+        downstream.send(200, b"OK", lines, b'{"status":"ok"}')
+
+    def refuse(
+        self, refused: Refused, downstream: Downstream, exchange: Exchange
+    ) -> None:
+        """Say no, and why."""
+        exchange.reason = refused.reason
+        if downstream.started:
+            # The head is out: only a broken connection says that the rest is missing.
+            downstream.abort()
+            return
+        exchange.aborted = False
+        if refused.reason is Reason.MALFORMED:
+            downstream.close_after_answer()  # RFC 9112 section 9.6
+        exchange.status = refused.reason.status
+        exchange.request_id = exchange.request_id or self._new_id()
+        downstream.send(
+            exchange.status,
+            PHRASES[exchange.status],
+            problem_lines(refused, request_id=exchange.request_id),
+            problem_body(refused, rule=exchange.rule, request_id=exchange.request_id),
+        )
+
+
+def _answer_lines(
+    response: Response, limited: bytes, exchange: Exchange
+) -> list[bytes]:
+    """Return the field lines that the client gets, without framing."""
+    exchange.status = response.status
+    lines = response_lines(response.headers)
+    request_id = exchange.request_id.encode("ascii")
+    lines.append(b"X-Request-ID: %b\r\n%b" % (request_id, limited))
+    return lines
