@@ -75,7 +75,8 @@ class OidcProvider:
         if "client_secret" in client:
             who["client_secret"] = str(client["client_secret"])
         data = urllib.parse.urlencode({**form, **who}).encode()
-        return self._ask(path, data, dict(headers or {}))
+        answer: dict[str, Any] = self._ask(path, data, dict(headers or {}))
+        return answer
 
     def keys(
         self, order: Literal["show", "publish", "rotate", "promote", "retire"]
