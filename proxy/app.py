@@ -24,7 +24,7 @@ from proxy.core.errors import PolicyError
 from proxy.core.field_keys import Scope
 from proxy.core.forwarding import Network, is_trusted
 from proxy.core.keyset import Keyset
-from proxy.core.policy import Policy
+from proxy.core.policy import OnStoreFailure, Policy
 from proxy.edge.admin import Admin, AdminPorts
 from proxy.edge.bucket_store import MemoryStore
 from proxy.edge.health import HealthChecks
@@ -185,6 +185,10 @@ class App:
             lambda: [(("allowed",), store.taken), (("refused",), store.refused)],
         )
         watch("lumina_limiter_store_failures", lambda: [((), store.failures)])
+        watch(
+            "lumina_limiter_local_takes",
+            lambda: [((answer,), n) for answer, n in store.local.items()],
+        )
         watch("lumina_limiter_batches", lambda: [((), store.batches)])
         watch("lumina_limiter_store_up", lambda: [((), float(store.state == "ok"))])
         watch(
@@ -225,7 +229,16 @@ class App:
             "draining": "yes" if self._draining else "no",
         }
         # The metrics port is there first; a probe must not find the data port missing.
-        return self._listener.port > 0 and not self._draining, checks
+        serving = self._listener.port > 0 and not self._draining
+        return serving and not self._denies_without_store(), checks
+
+    def _denies_without_store(self) -> bool:
+        """Say whether requests are refused because the store of limits is lost."""
+        return self._store.state != "ok" and any(
+            limit.on_store_failure is OnStoreFailure.DENY
+            for rule in self._pipeline.snapshot.policy.rules
+            for limit in rule.limits
+        )
 
     def _policy(self) -> Mapping[str, object]:
         policy = self._pipeline.snapshot.policy

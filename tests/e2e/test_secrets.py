@@ -30,9 +30,10 @@ from proxy.core.reasons import Reason
 from proxy.core.yaml_source import read_yaml
 from proxy.ports import Snapshot
 from proxy.settings import Environment, Settings
-from tests.e2e.conftest import DEADLINE, free_port
+from tests.e2e.conftest import DEADLINE
 from tests.e2e.sidecar import FAR, Sidecar
 from tests.e2e.wiretap import Heard, Wiretap, answer, json_answer, saying
+from tests.ports import free_port
 
 NAME = "Canarina Serinus"
 NOTE = "sings at dawn in C sharp"
