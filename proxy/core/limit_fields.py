@@ -87,13 +87,15 @@ def granted(takes: Sequence[Take], grants: Sequence[Grant]) -> bytes:
         grants: the store's answer, in the same order.
 
     Raises:
-        Refused: RATE_LIMITED with Retry-After, when a bucket had not enough.
+        Refused: RATE_LIMITED with Retry-After, when a bucket had not enough;
+            LIMITS_UNAVAILABLE, when none of them is known to be empty.
     """
     for grant in grants:
         if not grant.allowed:
             break
     else:
         return limit_lines(takes, grants)
+    _refuse_without_store(takes, grants)
     names = ", ".join(
         take.id for take, grant in zip(takes, grants, strict=True) if not grant.allowed
     )
@@ -102,3 +104,19 @@ def granted(takes: Sequence[Take], grants: Sequence[Grant]) -> bytes:
         f"Used up: {names}.",
         (("Retry-After", retry_after(grants)), *limit_fields(takes, grants)),
     )
+
+
+def _refuse_without_store(takes: Sequence[Take], grants: Sequence[Grant]) -> None:
+    """Refuse when nothing refuses but limits that cannot be counted now."""
+    refusals = [
+        (take, grant)
+        for take, grant in zip(takes, grants, strict=True)
+        if not grant.allowed
+    ]
+    if all(grant.lost for _, grant in refusals):
+        names = ", ".join([take.id for take, _ in refusals])
+        raise Refused(
+            Reason.LIMITS_UNAVAILABLE,
+            f"Cannot be counted now: {names}.",
+            (("Retry-After", retry_after(grants)),),
+        )

@@ -21,7 +21,7 @@ from typing import Final
 from urllib.parse import quote
 
 from proxy.core.bucket import RateLimit
-from proxy.core.policy import Limit, Per
+from proxy.core.policy import Limit, Per, Precision
 
 _PLAIN: Final = re.compile(r"[A-Za-z0-9._@:-]{1,64}").fullmatch
 """Owners that stand in a key as they are: no brace, so the hash tag ends once."""
@@ -45,14 +45,18 @@ class Quota:
         policy: its item in ``RateLimit-Policy``.
         lines: the two field lines for this limit alone, up to what is left.
         arguments: of ``take.lua`` for one token, as text.
+        on_failure: what the limit does while the store does not answer.
+        leased: whether tokens may be taken ahead.
     """
 
     __slots__ = (
         "_takes",
         "arguments",
         "id",
+        "leased",
         "lines",
         "name",
+        "on_failure",
         "per",
         "policy",
         "rate",
@@ -63,6 +67,8 @@ class Quota:
         self.id = limit.id
         self.rate = rate
         self.per = limit.per
+        self.on_failure = limit.on_store_failure
+        self.leased = limit.precision is Precision.LEASED
         numbers = f"{rate.refill}-{rate.token}-{rate.capacity}"
         # Roles without a rate of their own share one bucket. A role named "*" is
         # quoted, as is everything that could end a part of the key.
