@@ -13,6 +13,7 @@ import enum
 from collections.abc import Iterable, Mapping
 
 from proxy.core.authn import Issuer
+from proxy.core.backends import Backend, Timeouts
 from proxy.core.bucket import RateLimit
 from proxy.core.field import Field
 from proxy.core.fields import Selection
@@ -54,45 +55,27 @@ class Per(enum.Enum):
     SUBJECT = "subject"
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Timeouts:
-    """How long the backend may take, in seconds.
+class OnStoreFailure(enum.Enum):
+    """What a limit does while the shared store of buckets does not answer.
 
-    Attributes:
-        connect: until the connection stands.
-        first_byte: from the request's last byte to the response's head.
-        idle: between two reads of a body, and how long a pooled connection may rest.
+    LOCAL: the process's own buckets answer, each with its share of the rate. ALLOW: the
+    limit does not count. DENY: it refuses.
     """
 
-    connect: float = 2.0
-    first_byte: float = 30.0
-    idle: float = 60.0
+    LOCAL = "local"
+    ALLOW = "allow"
+    DENY = "deny"
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Server:
-    """One address of a backend: ``host`` without brackets, and ``port``."""
+class Precision(enum.Enum):
+    """How a limit is counted.
 
-    host: str
-    port: int
+    EXACT: each take asks the store. LEASED: a process takes tokens ahead, so that most
+    takes ask nobody, and what others have in hand is missing from the bucket.
+    """
 
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class HealthCheck:
-    """An active check: GET ``path`` every ``every`` seconds; 2xx is healthy."""
-
-    path: str
-    every: float
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Backend:
-    """A service behind the proxy; ``servers`` is never empty."""
-
-    id: str
-    servers: tuple[Server, ...]
-    timeouts: Timeouts = Timeouts()
-    health: HealthCheck | None = None
+    EXACT = "exact"
+    LEASED = "leased"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,11 +87,15 @@ class Limit:
         per: whose bucket.
         rates: the rate of each role; the key None is the rate of every role that has
             no key of its own. A value of None means unlimited.
+        on_store_failure: what it does while the store does not answer.
+        precision: how it is counted.
     """
 
     id: str
     per: Per
     rates: Mapping[str | None, RateLimit | None]
+    on_store_failure: OnStoreFailure = OnStoreFailure.LOCAL
+    precision: Precision = Precision.EXACT
 
     def rate_for(self, role: str | None) -> RateLimit | None:
         """Return the rate of ``role``, or None when it is unlimited."""
@@ -126,6 +113,7 @@ class Rule:
         methods: upper-case methods, or empty for every method.
         pattern: the path.
         backend: where the request goes.
+        timeouts: of its exchanges; None for the backend's.
         allow: the roles that may use the rule; None means anyone, without a token.
         limits: taken from together, all or none.
         protect_request: protected leaves of the request body; None for no protection.
@@ -151,6 +139,7 @@ class Rule:
     count: str | None = None
     tolerate: frozenset[Ambiguity] = frozenset()
     max_body_bytes: int | None = None
+    timeouts: Timeouts | None = None
 
     @property
     def protects_body(self) -> bool:

@@ -48,6 +48,10 @@ COUNTERS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
         "Calls that the store of limits did not answer in time.",
         (),
     ),
+    "lumina_limiter_local_takes": (
+        "Requests that the store of limits did not answer, by what was done instead.",
+        ("answer",),
+    ),
     "lumina_limiter_batches": ("Calls to the store of limits.", ()),
     "python_gc_collections": ("Garbage collections.", ("generation",)),
     "python_gc_objects_collected": (
