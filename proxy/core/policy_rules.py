@@ -9,10 +9,11 @@ import re
 from collections.abc import Callable, Mapping
 
 from proxy.core import policy_values as values
+from proxy.core.backends import Backend
 from proxy.core.field import Field
 from proxy.core.fields import Selection
 from proxy.core.parameters import Parameters
-from proxy.core.policy import ANYONE, Backend, Limit, Rule
+from proxy.core.policy import ANYONE, Limit, Rule
 from proxy.core.policy_keys import PROTECT, RULE, required
 from proxy.core.policy_sections import read_limit
 from proxy.core.policy_values import Report, refuse

@@ -14,17 +14,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TypeVar
 
 from proxy.core import policy_values as values
+from proxy.core.backends import Backend, HealthCheck, Server, Timeouts
 from proxy.core.bucket import RateLimit
-from proxy.core.policy import (
-    ANYONE,
-    Backend,
-    HealthCheck,
-    Limit,
-    Per,
-    Server,
-    Timeouts,
-    View,
-)
+from proxy.core.policy import ANYONE, Limit, Per, View
 from proxy.core.policy_keys import BACKEND, HEALTH, LIMIT, TIMEOUTS, required
 from proxy.core.policy_values import Report, refuse
 from proxy.core.yaml_source import Node, Scalar

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.benchmarks import large
-from tests.benchmarks.load import idle_bytes
+from tests.benchmarks.load import allow_connections, idle_bytes
 from tests.benchmarks.peers import (
     LOAD_CORE,
     PATH,
@@ -34,7 +34,7 @@ DOCUMENT = {
     "notes": "analytical engines " * 45,
 }
 RULES = 10_000
-IDLE_CONNECTIONS = 10_000
+IDLE_CONNECTIONS = min(10_000, allow_connections())
 
 
 def encryption(site: Site, rounds: int, seconds: int) -> list[Finding]:

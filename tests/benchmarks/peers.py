@@ -7,6 +7,7 @@ Every peer forwards to the same backend and is started on the same core. A row o
 import contextlib
 import dataclasses
 import re
+import resource
 import shutil
 import sys
 import urllib.request
@@ -51,6 +52,8 @@ class Site:
             "burst": RATE_PER_HOUR,
             "per_second": RATE_PER_HOUR / 3600,
             "secret": self.credentials.secret,
+            # HAProxy opens two files for each, or refuses to start.
+            "connections": resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2 - 50,
             **values,
         }
         text = (TEMPLATES / template).read_text(encoding="utf-8")

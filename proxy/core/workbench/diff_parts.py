@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from proxy.core.authn import Issuer
-from proxy.core.policy import Backend, Policy, Rule, Server
+from proxy.core.backends import Backend, Server
+from proxy.core.policy import Policy, Rule
 from proxy.core.policy_parser import NO_HEALTH
 from proxy.core.workbench.diff_changes import Area, Changes, Direction
 from proxy.core.workbench.diff_requests import Meeting
