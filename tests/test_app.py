@@ -488,6 +488,25 @@ async def test_reload_while_draining_is_no_way_back(tmp_path: Path) -> None:
 # -- Redis
 
 
+async def test_a_limit_that_denies_is_not_ready_without_redis(tmp_path: Path) -> None:
+    """Its requests get 503 and another instance may serve them; then all is well."""
+    server = RedisServer(tmp_path)
+    policy = LIMITED.replace("per: client", "per: client, on_store_failure: deny")
+    with proxy_process(tmp_path, policy, REDIS_URL=server.url) as proxy:
+        assert proxy.ask("/ready")[0] == 503
+        answer = await fetch(proxy, LOGIN)
+        assert (answer.status, answer["Retry-After"]) == (503, "1")
+        assert b"limits-unavailable" in answer.body
+        assert metric(proxy, 'lumina_limiter_local_takes_total{answer="deny"}') == 1.0
+        try:
+            server.start()
+            await eventually(lambda: proxy.ask("/ready")[0] == 200)
+
+            assert (await fetch(proxy, LOGIN)).status == 502
+        finally:
+            server.kill()
+
+
 async def test_redis_may_come_later(tmp_path: Path) -> None:
     """Until then this process counts for itself, and says so; then Redis counts."""
     server = RedisServer(tmp_path)

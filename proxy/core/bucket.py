@@ -98,12 +98,14 @@ class Grant(NamedTuple):
         retry_after: seconds until this take could succeed; 0.0 when allowed, infinity
             when the cost is above the burst.
         reset_after: seconds until the bucket is full again.
+        lost: whether no bucket was asked, and the limit refuses without one.
     """
 
     allowed: bool
     remaining: int
     retry_after: float
     reset_after: float
+    lost: bool = False
 
 
 def us_until_full(limit: RateLimit, level: int) -> int:

@@ -24,7 +24,7 @@ from urllib.parse import quote
 
 from proxy.core.bucket import MICROSECONDS, Grant, RateLimit
 from proxy.core.errors import Refused
-from proxy.core.policy import Limit, Per
+from proxy.core.policy import Limit, Per, Precision
 from proxy.core.reasons import Reason
 
 _PLAIN: Final = re.compile(r"[A-Za-z0-9._@:-]{1,64}").fullmatch
@@ -49,14 +49,18 @@ class Quota:
         policy: its item in ``RateLimit-Policy``.
         lines: the two field lines for this limit alone, up to what is left.
         arguments: of ``take.lua`` for one token, as text.
+        on_failure: what the limit does while the store does not answer.
+        leased: whether tokens may be taken ahead.
     """
 
     __slots__ = (
         "_takes",
         "arguments",
         "id",
+        "leased",
         "lines",
         "name",
+        "on_failure",
         "per",
         "policy",
         "rate",
@@ -67,6 +71,8 @@ class Quota:
         self.id = limit.id
         self.rate = rate
         self.per = limit.per
+        self.on_failure = limit.on_store_failure
+        self.leased = limit.precision is Precision.LEASED
         numbers = f"{rate.refill}-{rate.token}-{rate.capacity}"
         # Roles without a rate of their own share one bucket. A role named "*" is
         # quoted, as is everything that could end a part of the key.
@@ -270,13 +276,15 @@ def granted(takes: Sequence[Take], grants: Sequence[Grant]) -> bytes:
         grants: the store's answer, in the same order.
 
     Raises:
-        Refused: RATE_LIMITED with Retry-After, when a bucket had not enough.
+        Refused: RATE_LIMITED with Retry-After, when a bucket had not enough;
+            LIMITS_UNAVAILABLE, when none of them is known to be empty.
     """
     for grant in grants:
         if not grant.allowed:
             break
     else:
         return limit_lines(takes, grants)
+    _refuse_without_store(takes, grants)
     names = ", ".join(
         take.id for take, grant in zip(takes, grants, strict=True) if not grant.allowed
     )
@@ -285,6 +293,22 @@ def granted(takes: Sequence[Take], grants: Sequence[Grant]) -> bytes:
         f"Used up: {names}.",
         (("Retry-After", retry_after(grants)), *limit_fields(takes, grants)),
     )
+
+
+def _refuse_without_store(takes: Sequence[Take], grants: Sequence[Grant]) -> None:
+    """Refuse when nothing refuses but limits that cannot be counted now."""
+    refusals = [
+        (take, grant)
+        for take, grant in zip(takes, grants, strict=True)
+        if not grant.allowed
+    ]
+    if all(grant.lost for _, grant in refusals):
+        names = ", ".join([take.id for take, _ in refusals])
+        raise Refused(
+            Reason.LIMITS_UNAVAILABLE,
+            f"Cannot be counted now: {names}.",
+            (("Retry-After", retry_after(grants)),),
+        )
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

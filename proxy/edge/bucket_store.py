@@ -5,7 +5,7 @@ store knows a rule, a role or a subject: it gets keys and limits, and gives gran
 """
 
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final, Protocol
 
 from proxy.core.bucket import Grant, RateLimit, State, take, us_until_full
@@ -35,6 +35,11 @@ class BucketStore(Protocol):
     @property
     def failures(self) -> int:
         """How often a shared store failed, so far."""
+        ...
+
+    @property
+    def local(self) -> Mapping[str, int]:
+        """Requests that a shared store did not answer, by what was done instead."""
         ...
 
     @property
@@ -82,11 +87,13 @@ class MemoryStore:
         refused: requests that did not.
         batches: commands sent: none.
         failures: times the store failed: never.
+        local: requests that a shared store did not answer: none.
         state: always "ok".
     """
 
     batches = 0
     failures = 0
+    local: Mapping[str, int] = {}
     state = "ok"
 
     def __init__(self, now_us: Callable[[], int], *, max_keys: int = 1_000_000) -> None:

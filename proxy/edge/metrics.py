@@ -79,6 +79,10 @@ _COUNTERS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
         "Calls that the store of limits did not answer in time.",
         (),
     ),
+    "lumina_limiter_local_takes": (
+        "Requests that the store of limits did not answer, by what was done instead.",
+        ("answer",),
+    ),
     "lumina_limiter_batches": ("Calls to the store of limits.", ()),
     "lumina_pathways_generated": ("Learning pathways generated.", ()),
     "lumina_assessments_completed": ("Assessments completed.", ()),

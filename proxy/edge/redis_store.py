@@ -6,7 +6,7 @@ Rules of this file:
    turn of the loop. While ``max_in_flight`` commands are under way, what comes next
    waits for a reply and goes out together: the busier, the larger the batches.
 2. ``take`` never raises and never waits longer than ``timeout``. What Redis does not
-   answer in time, the process's own ``MemoryStore`` answers.
+   answer in time, the ``StandIn`` answers.
 3. A connection that failed is never used again, since its late replies would answer
    somebody else. Until another one has been seen to answer, nobody waits for it. After
    ``max_failures`` failures in a row the next attempt comes ``probe_every`` later.
@@ -19,7 +19,7 @@ import asyncio
 import hashlib
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
 from typing import Final, cast
 
@@ -27,8 +27,8 @@ from redis.exceptions import RedisError
 
 from proxy.core.bucket import Grant, grant_of
 from proxy.core.limits import Take
-from proxy.edge.bucket_store import MemoryStore
 from proxy.edge.redis_wire import RedisWire, Reply, open_wire, pool_of
+from proxy.edge.stand_in import StandIn
 from proxy.edge.waiter import Waiter
 
 SCRIPT: Final = resources.files(__package__).joinpath("take.lua").read_text("utf-8")
@@ -39,9 +39,6 @@ MAX_BATCH_KEYS: Final = 500
 
 _GRACE: Final = 0.001
 """Seconds between noticing that a batch is late and believing it."""
-
-_OPEN_TIMEOUT: Final = 1.0
-"""Seconds for a new connection: a name, a TLS handshake, AUTH, the script."""
 
 _SHOWN: Final = 200
 """Characters of a reply nobody expected that the log shows."""
@@ -98,6 +95,8 @@ class RedisStore:
         now_us: this process's clock in microseconds, for its own buckets. One
             instance is assumed: their rates are not divided.
         timeout: seconds that a take waits at the most.
+        connect_timeout: seconds for a new connection: a name, a TLS handshake, AUTH,
+            the script.
         max_in_flight: commands under way at a time.
         max_failures: failures in a row after which attempts are spaced.
         probe_every: seconds between spaced attempts.
@@ -107,7 +106,6 @@ class RedisStore:
     Attributes:
         taken: requests that got all their tokens, wherever the answer came from.
         refused: requests that did not.
-        local: requests that this process's own buckets answered, looks included.
         batches: commands sent.
         failures: how often the connection could not be opened, broke or was late.
 
@@ -121,6 +119,7 @@ class RedisStore:
         now_us: Callable[[], int],
         *,
         timeout: float = 0.02,
+        connect_timeout: float = 1.0,
         max_in_flight: int = 2,
         max_failures: int = 3,
         probe_every: float = 1.0,
@@ -128,16 +127,16 @@ class RedisStore:
     ) -> None:
         self.taken = 0
         self.refused = 0
-        self.local = 0
         self.batches = 0
         self.failures = 0
         self._pool = pool_of(url)
         self._timeout = timeout
+        self._connect_timeout = connect_timeout
         self._max_in_flight = max_in_flight
         self._max_failures = max_failures
         self._probe_every = probe_every
         self._clock = clock
-        self._local = MemoryStore(now_us)
+        self._stand_in = StandIn(now_us)
         self._wire: RedisWire | None = None
         self._pending: deque[_Batch] = deque()
         self._in_flight: deque[_Batch] = deque()
@@ -147,6 +146,11 @@ class RedisStore:
         self._failures_in_row = 0
         self._connecting: asyncio.Task[None] | None = None
         self._closed = False
+
+    @property
+    def local(self) -> Mapping[str, int]:
+        """Requests that Redis did not answer, looks included, by what did."""
+        return self._stand_in.answered
 
     @property
     def state(self) -> str:
@@ -245,8 +249,7 @@ class RedisStore:
             self.taken += 1
 
     def _take_locally(self, takes: Sequence[Take], cost: int) -> list[Grant]:
-        self.local += 1
-        grants = self._local.take_now(takes, cost)
+        grants = self._stand_in.take(takes, cost)
         self._count(cost, everywhere=all(grant.allowed for grant in grants))
         return grants
 
@@ -317,7 +320,7 @@ class RedisStore:
 
     async def _connect(self) -> bool:
         try:
-            async with asyncio.timeout(_OPEN_TIMEOUT):
+            async with asyncio.timeout(self._connect_timeout):
                 self._wire = await open_wire(
                     self._pool, SCRIPT, self._replied, self._lost
                 )

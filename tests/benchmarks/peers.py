@@ -17,7 +17,8 @@ from pathlib import Path
 import redis
 
 from tests.benchmarks.credentials import Credentials
-from tests.benchmarks.processes import Running, accepts, free_port, running
+from tests.benchmarks.processes import Running, accepts, running
+from tests.ports import free_port
 
 HERE = Path(__file__).parent
 TEMPLATES = HERE / "templates"

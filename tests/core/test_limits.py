@@ -362,6 +362,23 @@ def test_lines_are_the_fields(count: int) -> None:
     assert granted(takes, grants) == limit_lines(takes, grants)
 
 
+def test_a_limit_that_cannot_be_counted_refuses_in_its_own_words() -> None:
+    """503 rather than 429, without a word about what is left; a real refusal wins."""
+    takes, grants = both()
+    grants[0] = Grant(False, 0, 1.0, 0.0, lost=True)
+    with pytest.raises(Refused) as caught:
+        granted(takes, grants)
+
+    assert caught.value.reason is Reason.LIMITS_UNAVAILABLE
+    assert caught.value.detail == f"Cannot be counted now: {takes[0].id}."
+    assert caught.value.headers == (("Retry-After", "1"),)
+
+    grants[1] = Grant(False, 0, 7.0, 9.0)
+    with pytest.raises(Refused) as caught:
+        granted(takes, grants)
+    assert caught.value.reason is Reason.RATE_LIMITED
+
+
 def test_one_used_up_limit_refuses() -> None:
     """It is named, and its wait and the state of all are told."""
     takes, grants = both(6)

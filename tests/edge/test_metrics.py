@@ -638,6 +638,7 @@ def busy(metrics: Metrics) -> None:
     for name, labels in {
         "lumina_limiter_takes": ("allowed",),
         "lumina_limiter_store_up": (),
+        "lumina_limiter_local_takes": ("local",),
         "lumina_upstream_connections": ("lms", "idle"),
         "lumina_upstream_up": ("lms", "127.0.0.1:9000"),
         "lumina_downstream_connections": (),

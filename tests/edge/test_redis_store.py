@@ -52,6 +52,11 @@ async def store(redis: RedisServer) -> AsyncIterator[RedisStore]:
         yield one
 
 
+def local(store: RedisStore) -> int:
+    """Return how many requests Redis did not answer."""
+    return sum(store.local.values())
+
+
 async def timed(answer: Awaitable[list[Grant]]) -> tuple[list[Grant], float]:
     """Return the answer and the seconds it took."""
     started = time.monotonic()
@@ -180,7 +185,7 @@ async def test_a_foreign_value_is_mended(
     for remaining in (99, 98):
         answers = await asyncio.gather(store.take([one]), store.take([bucket("b")]))
         assert [grants[0].remaining for grants in answers] == [remaining, remaining]
-    assert (store.failures, store.local) == (0, 0)
+    assert (store.failures, local(store)) == (0, 0)
 
 
 async def test_a_forgotten_script_is_loaded_again(
@@ -199,7 +204,7 @@ async def test_a_forgotten_script_is_loaded_again(
     assert first.result()[0].remaining == 90
     assert second.result()[0].remaining == 80
     assert third[0].remaining == 89
-    assert (store.failures, store.local) == (0, 0)
+    assert (store.failures, local(store)) == (0, 0)
     assert 1 <= redis.calls("eval") <= 2
 
 
@@ -216,11 +221,11 @@ async def test_a_silent_redis_is_answered_for_in_time(
         doomed_redis.pause()
 
         grants, waited = await timed(store.take(one, 30))
-        assert (grants[0].remaining, store.local) == (70, 1)  # this process's own
+        assert (grants[0].remaining, local(store)) == (70, 1)  # this process's own
         assert 0.04 < waited < 0.5
         assert store.state == "degraded"
         grants, waited = await timed(store.take(one, 30))
-        assert (grants[0].remaining, store.local) == (40, 2)
+        assert (grants[0].remaining, local(store)) == (40, 2)
         assert waited < 0.04
         assert store.failures >= 1
 
@@ -246,7 +251,7 @@ async def test_whoever_waits_behind_a_silent_batch_is_answered_too(
 
         assert all(waited < 0.5 for _, waited in answers)
         assert [grants[0].remaining for grants, _ in answers] == [99] * 5
-        assert store.local == 5
+        assert local(store) == 5
         doomed_redis.resume()
 
 
@@ -278,7 +283,7 @@ async def test_a_refusing_redis_is_answered_for(doomed_redis: RedisServer) -> No
         doomed_redis.command("CONFIG", "SET", "maxmemory", 1)
 
         assert (await store.take(one))[0].remaining == 99
-        assert (store.failures, store.local) == (1, 1)
+        assert (store.failures, local(store)) == (1, 1)
 
         doomed_redis.command("CONFIG", "SET", "maxmemory", 0)
         await eventually(lambda: store.state == "ok")
@@ -296,7 +301,7 @@ async def test_failures_in_a_row_space_the_attempts(doomed_redis: RedisServer) -
                 await eventually(lambda: store.state == "ok")
 
         await asyncio.gather(*(store.take([bucket("a")]) for _ in range(10)))
-        assert (store.state, store.failures, store.local) == ("degraded", 3, 13)
+        assert (store.state, store.failures, local(store)) == ("degraded", 3, 13)
 
 
 async def test_a_redis_that_was_never_there(doomed_redis: RedisServer) -> None:
@@ -305,7 +310,7 @@ async def test_a_redis_that_was_never_there(doomed_redis: RedisServer) -> None:
     async with opened(doomed_redis.url) as store:
         assert store.state == "degraded"
         assert (await store.take([bucket("a")]))[0].remaining == 99
-        assert (store.local, store.taken) == (1, 1)
+        assert (local(store), store.taken) == (1, 1)
 
         doomed_redis.start()
         await eventually(lambda: store.state == "ok")
@@ -316,7 +321,7 @@ async def test_a_store_that_nobody_opened(redis: RedisServer) -> None:
     store = RedisStore(redis.url, now_us)
 
     assert (await store.take([bucket("a")]))[0].remaining == 99
-    assert store.local == 1
+    assert local(store) == 1
     await eventually(lambda: store.state == "ok")
 
     await store.close()
@@ -332,7 +337,7 @@ async def test_closing_answers_whoever_waits(doomed_redis: RedisServer) -> None:
 
         assert (await taking)[0].remaining == 99
         assert (await store.take([bucket("a")]))[0].remaining == 98
-        assert (store.state, store.local) == ("degraded", 2)
+        assert (store.state, local(store)) == ("degraded", 2)
         doomed_redis.resume()
 
 
@@ -401,7 +406,7 @@ async def test_nonsense_is_answered_for(reply: bytes) -> None:
         grants = await store.take([bucket("a")])
 
         assert grants[0].remaining == 99
-        assert (store.failures, store.local) == (1, 1)
+        assert (store.failures, local(store)) == (1, 1)
 
 
 # Opening is redis-py's business, and stays so.
@@ -426,7 +431,7 @@ async def test_other_ways_to_connect(
     with redis_server(tmp_path, *options, url=url, password=password) as server:
         async with opened(f"{server.url}?db=3") as store:
             assert (await store.take([bucket("a")]))[0].remaining == 99
-            assert store.local == 0
+            assert local(store) == 0
             assert "db3" in server.command("INFO", "keyspace")
 
 
