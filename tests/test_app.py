@@ -197,11 +197,11 @@ async def built(tmp_path: Path) -> AsyncIterator[App]:
 
 async def test_ready_means_that_the_data_port_accepts(built: App) -> None:
     """Neither before it listens nor once it drains is the process ready."""
-    before = built._ready()[0]
+    before = (await built._ready())[0]
     await built._start()
-    serving = built._ready()[0]
+    serving = (await built._ready())[0]
     built._serving.stop_accepting()
-    after = built._ready()[0]
+    after = (await built._ready())[0]
 
     assert (before, serving, after) == (False, True, False)
 
