@@ -23,9 +23,10 @@ from tests.benchmarks.peers import (
     nginx,
     start,
 )
-from tests.benchmarks.processes import BenchmarkError, free_port, running
+from tests.benchmarks.processes import BenchmarkError, running
 from tests.benchmarks.report import Finding
 from tests.benchmarks.turns import cpu_of, take_turns, tell
+from tests.ports import free_port
 
 MICRO = 1e6
 DOCUMENT = {

@@ -24,10 +24,10 @@ from tests.benchmarks.processes import (
     BenchmarkError,
     Running,
     accepts,
-    free_port,
     running,
 )
 from tests.benchmarks.report import Finding
+from tests.ports import free_port
 
 GIBI = 1 << 30
 BLOCK = 1 << 20
