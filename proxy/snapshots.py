@@ -9,10 +9,7 @@ from proxy.core.field_keys import Scope
 from proxy.core.keyset import Keyset
 from proxy.core.policy import Policy
 from proxy.ports import Snapshot
-
-
-class StartError(Exception):
-    """The process cannot start; the message is one line for people."""
+from proxy.starting import StartError
 
 
 def snapshot_of(policy: Policy, environment: Mapping[str, str]) -> Snapshot:

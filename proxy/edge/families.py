@@ -62,6 +62,7 @@ COUNTERS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
         "Objects that the garbage collector found and could not free.",
         ("generation",),
     ),
+    "lumina_worker_restarts": ("Workers that took the place of one that ended.", ()),
     "lumina_pathways_generated": ("Learning pathways generated.", ()),
     "lumina_assessments_completed": ("Assessments completed.", ()),
 }
@@ -92,6 +93,7 @@ GAUGES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
         "Whether the last load of the policy succeeded.",
         (),
     ),
+    "lumina_workers": ("Processes that serve.", ()),
     "lumina_build_info": ("The running version.", ("version",)),
 }
 

@@ -1,12 +1,14 @@
 """The port that clients connect to: accepts, watches deadlines, drains."""
 
 import asyncio
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from proxy.edge.downstream import DownstreamConnection
 from proxy.edge.limits import WireLimits
 from proxy.edge.owners import DownstreamOwner
+from proxy.edge.sockets import BACKLOG
 from proxy.edge.waiter import Waiter
 from proxy.ports import Handler
 
@@ -44,7 +46,7 @@ class Listener(DownstreamOwner):
         self._trusts = trusts
         self._connections: set[DownstreamConnection] = set()
         # Not asyncio.Server: uvloop's own class is no subclass of it.
-        self._server: Any = None
+        self._servers: list[Any] = []
         self._sweeper: asyncio.TimerHandle | None = None
         self._interval = max(
             0.05, min(1.0, min(limits.head_seconds, limits.linger_seconds) / 4)
@@ -59,26 +61,24 @@ class Listener(DownstreamOwner):
     @property
     def port(self) -> int:
         """The port that is listened on; 0 before ``start``."""
-        if self._server is None or not self._server.sockets:
-            return 0
-        return int(self._server.sockets[0].getsockname()[1])
+        for server in self._servers:
+            for one in server.sockets:
+                return int(one.getsockname()[1])
+        return 0
 
     def failed(self, error: BaseException) -> None:
         """Note what escaped a handler: a bug."""
         self._on_failure(error)
 
-    async def start(self, host: str, port: int) -> None:
-        """Listen on ``host`` and ``port``; 0 is any free one.
-
-        Raises:
-            OSError: the address is not to be had.
-        """
-        self._server = await self.loop.create_server(
-            lambda: cast("asyncio.Protocol", DownstreamConnection(self)),
-            host,
-            port,
-            backlog=4096,
-        )
+    async def start(self, sockets: Sequence[socket.socket]) -> None:
+        """Accept connections at sockets that listen; they are the listener's now."""
+        for one in sockets:
+            server = await self.loop.create_server(
+                lambda: cast("asyncio.Protocol", DownstreamConnection(self)),
+                sock=one,
+                backlog=BACKLOG,
+            )
+            self._servers.append(server)
         self._sweep()
 
     def opened(
@@ -104,9 +104,9 @@ class Listener(DownstreamOwner):
         self._sweeper = self.loop.call_later(self._interval, self._sweep)
 
     def stop_accepting(self) -> None:
-        """Close the listening socket."""
-        if self._server is not None:
-            self._server.close()
+        """Close the listening sockets."""
+        for server in self._servers:
+            server.close()
 
     async def drain(self, seconds: float) -> None:
         """Close idle connections, let busy ones finish, for at most ``seconds``."""
