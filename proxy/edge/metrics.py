@@ -70,8 +70,8 @@ _COUNTERS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     ),
     "lumina_aborted": ("Responses that broke off before their end.", ("rule",)),
     "lumina_cipher_operations": (
-        "Protected leaves by field, operation and outcome.",
-        ("field", "operation", "outcome"),
+        "Protected leaves by field, operation, outcome and key id.",
+        ("field", "operation", "outcome", "key"),
     ),
     "lumina_internal_errors": ("Bugs of the proxy: logged, answered with 500.", ()),
     "lumina_limiter_takes": ("Requests that took tokens.", ("outcome",)),
@@ -241,9 +241,9 @@ class Metrics(Collector):
         """Add one to a counter of the policy, named with its ``_total``."""
         self._add(name.removesuffix("_total"), ())
 
-    def cipher(self, field: str, operation: str, outcome: str) -> None:
+    def cipher(self, field: str, operation: str, outcome: str, key: str) -> None:
         """Note one protected leaf."""
-        self._add("lumina_cipher_operations", (field, operation, outcome))
+        self._add("lumina_cipher_operations", (field, operation, outcome, key))
 
     def failed(self, error: BaseException, exchange: Exchange) -> None:
         """Note a bug: counted, and logged with its traceback."""
