@@ -48,6 +48,8 @@ _PULLED_EVERY = 1.0
 since the last one is lost."""
 _SILENCE = 30.0
 """Seconds after which a worker that does not answer is replaced."""
+_PATIENCE = 10.0
+"""Seconds after which a worker that does not answer is in the way of a reload."""
 _SLACK = 10.0
 """Seconds that workers get for their end, beside those that the settings say."""
 
@@ -217,7 +219,6 @@ class Supervisor:
             slot.worker = None
             log.error("worker %d %s; another one takes its place", worker.pid, how)
             await self._replace(slot)
-            log.info("worker %d serves", slot.worker.pid)
 
     async def _replace(self, slot: Slot) -> None:
         """Start workers until one serves."""
@@ -233,6 +234,8 @@ class Supervisor:
                     await self._begin(slot)
             except (Declined, Lost, OSError) as error:
                 log.error("a worker does not start: %s", error)  # noqa: TRY400
+                continue
+            log.info("another worker serves")
 
     # -- the policy
 
@@ -264,8 +267,9 @@ class Supervisor:
         Raises:
             Declined: one of them refuses it; all have forgotten it.
         """
+        answering = await self._asked(self._workers, "ready", None, _PATIENCE)
         try:
-            return await self._asked(self._workers, "prepare", given, _COMPILING)
+            return await self._asked(answering, "prepare", given, _COMPILING)
         except Declined:
             await ask_all(self._workers, "refuse", None, _ANSWERING)
             raise

@@ -12,6 +12,7 @@ _SUMMED = (
     "process_resident_memory_bytes",
     "process_virtual_memory_bytes",
     "process_open_fds",
+    "process_max_fds",
 )
 
 
@@ -46,8 +47,8 @@ class Totals:
 class Processes(Collector):
     """The process metrics of Prometheus's convention, over several processes.
 
-    CPU time, memory and open files are sums, the limit of files is the smallest, and
-    the start is that of the process itself. A process that was lost counts with the
+    CPU time, memory, open files and their limit are sums; the start is that of the
+    process itself. A process that was lost counts with the
     CPU time that it had when it was last looked at.
 
     Args:
@@ -80,10 +81,6 @@ class Processes(Collector):
         for name in _SUMMED:
             total = sum(_value(one[name]) for one in seen)
             yield GaugeMetricFamily(name, own[name].documentation, total)
-        fewest = min(_value(one["process_max_fds"]) for one in seen)
-        yield GaugeMetricFamily(
-            "process_max_fds", own["process_max_fds"].documentation, fewest
-        )
         yield own["process_start_time_seconds"]
 
     def _look(self, pid: int) -> list[Metric]:
