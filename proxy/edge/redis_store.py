@@ -26,7 +26,7 @@ from typing import Final, cast
 from redis.exceptions import RedisError
 
 from proxy.core.bucket import Grant, grant_of
-from proxy.core.limits import Take
+from proxy.core.limits import Take, asks
 from proxy.edge.redis_wire import RedisWire, Reply, open_wire, pool_of
 from proxy.edge.stand_in import StandIn
 from proxy.edge.waiter import Waiter
@@ -60,22 +60,17 @@ class _Batch:
         self.deadline = deadline
         self.keys: list[str] = []
         self.arguments: list[int | bytes] = []
-        self.requests: list[tuple[Sequence[Take], int, Waiter[list[Grant]]]] = []
+        self.requests: list[tuple[Sequence[Take], Waiter[list[Grant]] | None]] = []
         self.resent = False
 
-    def add(
-        self, takes: Sequence[Take], cost: int, waiter: Waiter[list[Grant]]
-    ) -> None:
-        self.requests.append((takes, cost, waiter))
+    def add(self, takes: Sequence[Take], waiter: Waiter[list[Grant]] | None) -> None:
+        """Add the takes of one request; nobody waits for those that settle."""
+        self.requests.append((takes, waiter))
         arguments = self.arguments
-        arguments.append(len(takes))
+        arguments.append(len(takes) if waiter else -len(takes))
         for take in takes:
             self.keys.append(take.key)
-            if cost == 1:
-                arguments += take.quota.arguments
-            else:
-                limit = take.limit
-                arguments += (limit.refill, limit.capacity, cost * limit.token)
+            arguments += take.arguments
 
 
 def _is_for(batch: _Batch, reply: Reply) -> bool:
@@ -83,7 +78,8 @@ def _is_for(batch: _Batch, reply: Reply) -> bool:
     return (
         isinstance(reply, list)
         and len(reply) == 2 * len(batch.keys)
-        and all(type(number) is int and number >= 0 for number in reply)
+        and all(type(number) is int for number in reply)
+        and min(reply[1::2]) >= 0
     )
 
 
@@ -165,16 +161,23 @@ class RedisStore:
         if not await self._connect():
             self._reconnect()
 
-    def take(self, takes: Sequence[Take], cost: int = 1) -> Waiter[list[Grant]]:
-        """Take ``cost`` tokens from every bucket, or from none."""
+    def take(self, takes: Sequence[Take]) -> Waiter[list[Grant]]:
+        """Take from every bucket what it shall cost, or from none."""
         if not takes:
             return Waiter.of([])
         if self._wire is None:
             self._reconnect()
-            return Waiter.of(self._take_locally(takes, cost))
+            return Waiter.of(self._take_locally(takes))
         waiter: Waiter[list[Grant]] = Waiter()
-        self._batch().add(takes, cost, waiter)
+        self._batch().add(takes, waiter)
         return waiter
+
+    def settle(self, takes: Sequence[Take]) -> None:
+        """Charge each bucket, or give back, whatever it holds."""
+        if self._wire is None:
+            self._stand_in.settle(takes)
+        elif takes:
+            self._batch().add(takes, None)
 
     async def close(self) -> None:
         """Close the connection; whoever still waits is answered locally."""
@@ -230,27 +233,40 @@ class RedisStore:
             self._failed(f"Redis answered {str(reply)[:_SHOWN]!r}")
 
     def _settle(self, batch: _Batch, reply: list[int]) -> None:
-        """Give everybody their grants; ``reply`` is allowed and level, in turns."""
-        values = iter(reply)
-        for takes, cost, waiter in batch.requests:
+        """Give everybody their grants; ``reply`` is verdict and level, in turns."""
+        at = 0
+        for takes, waiter in batch.requests:
+            if waiter is None:
+                at += 2 * len(takes)
+                continue
             grants = []
             everywhere = True
             for take in takes:
-                allowed = next(values) == 1
+                verdict = reply[at]
+                allowed = verdict > 0
                 everywhere = everywhere and allowed
-                grants.append(grant_of(take.limit, next(values), cost, allowed=allowed))
-            self._count(cost, everywhere=everywhere)
+                grants.append(
+                    grant_of(
+                        take.limit,
+                        reply[at + 1],
+                        take.cost,
+                        allowed=allowed,
+                        ahead_us=verdict - 1 if allowed else -verdict,
+                    )
+                )
+                at += 2
+            self._count(takes, everywhere=everywhere)
             waiter.set(grants)
 
-    def _count(self, cost: int, *, everywhere: bool) -> None:
+    def _count(self, takes: Sequence[Take], *, everywhere: bool) -> None:
         if not everywhere:
             self.refused += 1
-        elif cost:
+        elif asks(takes):
             self.taken += 1
 
-    def _take_locally(self, takes: Sequence[Take], cost: int) -> list[Grant]:
-        grants = self._stand_in.take(takes, cost)
-        self._count(cost, everywhere=all(grant.allowed for grant in grants))
+    def _take_locally(self, takes: Sequence[Take]) -> list[Grant]:
+        grants = self._stand_in.take(takes)
+        self._count(takes, everywhere=all(grant.allowed for grant in grants))
         return grants
 
     # Failures.
@@ -299,8 +315,11 @@ class RedisStore:
         self._in_flight.clear()
         self._pending.clear()
         for batch in batches:
-            for takes, cost, waiter in batch.requests:
-                waiter.set(self._take_locally(takes, cost))
+            for takes, waiter in batch.requests:
+                if waiter is None:
+                    self._stand_in.settle(takes)
+                else:
+                    waiter.set(self._take_locally(takes))
 
     # Connecting.
 

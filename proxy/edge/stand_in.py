@@ -32,19 +32,25 @@ class StandIn:
         self.answered = {"local": 0, "allow": 0, "deny": 0}
         self._buckets = MemoryStore(now_us)
 
-    def take(self, takes: Sequence[Take], cost: int) -> list[Grant]:
-        """Take ``cost`` tokens from every bucket, or from none.
+    def settle(self, takes: Sequence[Take]) -> None:
+        """Charge the buckets of this process, or give back."""
+        self._buckets.settle(
+            [one for one in takes if one.quota.on_failure is OnStoreFailure.LOCAL]
+        )
+
+    def take(self, takes: Sequence[Take]) -> list[Grant]:
+        """Take from every bucket what it shall cost, or from none.
 
         Returns:
             One grant for each bucket, in order; ``lost`` where a limit denies.
         """
         for one in takes:
             if one.quota.on_failure is not OnStoreFailure.LOCAL:
-                return self._take_mixed(takes, cost)
+                return self._take_mixed(takes)
         self.answered["local"] += 1
-        return self._buckets.take_now(takes, cost)
+        return self._buckets.take_now(takes)
 
-    def _take_mixed(self, takes: Sequence[Take], cost: int) -> list[Grant]:
+    def _take_mixed(self, takes: Sequence[Take]) -> list[Grant]:
         local, denied = [], False
         for one in takes:
             denied = denied or one.quota.on_failure is OnStoreFailure.DENY
@@ -53,7 +59,9 @@ class StandIn:
         word = "deny" if denied else "local" if local else "allow"
         self.answered[word] += 1
         # Somebody who is refused takes nothing.
-        grants = iter(self._buckets.take_now(local, 0 if denied else cost))
+        if denied:
+            local = [one.costing(0) for one in local]
+        grants = iter(self._buckets.take_now(local))
         return [_grant_of(one, grants) for one in takes]
 
 

@@ -31,6 +31,11 @@ def bucket(name: str, rate: RateLimit = HUNDRED) -> Take:
     return one
 
 
+def costing(takes: list[Take], cost: int) -> list[Take]:
+    """Return what takes so much from each of these buckets."""
+    return [one.costing(cost) for one in takes]
+
+
 @asynccontextmanager
 async def opened(
     url: str, *, patience: float = 10.0, probe_every: float = 0.05
@@ -62,6 +67,36 @@ async def timed(answer: Awaitable[list[Grant]]) -> tuple[list[Grant], float]:
     started = time.monotonic()
     grants = await answer
     return grants, time.monotonic() - started
+
+
+# Settling.
+
+
+async def test_settling_goes_with_the_takes_of_its_tick(
+    store: RedisStore,
+) -> None:
+    """In their order, in one command, and nobody waits for it."""
+    one = bucket("a")
+    first = store.take([one])
+    store.settle([one.costing(9)])
+    second = store.take([one])
+
+    assert [(await answer)[0].remaining for answer in (first, second)] == [99, 89]
+    assert store.batches == 1
+
+
+async def test_what_a_lost_redis_was_not_told_is_settled_here(tmp_path: Path) -> None:
+    """So that this process's own buckets know of it."""
+    with redis_server(tmp_path) as server:
+        async with opened(server.url, patience=0.05, probe_every=60) as store:
+            server.pause()
+            store.settle([bucket("a").costing(40)])
+            try:
+                assert (await store.take([bucket("a")]))[0].remaining == 59
+                store.settle([bucket("a").costing(9)])
+                assert (await store.take([bucket("a")]))[0].remaining == 49
+            finally:
+                server.resume()
 
 
 # Batches.
@@ -121,10 +156,10 @@ async def test_processes_share_a_bucket(store: RedisStore, redis: RedisServer) -
     """What one took, the other has not."""
     one = [bucket("a")]
     async with opened(redis.url) as other:
-        await store.take(one, 40)
+        await store.take(costing(one, 40))
 
-        assert (await other.take(one, 40))[0].remaining == 20
-        assert not (await store.take(one, 40))[0].allowed
+        assert (await other.take(costing(one, 40)))[0].remaining == 20
+        assert not (await store.take(costing(one, 40)))[0].allowed
 
 
 # The script.
@@ -148,7 +183,7 @@ async def test_a_bucket_lives_until_it_is_full(
     """And a second more, so that idle subjects cost nothing."""
     one = bucket("a")
     for taken, seconds in ((1, 36), (9, 360), (90, 3600)):
-        await store.take([one], taken)
+        await store.take(costing([one], taken))
 
         left = redis.command("PTTL", one.key) / 1000
         assert seconds - 30 < left <= seconds + 1
@@ -158,8 +193,8 @@ async def test_looking_and_refusals_write_nothing(
     store: RedisStore, redis: RedisServer
 ) -> None:
     """Who only asks leaves no key."""
-    await store.take([bucket("a")], 0)
-    await store.take([bucket("a")], 101)
+    await store.take(costing([bucket("a")], 0))
+    await store.take(costing([bucket("a")], 101))
 
     assert redis.command("DBSIZE") == 0
 
@@ -194,10 +229,10 @@ async def test_a_forgotten_script_is_loaded_again(
     """Batches that were under way together are answered, each from its own bucket."""
     redis.command("SCRIPT", "FLUSH")
 
-    first = asyncio.ensure_future(store.take([bucket("a")], 10))
+    first = asyncio.ensure_future(store.take(costing([bucket("a")], 10)))
     await asyncio.sleep(0)
     await asyncio.sleep(0)
-    second = asyncio.ensure_future(store.take([bucket("b")], 20))
+    second = asyncio.ensure_future(store.take(costing([bucket("b")], 20)))
     await asyncio.gather(first, second)
     third = await store.take([bucket("a")])
 
@@ -217,14 +252,14 @@ async def test_a_silent_redis_is_answered_for_in_time(
     """Takes wait for the timeout once, then not at all, and Redis comes back."""
     one = [bucket("a")]
     async with opened(doomed_redis.url, patience=0.05) as store:
-        await store.take(one, 50)
+        await store.take(costing(one, 50))
         doomed_redis.pause()
 
-        grants, waited = await timed(store.take(one, 30))
+        grants, waited = await timed(store.take(costing(one, 30)))
         assert (grants[0].remaining, local(store)) == (70, 1)  # this process's own
         assert 0.04 < waited < 0.5
         assert store.state == "degraded"
-        grants, waited = await timed(store.take(one, 30))
+        grants, waited = await timed(store.take(costing(one, 30)))
         assert (grants[0].remaining, local(store)) == (40, 2)
         assert waited < 0.04
         assert store.failures >= 1
@@ -232,7 +267,7 @@ async def test_a_silent_redis_is_answered_for_in_time(
         doomed_redis.resume()
         await eventually(lambda: store.state == "ok")
         # What was sent before the silence may have been taken.
-        assert (await store.take(one, 0))[0].remaining in (20, 50)
+        assert (await store.take(costing(one, 0)))[0].remaining in (20, 50)
 
 
 async def test_whoever_waits_behind_a_silent_batch_is_answered_too(
@@ -261,11 +296,11 @@ async def test_a_killed_redis_is_answered_for_at_once(
     """Without a wait, until another one has been seen to answer."""
     one = [bucket("a")]
     async with opened(doomed_redis.url) as store:
-        await store.take(one, 50)
+        await store.take(costing(one, 50))
         doomed_redis.kill()
 
         for remaining in (70, 40):
-            grants, waited = await timed(store.take(one, 30))
+            grants, waited = await timed(store.take(costing(one, 30)))
             assert grants[0].remaining == remaining
             assert waited < 5
         await eventually(lambda: store.failures > 3)
@@ -287,7 +322,7 @@ async def test_a_refusing_redis_is_answered_for(doomed_redis: RedisServer) -> No
 
         doomed_redis.command("CONFIG", "SET", "maxmemory", 0)
         await eventually(lambda: store.state == "ok")
-        assert (await store.take(one, 0))[0].remaining == 100
+        assert (await store.take(costing(one, 0)))[0].remaining == 100
 
 
 async def test_failures_in_a_row_space_the_attempts(doomed_redis: RedisServer) -> None:
