@@ -179,7 +179,8 @@ TRAFFIC = [
             "{{backend}}, {{server}}",
         ),
         query(
-            "sum by (backend) (rate(lumina_upstream_retries_total{@}[$__rate_interval]))",
+            "sum by (backend) "
+            "(rate(lumina_upstream_retries_total{@}[$__rate_interval]))",
             "{{backend}}, sent again",
         ),
         unit="reqps",

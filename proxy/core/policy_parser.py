@@ -15,13 +15,13 @@ from collections.abc import Mapping, Sequence
 from proxy.core import policy_values as values
 from proxy.core.errors import Finding, PolicyError
 from proxy.core.policy import Policy, Rule
+from proxy.core.policy_backends import read_backends
 from proxy.core.policy_fields import read_fields
 from proxy.core.policy_issuers import read_issuers
 from proxy.core.policy_keys import DOCUMENT, required
 from proxy.core.policy_lint import Draft, find_contradictions, find_omissions
 from proxy.core.policy_rules import Known, read_rule
 from proxy.core.policy_sections import (
-    read_backends,
     read_limits,
     read_roles,
     read_views,

@@ -80,6 +80,7 @@ class Balancer(PoolOwner):
         most = self.backend.breaker.in_flight
         if most is not None and self._outstanding() >= most:
             raise busy()
+        self._turn = (self._turn + 1) % len(self.pools)
         pool = self._best(None, self._now())
         # A pool without room refuses by itself.
         return self.pools[0] if pool is None else pool
@@ -93,7 +94,7 @@ class Balancer(PoolOwner):
     def _best(self, avoided: Pool | None, now: float) -> Pool | None:
         """Return the best pool with room, or None: those in service come first."""
         pools, count = self.pools, len(self.pools)
-        turn = self._turn = (self._turn + 1) % count
+        turn = self._turn % count
         in_turn = self.backend.balance is Balance.ROUND_ROBIN
         best: Pool | None = None
         least, best_serves = 0, False

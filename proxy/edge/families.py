@@ -62,7 +62,7 @@ COUNTERS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
         ("backend", "server"),
     ),
     "lumina_upstream_ejections": (
-        "How often a server failed too often in a row, and got no requests for a while.",
+        "How often a server was left alone for a while, because it failed.",
         ("backend", "server"),
     ),
     "python_gc_collections": ("Garbage collections.", ("generation",)),

@@ -13,6 +13,7 @@ from typing import Final
 
 from proxy.core.backends import Backend, BackendTls, Server, Timeouts
 from proxy.core.message import Body, Response
+from proxy.core.policy import Rule
 from proxy.edge.balancer import Balancer, Tally
 from proxy.edge.pool import Pool
 from proxy.edge.tls import Tls, TlsError, context_for_client
@@ -179,28 +180,27 @@ class Upstreams:
 
     def exchange(
         self,
-        backend: Backend,
+        rule: Rule,
         method: str,
         head: bytes,
         body: bytes | Body,
         *,
         chunked: bool = False,
-        timeouts: Timeouts | None = None,
     ) -> Awaitable[Response]:
-        """Exchange with a server of a backend; see ``Pool.exchange``.
+        """Exchange with a server of a rule's backend; see ``Pool.exchange``.
 
         Args:
-            backend: of the policy in force, or of one that was.
+            rule: of the policy in force, or of one that was.
             method: upper case.
             head: the request line and every field line, framing and the empty line
                 included.
             body: all of it, or the stream.
             chunked: whether a stream is sent in chunks, because its head says so.
-            timeouts: of this exchange; None for the backend's.
 
         Raises:
             Refused: UPSTREAM_BUSY, the backend has as many as it may have.
         """
+        backend = rule.backend
         balancer = self._balancers.get(backend.id)
         if balancer is None or balancer.backend is not backend:
             balancer = self._balancer_of(backend)
@@ -208,7 +208,7 @@ class Upstreams:
         if pool is None:
             pool = balancer.choose()
         return pool.exchange(
-            method, head, body, timeouts or backend.timeouts, chunked=chunked
+            method, head, body, rule.timeouts or backend.timeouts, chunked=chunked
         )
 
     def _balancer_of(self, backend: Backend) -> Balancer:
