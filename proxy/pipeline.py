@@ -16,7 +16,12 @@ from proxy.answers import Answers
 from proxy.bodies import CHUNKED, Bodies
 from proxy.core.errors import Refused
 from proxy.core.exchange import Exchange
-from proxy.core.forwarding import Network, forwarded_lines, request_id_of
+from proxy.core.forwarding import (
+    Network,
+    client_address,
+    forwarded_lines,
+    request_id_of,
+)
 from proxy.core.headers import (
     RequestHeaders,
     examine,
@@ -30,7 +35,7 @@ from proxy.core.policy import Rule
 from proxy.core.reasons import Reason
 from proxy.core.target import split_target
 from proxy.ports import BucketStore, Clocks, Downstream, Recorder, Snapshot, Upstream
-from proxy.taking import Taking
+from proxy.taking import takes_of
 
 
 class Pipeline:
@@ -59,7 +64,7 @@ class Pipeline:
         self._clock = clocks.monotonic
         self._new_id = clocks.request_id
         self._admission = Admission(clocks.wall)
-        self._taking = Taking(trusted)
+        self._trusted = trusted
         self._answers = Answers(clocks)
         self._bodies = Bodies(
             recorder,
@@ -70,7 +75,7 @@ class Pipeline:
 
     async def handle(self, request: Request, downstream: Downstream) -> None:
         """Answer one request. Raises nothing but CancelledError."""
-        exchange = Exchange(request.method, self._clock())
+        exchange = Exchange(request.method, self._clock(), request.target, request.peer)
         exchange.aborted = True  # until the answer is whole
         snapshot, bodies, answers = self.snapshot, self._bodies, self._answers
         try:
@@ -79,7 +84,7 @@ class Pipeline:
             rule, target = self._matched(snapshot, request, headers, exchange)
             identity = self._admission.admitted(snapshot, rule, headers, exchange)
             # take tokens
-            takes = self._taking.takes(rule, request, headers, exchange)
+            takes = takes_of(rule, exchange)
             limited = granted(takes, await self._store.take(takes)) if takes else b""
             # encrypt
             target = bodies.encrypted_target(snapshot, rule, target, exchange)
@@ -120,6 +125,12 @@ class Pipeline:
         exchange.request_id = (
             request_id_of(headers.noted, trusted=request.peer_trusted) or self._new_id()
         )
+        if request.peer_trusted:
+            exchange.client = client_address(
+                request.peer,
+                trusted=self._trusted,
+                forwarded_for=headers.noted.get(b"x-forwarded-for"),
+            )
         path, query = split_target(request.target, headers.host)
         match = snapshot.policy.router.match(request.method, path)
         rule = match.rule

@@ -14,6 +14,8 @@ class Exchange:
     Attributes:
         method: upper case, from the parser's closed set; "" before it is known.
         started: monotonic seconds when the request's head was complete.
+        target: as it was received: it may hold what must not be shown.
+        client: the address that the request is from, as far as it can be trusted.
         request_id: ours, or the one a trusted peer sent.
         rule: the id of the rule, or "" when none was matched.
         role: the acting role, or "" without a token.
@@ -30,6 +32,7 @@ class Exchange:
 
     __slots__ = (
         "aborted",
+        "client",
         "counter",
         "ended",
         "method",
@@ -40,13 +43,22 @@ class Exchange:
         "started",
         "status",
         "subject",
+        "target",
         "upstream_seconds",
         "upstream_started",
     )
 
-    def __init__(self, method: str = "", started: float = 0.0) -> None:
+    def __init__(
+        self,
+        method: str = "",
+        started: float = 0.0,
+        target: str = "",
+        client: str = "",
+    ) -> None:
         self.method = method
         self.started = started
+        self.target = target
+        self.client = client
         self.request_id = ""
         self.rule = ""
         self.role = ""
