@@ -24,13 +24,12 @@ from proxy.core.headers import (
     request_lines,
     value_of,
 )
-from proxy.core.limits import granted
 from proxy.core.message import Request
-from proxy.core.policy import Rule
+from proxy.core.policy import Policy, Rule
 from proxy.core.reasons import Reason
 from proxy.core.target import split_target
 from proxy.ports import BucketStore, Clocks, Downstream, Recorder, Snapshot, Upstream
-from proxy.taking import Taking
+from proxy.taking import Taking, granted
 
 
 class Pipeline:
@@ -58,7 +57,7 @@ class Pipeline:
         self._recorder = recorder
         self._clock = clocks.monotonic
         self._new_id = clocks.request_id
-        self._admission = Admission(clocks.wall)
+        self._admission = Admission(clocks.wall, trusted)
         self._taking = Taking(trusted)
         self._answers = Answers(clocks)
         self._bodies = Bodies(
@@ -77,10 +76,14 @@ class Pipeline:
             # sanitise, match, authenticate, authorise
             headers = examine(request.headers, request.version)
             rule, target = self._matched(snapshot, request, headers, exchange)
-            identity = self._admission.admitted(snapshot, rule, headers, exchange)
+            identity = self._admission.admitted(
+                snapshot, rule, request, headers, exchange
+            )
             # take tokens
             takes = self._taking.takes(rule, request, headers, exchange)
-            limited = granted(takes, await self._store.take(takes)) if takes else b""
+            limited = b""
+            if takes:
+                limited = granted(rule, takes, await self._store.take(takes), exchange)
             # encrypt
             target = bodies.encrypted_target(snapshot, rule, target, exchange)
             body, framing = bodies.outgoing(rule, request.body, headers)
@@ -121,11 +124,16 @@ class Pipeline:
             request_id_of(headers.noted, trusted=request.peer_trusted) or self._new_id()
         )
         path, query = split_target(request.target, headers.host)
-        match = snapshot.policy.router.match(request.method, path)
-        rule = match.rule
+        exchange.path = path
+        try:
+            match = snapshot.policy.router.match(request.method, path)
+        except Refused as refused:
+            return _unmatched(snapshot.policy, refused, exchange), request.target
+        rule, path = match.rule, match.path
+        exchange.path = path
         exchange.rule = rule.id
         exchange.counter = rule.count
-        return rule, f"{match.path}?{query}" if query else match.path
+        return rule, f"{path}?{query}" if query else path
 
     def _stopped(
         self,
@@ -148,6 +156,15 @@ class Pipeline:
         self._answers.refuse(refused, downstream, exchange)
         exchange.ended = self._clock()
         self._recorder.record(exchange)
+
+
+def _unmatched(policy: Policy, refused: Refused, exchange: Exchange) -> Rule:
+    """Return what serves a request that no rule matches, or refuse it."""
+    rule = policy.unmatched
+    if rule is None:
+        raise refused
+    exchange.note_shadow(refused.reason)
+    return rule
 
 
 def _head(  # noqa: PLR0917 - a part of the head each

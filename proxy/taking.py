@@ -2,8 +2,11 @@
 
 from collections.abc import Sequence
 
+from proxy.core import limits
+from proxy.core.bucket import Grant
+from proxy.core.errors import Refused
 from proxy.core.exchange import Exchange
-from proxy.core.forwarding import Network, client_address
+from proxy.core.forwarding import Network, client_of
 from proxy.core.headers import RequestHeaders
 from proxy.core.limits import Take, takes_for
 from proxy.core.message import Request
@@ -28,15 +31,29 @@ class Taking:
         exchange: Exchange,
     ) -> list[Take]:
         """Return the buckets that a request takes from."""
-        if not rule.limits:
+        # In shadow mode, what an earlier stage would have refused gets no further.
+        if not rule.limits or exchange.shadow is not None:
             return []
-        client = request.peer
-        if request.peer_trusted:
-            client = client_address(
-                client,
-                trusted=self._trusted,
-                forwarded_for=headers.noted.get(b"x-forwarded-for"),
-            )
         return takes_for(
-            rule.limits, role=exchange.role, subject=exchange.subject, client=client
+            rule.limits,
+            role=exchange.role,
+            subject=exchange.subject,
+            client=client_of(request, headers, self._trusted),
         )
+
+
+def granted(
+    rule: Rule, takes: Sequence[Take], grants: Sequence[Grant], exchange: Exchange
+) -> bytes:
+    """Return the field lines that tell what is left; none in shadow mode.
+
+    Raises:
+        Refused: RATE_LIMITED.
+    """
+    if not rule.shadow:
+        return limits.granted(takes, grants)
+    try:
+        limits.granted(takes, grants)
+    except Refused as refused:
+        exchange.note_shadow(refused.reason)
+    return b""

@@ -13,6 +13,7 @@ from proxy.core.field import Field
 from proxy.core.fields import Selection
 from proxy.core.parameters import Parameters
 from proxy.core.policy import ANYONE, Backend, Limit, Rule
+from proxy.core.policy_guards import Context, Networks, read_guard, read_shadow
 from proxy.core.policy_keys import PROTECT, RULE, required
 from proxy.core.policy_sections import read_limit
 from proxy.core.policy_values import Report, refuse
@@ -54,6 +55,10 @@ class Known:
     """The sections that a rule refers to; None is what could not be read.
 
     Attributes:
+        heirs: to each role those that may what it may, itself among them.
+        addresses: lists of addresses, by name.
+        texts: the text of each file, by its name.
+        shadow: whether the policy as a whole enforces nothing.
         selections: what was compiled before, by what was written: many rules protect
             the same places, and one compiled form serves them all.
     """
@@ -62,6 +67,10 @@ class Known:
     roles: tuple[str, ...]
     limits: Mapping[str, Limit | None]
     fields: Mapping[str, Field]
+    heirs: Mapping[str, frozenset[str]]
+    addresses: Mapping[str, Networks | None]
+    texts: Mapping[str, str]
+    shadow: bool = False
     selections: dict[tuple[tuple[str, str], ...], Selection] = dataclasses.field(
         default_factory=dict
     )
@@ -83,15 +92,22 @@ def read_rule(report: Report, node: Node, known: Known) -> Rule | None:
     count = report.read(entries.get("count"), _counter, None)
     tolerate = _tolerate(report, entries.get("tolerate"))
     max_body = report.read(entries.get("max_body"), values.size, None)
+    shadow = read_shadow(report, entries.get("mode")) or known.shadow
     if not (rule_id and match and allow and backend):
         return None
+    context = Context(
+        pattern=match[1],
+        token=allow != {ANYONE},
+        addresses=known.addresses,
+        texts=known.texts,
+    )
     return Rule(
         id=rule_id,
         methods=match[0],
         pattern=match[1],
         backend=backend,
         allow=None if allow == {ANYONE} else allow,
-        limits=limits,
+        limits=tuple(dataclasses.replace(one, shadow=shadow) for one in limits),
         protect_request=request,
         protect_response=response,
         protect_query=query,
@@ -99,6 +115,8 @@ def read_rule(report: Report, node: Node, known: Known) -> Rule | None:
         count=count,
         tolerate=tolerate,
         max_body_bytes=max_body,
+        guard=read_guard(report, entries, context),
+        shadow=shadow,
     )
 
 
@@ -147,7 +165,8 @@ def _allow(report: Report, node: Node, known: Known) -> frozenset[str]:
         for item in node.items:
             if isinstance(item, Scalar) and item.text == ANYONE:
                 raise refuse(item, "'anyone' is not a role", f"write allow: {ANYONE}")
-    return frozenset(report.choices(node, "role", known.roles))
+    named = report.choices(node, "role", known.roles)
+    return frozenset().union(*(known.heirs[role] for role in named))
 
 
 def _backend(
