@@ -22,6 +22,8 @@ SERVERS := tests/install_servers.sh
 EXPORTER := .cache/trixie/prometheus-pgbouncer-exporter
 # Grafana's types and drawing code, from npm.
 NPM := grafana/node_modules/.ready
+# A real OpenID provider for the tests, from npm too, with the Node that it needs.
+OIDC := tests/oidc_provider/node_modules/.ready
 
 .DELETE_ON_ERROR:
 .PHONY: help run test test-compiled test-grafana stack lint type bench wheel fmt lock clean
@@ -34,7 +36,7 @@ run: $(READY) ## start the LMS stub and the proxy in front of it; Ctrl-C stops b
 # and make waits until it has stopped both services.
 	@exec $(BIN)/python -m backend_stub.demo $(RUN)
 
-test: $(READY) $(EXPORTER) ## run every test against real servers, with branch coverage
+test: $(READY) $(EXPORTER) $(OIDC) ## run every test against real servers, with branch coverage
 	@$(SERVERS) test
 	@$(BIN)/lumina-proxy test policies --cover 100
 	@$(BIN)/coverage erase
@@ -43,7 +45,7 @@ test: $(READY) $(EXPORTER) ## run every test against real servers, with branch c
 	@$(BIN)/coverage report --fail-under=90
 	@$(BIN)/python -m tests.own_coverage
 
-test-compiled: $(READY) $(COMPILED)/.ready ## run the tests of the data path against the compiled wheel
+test-compiled: $(READY) $(COMPILED)/.ready $(OIDC) ## run the tests of the data path against the compiled wheel
 	@$(SERVERS) test
 	@PYTHONPATH=$(COMPILED) $(BIN)/python -P -m pytest -o pythonpath= $(PYTEST) \
 		tests/core tests/edge tests/e2e
@@ -81,7 +83,8 @@ lock: ## choose the newest versions that pyproject.toml allows; needs uv
 
 clean: ## remove everything that the verbs above made, the stub's data included
 	@rm -rf .venv .run .cache .coverage .coverage.* .hypothesis .import_linter_cache \
-		.mypy_cache .pytest_cache .ruff_cache build dist grafana/node_modules
+		.mypy_cache .pytest_cache .ruff_cache build dist grafana/node_modules \
+		tests/oidc_provider/node_modules
 	@find proxy backend_stub tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(READY): requirements-dev.txt pyproject.toml
@@ -104,6 +107,12 @@ $(NPM): grafana/package.json grafana/package-lock.json
 	@$(SERVERS) grafana
 	@echo "Installing Grafana's own code into grafana/node_modules ..."
 	@npm ci --prefix grafana --no-audit --no-fund --ignore-scripts --legacy-peer-deps --silent
+	@touch $@
+
+$(OIDC): tests/oidc_provider/package.json tests/oidc_provider/package-lock.json
+	@$(SERVERS) test
+	@echo "Installing an OpenID provider into tests/oidc_provider/node_modules ..."
+	@npm ci --prefix tests/oidc_provider --no-audit --no-fund --ignore-scripts --silent
 	@touch $@
 
 # Built from a copy: extension modules beside the sources would be used instead of them.

@@ -34,7 +34,7 @@ class Admission:
         self._wall = wall
         self._trusted = trusted
 
-    def admitted(
+    def admit(
         self,
         snapshot: Snapshot,
         rule: Rule,
@@ -42,7 +42,7 @@ class Admission:
         headers: RequestHeaders,
         exchange: Exchange,
     ) -> bytes:
-        """Return the field lines that tell the backend who it is.
+        """Admit a request; return the field lines that tell the backend who asks.
 
         Raises:
             Refused: the token is not good, its roles may not, or something else that
@@ -120,5 +120,10 @@ class Admission:
 
 def _identity(principal: Principal, role: str) -> bytes:
     """Return the field lines of somebody; without a role of the policy, none of one."""
-    subject = b"X-Lumina-Subject: %b\r\n" % principal.subject_value
-    return subject + b"X-Lumina-Role: %b\r\n" % role.encode("ascii") if role else subject
+    subject = principal.subject_value
+    if not role:
+        return b"X-Lumina-Subject: %b\r\n" % subject
+    return b"X-Lumina-Subject: %b\r\nX-Lumina-Role: %b\r\n" % (
+        subject,
+        role.encode("ascii"),
+    )

@@ -27,6 +27,7 @@ from proxy.core.headers import (
 from proxy.core.message import Request
 from proxy.core.policy import Policy, Rule
 from proxy.core.reasons import Reason
+from proxy.core.routing import NEVER_MEANT
 from proxy.core.target import split_target
 from proxy.ports import BucketStore, Clocks, Downstream, Recorder, Snapshot, Upstream
 from proxy.taking import Taking, granted
@@ -76,17 +77,14 @@ class Pipeline:
             # sanitise, match, authenticate, authorise
             headers = examine(request.headers, request.version)
             rule, target = self._matched(snapshot, request, headers, exchange)
-            identity = self._admission.admitted(
-                snapshot, rule, request, headers, exchange
-            )
+            identity = self._admission.admit(snapshot, rule, request, headers, exchange)
             # take tokens
             takes = self._taking.takes(rule, request, headers, exchange)
-            limited = b""
-            if takes:
-                limited = granted(rule, takes, await self._store.take(takes), exchange)
+            grants = await self._store.take(takes) if takes else ()
+            limited = granted(rule, takes, grants, exchange)
             # encrypt
             target = bodies.encrypted_target(snapshot, rule, target, exchange)
-            body, framing = bodies.outgoing(rule, request.body, headers)
+            body, framing = bodies.outgoing(rule, request.body, headers, exchange)
             if framing and rule.protects_body:
                 body = await bodies.encrypted(snapshot, rule, body, headers, exchange)
                 framing = b"Content-Length: %d\r\n" % len(body)
@@ -128,7 +126,8 @@ class Pipeline:
         try:
             match = snapshot.policy.router.match(request.method, path)
         except Refused as refused:
-            return _unmatched(snapshot.policy, refused, exchange), request.target
+            rule = _unmatched(snapshot.policy, refused, exchange)
+            return rule, f"{path}?{query}" if query else path
         rule, path = match.rule, match.path
         exchange.path = path
         exchange.rule = rule.id
@@ -161,7 +160,9 @@ class Pipeline:
 def _unmatched(policy: Policy, refused: Refused, exchange: Exchange) -> Rule:
     """Return what serves a request that no rule matches, or refuse it."""
     rule = policy.unmatched
-    if rule is None:
+    if rule is None or exchange.method in NEVER_MEANT:
+        raise refused
+    if policy.is_health(exchange.method, exchange.path):
         raise refused
     exchange.note_shadow(refused.reason)
     return rule

@@ -9,13 +9,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 from proxy.core.authn import Authenticator
+from proxy.core.backends import Backend
 from proxy.core.bucket import Grant
 from proxy.core.cipher import Cipher
 from proxy.core.errors import Refused
 from proxy.core.exchange import Exchange
 from proxy.core.limits import Take
 from proxy.core.message import Body, Request, Response
-from proxy.core.policy import Backend, Policy
+from proxy.core.policy import Policy
 
 
 class Downstream(Protocol):

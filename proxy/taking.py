@@ -50,6 +50,8 @@ def granted(
     Raises:
         Refused: RATE_LIMITED.
     """
+    if not takes:
+        return b""
     if not rule.shadow:
         return limits.granted(takes, grants)
     try:

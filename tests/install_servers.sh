@@ -28,6 +28,7 @@ test_needs=(
   "/usr/lib/postgresql/*/bin/postgres postgresql"
   "pgbouncer pgbouncer"
   "rsyslogd rsyslog"
+  "npm npm"
 )
 bench_needs=(
   "${test_needs[@]}"
@@ -42,7 +43,6 @@ bench_needs=(
 )
 grafana_needs=(
   "${test_needs[@]}"
-  "npm npm"
   "chromium chromium"
   "/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf fonts-dejavu-core"
 )

@@ -188,7 +188,7 @@ async def built(tmp_path: Path) -> AsyncIterator[App]:
     }
     thresholds = gc.get_threshold()
     app = App(Settings.read(environment), environment)
-    app._build(app._source.load())
+    app._build()
     yield app
     await app._stop()
     gc.unfreeze()
@@ -200,7 +200,7 @@ async def test_ready_means_that_the_data_port_accepts(built: App) -> None:
     before = built._ready()[0]
     await built._start()
     serving = built._ready()[0]
-    built._listener.stop_accepting()
+    built._serving.stop_accepting()
     after = built._ready()[0]
 
     assert (before, serving, after) == (False, True, False)

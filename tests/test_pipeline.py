@@ -14,6 +14,7 @@ import jwt
 import pytest
 
 from proxy.core.authn import Authenticator
+from proxy.core.backends import Backend
 from proxy.core.bucket import Grant
 from proxy.core.cipher import Cipher
 from proxy.core.errors import Refused
@@ -22,7 +23,6 @@ from proxy.core.field_keys import Scope
 from proxy.core.keyset import Keyset
 from proxy.core.limits import Take
 from proxy.core.message import Body, RawHeaders, Request, Response, Whole
-from proxy.core.policy import Backend
 from proxy.core.policy_parser import parse_policy
 from proxy.core.reasons import Reason
 from proxy.edge.body import BodyStream

@@ -8,9 +8,10 @@ import sys
 import click
 import uvloop
 
-from proxy.app import App, StartError
+from proxy.app import App
 from proxy.core.errors import PolicyError
 from proxy.settings import Environment, Settings, SettingsError
+from proxy.snapshots import StartError
 
 _OPTIONS = (
     ("--listen", "LISTEN", "host:port for clients."),

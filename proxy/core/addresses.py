@@ -34,9 +34,7 @@ class AddressSet:
     )
 
     def __post_init__(self) -> None:
-        starts = tuple(
-            (one.version, int(one.network_address)) for one in self.networks
-        )
+        starts = tuple((one.version, int(one.network_address)) for one in self.networks)
         object.__setattr__(self, "_starts", starts)
 
     @classmethod

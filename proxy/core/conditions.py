@@ -52,7 +52,7 @@ _TRIED = (
     (re.compile(rf"\.matches\(\s*{_LITERAL}\s*\)"), "''.matches({})"),
     (re.compile(rf"\.get[A-Za-z]+\(\s*{_LITERAL}\s*\)"), "timestamp(0).getHours({})"),
 )
-"""Calls with a constant that is only looked at when they are made, and how to try it."""
+"""Calls with a constant that only they look at, and how to try it."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,8 +130,8 @@ class Condition:
             # What the binding makes of values that no language has, such as half of a
             # surrogate pair; its words say nothing about the expression.
             raise UndecidedError(_NO_MEANING) from error
-        if result is True or result is False:
-            return bool(result)
+        if isinstance(result, bool):
+            return result
         code = str(result).partition(":")[0]
         raise UndecidedError(_UNDECIDED.get(code, _NO_MEANING))
 
@@ -143,12 +143,12 @@ def known_variables(params: Collection[str], *, token: bool) -> Mapping[str, obj
 
 
 @functools.lru_cache(maxsize=256)
-def _environment(params: tuple[str, ...], token: bool) -> cel.Env:  # noqa: FBT001 - a key of the cache
+def _environment(params: tuple[str, ...], token: bool) -> cel.Env:
     return cel.NewEnv(variables=known_variables(params, token=token))
 
 
 @functools.lru_cache(maxsize=1024)
-def _compiled(text: str, params: tuple[str, ...], token: bool) -> Condition:  # noqa: FBT001 - as above
+def _compiled(text: str, params: tuple[str, ...], token: bool) -> Condition:
     environment = _environment(params, token)
     try:
         expression = environment.compile(text)

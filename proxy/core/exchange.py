@@ -22,7 +22,8 @@ class Exchange:
         counter: what a 2xx response of this rule adds one to; None for nothing.
         status: of the response; 0 when the client left before there was one.
         reason: why it was refused; None when it was served.
-        shadow: why it would have been refused, were its rule enforced; None for nothing.
+        shadow: why it would have been refused, were its rule enforced; None when it
+            would have been served.
         upstream_started: monotonic seconds when the backend got the request; 0.0
             when it never did.
         upstream_seconds: from then to the last byte of the backend's answer.

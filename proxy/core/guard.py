@@ -184,8 +184,8 @@ class Guard:
 def scopes_of(principal: Principal) -> frozenset[str]:
     """Return the scopes of a token.
 
-    They are in ``scope``, separated by spaces (RFC 8693, 4.2; RFC 9068, 2.2.3), or where
-    a token has none, in ``scp``, which is a list to some issuers.
+    They are in ``scope``, separated by spaces (RFC 8693, 4.2; RFC 9068, 2.2.3), or
+    where a token has none, in ``scp``, which is a list to some issuers.
     """
     claims = principal.claims
     value = claims.get("scope", claims.get("scp"))

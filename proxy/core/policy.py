@@ -13,6 +13,7 @@ import enum
 from collections.abc import Iterable, Mapping
 
 from proxy.core.authn import Issuer
+from proxy.core.backends import Backend, Timeouts
 from proxy.core.bucket import RateLimit
 from proxy.core.field import Field
 from proxy.core.fields import Selection
@@ -56,47 +57,6 @@ class Per(enum.Enum):
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Timeouts:
-    """How long the backend may take, in seconds.
-
-    Attributes:
-        connect: until the connection stands.
-        first_byte: from the request's last byte to the response's head.
-        idle: between two reads of a body, and how long a pooled connection may rest.
-    """
-
-    connect: float = 2.0
-    first_byte: float = 30.0
-    idle: float = 60.0
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Server:
-    """One address of a backend: ``host`` without brackets, and ``port``."""
-
-    host: str
-    port: int
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class HealthCheck:
-    """An active check: GET ``path`` every ``every`` seconds; 2xx is healthy."""
-
-    path: str
-    every: float
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Backend:
-    """A service behind the proxy; ``servers`` is never empty."""
-
-    id: str
-    servers: tuple[Server, ...]
-    timeouts: Timeouts = Timeouts()
-    health: HealthCheck | None = None
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Limit:
     """A rate limit with a name.
 
@@ -130,6 +90,7 @@ class Rule:
         methods: upper-case methods, or empty for every method.
         pattern: the path.
         backend: where the request goes.
+        timeouts: of its exchanges; None for the backend's.
         allow: the roles that may use the rule; None means anyone, without a token.
         limits: taken from together, all or none.
         protect_request: protected leaves of the request body; None for no protection.
@@ -157,6 +118,7 @@ class Rule:
     count: str | None = None
     tolerate: frozenset[Ambiguity] = frozenset()
     max_body_bytes: int | None = None
+    timeouts: Timeouts | None = None
     guard: Guard | None = None
     shadow: bool = False
 

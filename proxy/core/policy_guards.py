@@ -14,14 +14,16 @@ from proxy.core.policy_keys import ADDRESSES
 from proxy.core.policy_sections import Section, named
 from proxy.core.policy_values import Report, refuse, unknown
 from proxy.core.routing import Pattern
-from proxy.core.yaml_source import Listing, Node, Place, Scalar
+from proxy.core.yaml_source import Node, Place, Scalar
 
 ENFORCE, SHADOW = MODES = ("enforce", "shadow")
 
-SCOPE = re.compile(r'[!#-\[\]-~]{1,128}')
+SCOPE = re.compile(r"[!#-\[\]-~]{1,128}")
 """RFC 6749, 3.3: one scope-token."""
 
-NETWORK = re.compile(r"[0-9][0-9.]*(?:/[0-9]+)?|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(?:/[0-9]+)?")
+NETWORK = re.compile(
+    r"[0-9][0-9.]*(?:/[0-9]+)?|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(?:/[0-9]+)?"
+)
 
 Networks = tuple[Network, ...]
 
@@ -65,7 +67,7 @@ def _network_or_list(node: Node, lists: Mapping[str, Networks | None]) -> Networ
     return (network,)
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Context:
     """What the guard of a rule is read against.
 
@@ -105,9 +107,7 @@ def read_shadow(report: Report, node: Node | None) -> bool:
     return report.read(node, lambda n: values.choice(n, "mode", MODES), "") == SHADOW
 
 
-def _addresses(
-    report: Report, node: Node | None, context: Context
-) -> Addresses | None:
+def _addresses(report: Report, node: Node | None, context: Context) -> Addresses | None:
     entries = report.entries(node, ADDRESSES)
     sets = {
         key: AddressSet.of(networks)
@@ -145,9 +145,7 @@ def _owner(node: Node, context: Context) -> str:
     return values.choice(node, "parameter of the path", single)
 
 
-def _condition(
-    report: Report, node: Node | None, context: Context
-) -> Condition | None:
+def _condition(report: Report, node: Node | None, context: Context) -> Condition | None:
     scalar = report.read(node, values.written, None)
     if scalar is None:
         return None
@@ -166,7 +164,8 @@ def _hint(mistake: Mistake, context: Context) -> str:
     """Return what was probably meant."""
     found = re.search(r"undeclared reference to '([^']*)'", mistake.message)
     if found is None:
-        return "compare it: claims.x == 'y'" if "something else" in mistake.message else ""
+        anything = "something else" in mistake.message
+        return "compare it: claims.x == 'y'" if anything else ""
     name = found[1]
     if name in ("claims", "role") and not context.token:
         return "this rule asks for no token"
@@ -194,9 +193,7 @@ def _place(
             written[mistake.line - 1]
         ):
             continue
-        place = dataclasses.replace(
-            at, line=row, column=column + mistake.column - 1
-        )
+        place = dataclasses.replace(at, line=row, column=column + mistake.column - 1)
         return place, ""
     return at, f"at {mistake.line}:{mistake.column} of the expression: "
 
@@ -204,11 +201,8 @@ def _place(
 def _beginnings(lines: list[str], at: Place) -> list[tuple[int, int]]:
     """Return where the text of a scalar may begin: plain, quoted, or as a block."""
     beginnings = [(at.line, at.column), (at.line, at.column + 1)]
-    following = next(
-        ((n, one) for n, one in enumerate(lines[at.line :], at.line + 1) if one.strip()),
-        None,
-    )
-    if following is not None:
-        number, text = following
-        beginnings.append((number, len(text) - len(text.lstrip(" ")) + 1))
+    for number, text in enumerate(lines[at.line :], at.line + 1):
+        if text.strip():
+            beginnings.append((number, len(text) - len(text.lstrip(" ")) + 1))
+            break
     return beginnings

@@ -204,6 +204,9 @@ CASE: Keys = {
         "aud, sub and exp. Times are durations from now: exp: -1m is a minute ago."
     ),
     "issuer": Key("Which issuer makes that token, when there are several."),
+    "client": Key("The address of the client; 192.0.2.1 when it is missing."),
+    "headers": Key("Fields of the request, by lower-case name."),
+    "time": Key("When: 2026-03-01T08:30:00Z. Now when it is missing."),
     "expect": Key("What has to come out; only this is compared.", required=True),
 }
 

@@ -49,10 +49,11 @@ def read_roles(report: Report, items: Sequence[Node]) -> Roles:
         if node is not None and role in _above(role, parents):
             report.error(node.at, f"the role {role!r} inherits from itself")
     above = {role: _above(role, parents) for role in names}
-    return Roles(
-        names,
-        {one: frozenset({one, *(r for r in names if one in above[r])}) for one in names},
-    )
+    heirs = {
+        one: frozenset({one, *(role for role in names if one in above[role])})
+        for one in names
+    }
+    return Roles(names, heirs)
 
 
 def _written(report: Report, item: Node) -> tuple[Node, Node | None]:

@@ -9,10 +9,11 @@ import re
 from collections.abc import Callable, Mapping
 
 from proxy.core import policy_values as values
+from proxy.core.backends import Backend
 from proxy.core.field import Field
 from proxy.core.fields import Selection
 from proxy.core.parameters import Parameters
-from proxy.core.policy import ANYONE, Backend, Limit, Rule
+from proxy.core.policy import ANYONE, Limit, Rule
 from proxy.core.policy_guards import Context, Networks, read_guard, read_shadow
 from proxy.core.policy_keys import PROTECT, RULE, required
 from proxy.core.policy_sections import read_limit
@@ -44,6 +45,7 @@ OWN_METRICS = (
     "lumina_overhead_",
     "lumina_policy_",
     "lumina_request_",
+    "lumina_shadow_",
     "lumina_system_",
     "lumina_upstream_",
 )
@@ -84,34 +86,26 @@ def read_rule(report: Report, node: Node, known: Known) -> Rule | None:
     allow = report.read(entries.get("allow"), lambda n: _allow(report, n, known), None)
     backend = _backend(report, node, entries, known)
     limits = _limits(report, entries.get("limits"), rule_id or "", known)
-    protect = report.entries(entries.get("protect"), PROTECT)
-    request = _selection(report, protect.get("request"), known)
-    response = _selection(report, protect.get("response"), known)
-    query = _parameters(report, protect.get("query"), known)
-    form = _parameters(report, protect.get("form"), known)
+    protected = _protected(report, entries.get("protect"), known)
     count = report.read(entries.get("count"), _counter, None)
     tolerate = _tolerate(report, entries.get("tolerate"))
     max_body = report.read(entries.get("max_body"), values.size, None)
     shadow = read_shadow(report, entries.get("mode")) or known.shadow
     if not (rule_id and match and allow and backend):
         return None
-    context = Context(
-        pattern=match[1],
-        token=allow != {ANYONE},
-        addresses=known.addresses,
-        texts=known.texts,
-    )
+    token = allow != {ANYONE}
+    context = Context(match[1], token, known.addresses, known.texts)
     return Rule(
         id=rule_id,
         methods=match[0],
         pattern=match[1],
         backend=backend,
-        allow=None if allow == {ANYONE} else allow,
+        allow=allow if token else None,
         limits=tuple(dataclasses.replace(one, shadow=shadow) for one in limits),
-        protect_request=request,
-        protect_response=response,
-        protect_query=query,
-        protect_form=form,
+        protect_request=protected[0],
+        protect_response=protected[1],
+        protect_query=protected[2],
+        protect_form=protected[3],
         count=count,
         tolerate=tolerate,
         max_body_bytes=max_body,
@@ -202,6 +196,19 @@ def _limits(
         elif chosen:
             limits[chosen] = known.limits[chosen]
     return tuple(limit for limit in limits.values() if limit)
+
+
+def _protected(
+    report: Report, node: Node | None, known: Known
+) -> tuple[Selection | None, Selection | None, Parameters | None, Parameters | None]:
+    """Read what is protected of the request, the answer, the query and a form."""
+    entries = report.entries(node, PROTECT)
+    return (
+        _selection(report, entries.get("request"), known),
+        _selection(report, entries.get("response"), known),
+        _parameters(report, entries.get("query"), known),
+        _parameters(report, entries.get("form"), known),
+    )
 
 
 def _selection(report: Report, node: Node | None, known: Known) -> Selection | None:

@@ -10,21 +10,13 @@ Nothing here knows a rule.
 import fnmatch
 import ipaddress
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from typing import TypeVar
 
 from proxy.core import policy_values as values
+from proxy.core.backends import Backend, HealthCheck, Server, Timeouts
 from proxy.core.bucket import RateLimit
-from proxy.core.policy import (
-    ANYONE,
-    Backend,
-    HealthCheck,
-    Limit,
-    Per,
-    Server,
-    Timeouts,
-    View,
-)
+from proxy.core.policy import ANYONE, Limit, Per, View
 from proxy.core.policy_keys import BACKEND, HEALTH, LIMIT, TIMEOUTS, required
 from proxy.core.policy_roles import DEFAULT
 from proxy.core.policy_values import Report, refuse

@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+from proxy.core.backends import Timeouts
 from proxy.core.message import Body, Response
-from proxy.core.policy import Timeouts
 from proxy.edge.waiter import Waiter
 
 if TYPE_CHECKING:

@@ -1,9 +1,8 @@
-"""The side that clients connect to: bytes to Requests, answers to bytes.
+"""The side that clients connect to: one connection, from its first byte to its last.
 
-One ``DownstreamConnection`` per socket: llhttp parses, the handler decides, and the
-answer is framed anew (RFC 9112). Requests of one connection are answered one by one, in
-order; those that arrive early wait, and past a number of them the connection is
-closed after the last one taken (section 9.3.2 lets a client repeat the rest).
+One ``DownstreamConnection`` per socket: ``request_reader`` parses, the handler decides,
+and ``answer`` frames what it says anew. Requests of one connection are answered one by
+one, in order. How long anybody is waited for, and when a connection ends, is here.
 
 No policy lives here. What is refused here is what cannot be read: the handler's
 ``reject`` makes the answer, so that it has a Reason and is counted like any other.
@@ -12,29 +11,18 @@ No policy lives here. What is refused here is what cannot be read: the handler's
 import asyncio
 from typing import Final, cast
 
-import httptools
-
 from proxy.core.errors import Refused
 from proxy.core.headers import value_of
-from proxy.core.message import RawHeaders, Request
 from proxy.core.reasons import Reason
-from proxy.edge.answer import AnswerWriter
-from proxy.edge.body import BodyStream
 from proxy.edge.owners import DownstreamOwner
-from proxy.edge.waiter import Step, step
+from proxy.edge.request_reader import RequestReader
+from proxy.edge.waiter import step
 
 NEVER: Final = float("inf")
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
-_BODY_FIELDS: Final = frozenset((b"content-length", b"transfer-encoding"))
-_NO_HEADERS: Final[RawHeaders] = []
-
-_Queued = tuple[Request, Refused | None]
-"""A request, and why it is refused unseen; None when it is not."""
-
-
-class DownstreamConnection(AnswerWriter):
+class DownstreamConnection(RequestReader):
     """One connection of one client; an ``asyncio.Protocol`` by its methods.
 
     Attributes:
@@ -42,46 +30,12 @@ class DownstreamConnection(AnswerWriter):
             whatever it waits for; the listener's sweep looks at it.
     """
 
-    __slots__ = (
-        "_body",
-        "_closing",
-        "_deaf",
-        "_half_closed",
-        "_head_bytes",
-        "_headers",
-        "_in_head",
-        "_listener",
-        "_open",
-        "_parser",
-        "_peer",
-        "_queue",
-        "_quiet_bytes",
-        "_reading_paused",
-        "_step",
-        "_target",
-        "deadline",
-    )
+    __slots__ = ("_closing", "_half_closed", "deadline")
 
     def __init__(self, listener: DownstreamOwner) -> None:
-        super().__init__()
-        self._listener = listener
-        self._parser = httptools.HttpRequestParser(self)
-        self._peer = ("", False)
-        self._headers = _NO_HEADERS
-        self._target = b""
-        self._in_head = False
-        self._head_bytes = 0
-        # The request whose message is not complete, and its body if that has begun.
-        self._open: Request | None = None
-        self._body: BodyStream | None = None
-        self._queue: list[_Queued] = []
-        self._step: Step | None = None
+        super().__init__(listener)
         self._closing = False
         self._half_closed = False
-        # Bytes since the last one of a body, and whether no more are read for good.
-        self._quiet_bytes = 0
-        self._deaf = False
-        self._reading_paused = False
         self.deadline = NEVER
 
     # -- what asyncio calls
@@ -139,19 +93,6 @@ class DownstreamConnection(AnswerWriter):
         if self._step is None and self._queue:
             self._answer_queued()
 
-    def _parse(self, data: bytes) -> None:
-        """Feed the parser, which stops behind every request for an upgrade."""
-        while data:
-            try:
-                self._parser.feed_data(data)
-            except httptools.HttpParserUpgrade as upgrade:
-                data = self._after_upgrade(data[upgrade.args[0] :])
-            except httptools.HttpParserError as error:
-                self._unreadable(error)
-                return
-            else:
-                return
-
     def _await_head(self, *, began: bool) -> None:
         """Bound the size of a head that is not complete, and the wait for its rest."""
         limits = self._listener.limits
@@ -159,13 +100,6 @@ class DownstreamConnection(AnswerWriter):
             self._refuse_unread(Refused(Reason.HEADERS_TOO_LARGE))
         elif began and self._step is None:
             self.deadline = self._listener.now() + limits.head_seconds
-
-    def _bound_framing(self, body: BodyStream) -> None:
-        """Stop reading what frames a body without end: trailers, chunk extensions."""
-        if self._quiet_bytes > self._listener.limits.head_bytes:
-            self._deaf = True
-            body.fail(Refused(Reason.HEADERS_TOO_LARGE))
-            self._answer_no_more()
 
     def pause_writing(self) -> None:
         """Note that the client does not take what was written to it."""
@@ -182,67 +116,6 @@ class DownstreamConnection(AnswerWriter):
         drained, self._drained = self._drained, None
         if drained is not None:
             drained.set(None)
-
-    # -- what llhttp calls
-
-    def on_message_begin(self) -> None:
-        """Forget the last message."""
-        self._headers = []
-        self._target = b""
-        self._in_head = True
-
-    def on_url(self, target: bytes) -> None:
-        """Note the request target."""
-        self._target += target
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Note a field line; a trailer is read and dropped (RFC 9110 section 6.5.1)."""
-        if self._in_head:
-            self._headers.append((name.lower(), name, value.rstrip(b" \t")))
-
-    def on_headers_complete(self) -> None:
-        """Queue the request: its head is known."""
-        self._in_head = False
-        parser = self._parser
-        address, trusted = self._peer
-        request = Request(
-            str(parser.get_method(), "ascii"),
-            str(self._target, "ascii"),
-            parser.get_http_version(),
-            self._headers,
-            peer=address,
-            peer_trusted=trusted,
-            keep_alive=parser.should_keep_alive(),
-        )
-        self._headers = _NO_HEADERS
-        self._open = request
-        self._quiet_bytes = 0
-        queue, limits = self._queue, self._listener.limits
-        if len(queue) < limits.pipelined:
-            queue.append((request, limits.refusal(request, self._head_bytes)))
-        else:
-            self._answer_no_more()
-        if self._step is not None or len(queue) > 1:
-            self._pause_reading()
-
-    def on_body(self, chunk: bytes) -> None:
-        """Hand bytes of the body to whoever reads them."""
-        self._quiet_bytes = 0
-        if self._open is not None:
-            (self._body or self._begin_body(self._open)).feed(chunk)
-
-    def on_message_complete(self) -> None:
-        """End the body."""
-        self._open = None
-        if self._body is not None:
-            self._body.finish()
-            self._body = None
-
-    def _begin_body(self, request: Request) -> BodyStream:
-        body = BodyStream(self._pause_reading, self._resume_reading)
-        body.wanted = self._body_wanted
-        self._body = request.body = body
-        return body
 
     # -- requests, one by one
 
@@ -284,44 +157,6 @@ class DownstreamConnection(AnswerWriter):
         if waited and self._queue:
             # In its own turn, so that a long pipeline is no deep stack.
             self._listener.loop.call_soon(self._answer_queued)
-
-    def _after_upgrade(self, rest: bytes) -> bytes:
-        """Return what is parsed next after a request that asked for an upgrade.
-
-        llhttp ends such a message at its head. Upgrade is declined by answering it as
-        an ordinary request (RFC 9110 section 7.8), which has no body: one that says it
-        has is refused, for its end is not known any more. Behind the last request that
-        was taken nothing is parsed at all.
-        """
-        self._parser = httptools.HttpRequestParser(self)
-        self._open = None
-        request, _ = self._queue[-1]
-        if not request.keep_alive:
-            return b""
-        if any(lower in _BODY_FIELDS for lower, _, _ in request.headers):
-            request.keep_alive = False
-            refused = Refused(Reason.MALFORMED, "An upgrade has no body.")
-            self._queue[-1] = request, refused
-            return b""
-        return rest
-
-    def _unreadable(self, error: httptools.HttpParserError) -> None:
-        if self._open is not None:
-            (self._body or self._begin_body(self._open)).fail(
-                Refused(Reason.MALFORMED, "The framing of the body is broken.")
-            )
-            self._answer_no_more()
-        elif self._queue or self._step is not None:
-            self._answer_no_more()  # what could be read is answered; the rest is noise
-        else:
-            self._refuse_unread(Refused(Reason.MALFORMED, f"{error}."))
-
-    def _answer_no_more(self) -> None:
-        """Let the last request that was taken be the last of the connection."""
-        if self._queue:
-            self._queue[-1][0].keep_alive = False
-        else:
-            self._keep_alive = False
 
     def _refuse_unread(self, refused: Refused) -> None:
         """Answer bytes that never became a request, once, and close."""
@@ -387,13 +222,3 @@ class DownstreamConnection(AnswerWriter):
         if transport.can_write_eof():
             transport.write_eof()
         self.deadline = self._listener.now() + self._listener.limits.linger_seconds
-
-    def _pause_reading(self) -> None:
-        if not self._reading_paused and self._transport is not None:
-            self._reading_paused = True
-            self._transport.pause_reading()
-
-    def _resume_reading(self) -> None:
-        if self._reading_paused and self._transport is not None:
-            self._reading_paused = False
-            self._transport.resume_reading()

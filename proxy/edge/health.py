@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import aiohttp
 
-from proxy.core.policy import Backend, HealthCheck, Server
+from proxy.core.backends import Backend, HealthCheck, Server
 
 log = logging.getLogger("lumina.health")
 

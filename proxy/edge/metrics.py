@@ -68,6 +68,10 @@ _COUNTERS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
         "Requests by the rule and role that decided and the reason, or served.",
         ("rule", "role", "reason"),
     ),
+    "lumina_shadow_refusals": (
+        "Requests that were served and, were their rule enforced, would not have been.",
+        ("rule", "role", "reason"),
+    ),
     "lumina_aborted": ("Responses that broke off before their end.", ("rule",)),
     "lumina_cipher_operations": (
         "Protected leaves by field, operation and outcome.",
@@ -226,6 +230,9 @@ class Metrics(Collector):
             decision = ("other", "other", decision[2])
             so_far = decisions.get(decision, 0)
         decisions[decision] = so_far + 1
+        if exchange.shadow is not None:
+            refused = (rule, exchange.role, exchange.shadow.slug)
+            self._add("lumina_shadow_refusals", refused)
         if exchange.subject:
             self._note_active(exchange.subject)
         if exchange.aborted:

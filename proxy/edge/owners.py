@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from proxy.core.policy import Timeouts
+from proxy.core.backends import Timeouts
 from proxy.edge.limits import WireLimits
 from proxy.ports import Handler
 

@@ -10,9 +10,9 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Final, cast
 
+from proxy.core.backends import Backend, Server, Timeouts
 from proxy.core.errors import Refused
 from proxy.core.message import Body, Response
-from proxy.core.policy import Backend, Server, Timeouts
 from proxy.core.reasons import Reason
 from proxy.edge.call import Call
 from proxy.edge.owners import UpstreamOwner

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 
 from cryptography.fernet import Fernet
 
-from proxy.app import _nonces
+from proxy.bindings import nonces
 from proxy.core.cipher import Cipher
 from proxy.core.field_keys import Scope
 from proxy.core.fields import Selection
@@ -143,7 +143,7 @@ def main() -> int:
     )
     options = parser.parse_args()
     policy, _ = parse_policy([("benchmark.yaml", POLICY)], {})
-    cipher = Cipher(Keyset([KEY]), Scope("lms"), policy.fields, _nonces().__next__)
+    cipher = Cipher(Keyset([KEY]), Scope("lms"), policy.fields, nonces().__next__)
     rows = [*single_values(cipher), fernet(), body_of_ten(policy, cipher)]
     if options.json:
         print(json.dumps([asdict(row) for row in rows], indent=2))

@@ -109,8 +109,9 @@ class Rig:
             **({"REDIS_URL": "redis://127.0.0.1:9/0"} if redis else {}),
         }
         self.app = App(Settings.read(environment), environment)
-        self.app._build(self.app._source.load())
-        store = self.app._store
+        self.app._build()
+        serving = self.app._serving
+        store = serving._store
         self.store = store if isinstance(store, RedisStore) else None
         if self.store is not None:
             store = self.store
@@ -118,7 +119,7 @@ class Rig:
             store._wire = RedisWire(opened, store._replied, store._lost)
             # A timer that is there already is not set again.
             store._timer = asyncio.get_running_loop().call_later(3600, list)
-        pools: dict[Any, Pool] = next(iter(self.app._upstreams._pools.values()))
+        pools: dict[Any, Pool] = next(iter(serving._upstreams._pools.values()))
         self.upstream: list[tuple[UpstreamConnection, Wire]] = []
         for _ in range(CONNECTIONS):
             (pool,) = pools.values()
@@ -128,7 +129,7 @@ class Rig:
             self.upstream.append((connection, wire))
         self.downstream: list[tuple[DownstreamConnection, Wire]] = []
         for _ in range(CONNECTIONS):
-            client, wire = DownstreamConnection(self.app._listener), Wire()
+            client, wire = DownstreamConnection(serving._listener), Wire()
             client.connection_made(cast("asyncio.Transport", wire))
             self.downstream.append((client, wire))
         with credentials.tokens["HS256"].open(encoding="ascii") as lines:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 
-from proxy.app import _nonces
+from proxy.bindings import nonces
 from proxy.core.cipher import NONCE_BYTES
 from proxy.core.mode_random import ciphertext_length
 from proxy.core.reasons import Reason
@@ -70,7 +70,7 @@ def test_equal_values_have_different_ciphertexts(kind: str) -> None:
 
 def test_a_million_nonces_are_unique() -> None:
     """The source of nonces that the proxy uses repeats none, across its refills."""
-    source = _nonces()
+    source = nonces()
     drawn = {next(source) for _ in range(1_000_000)}
 
     assert len(drawn) == 1_000_000

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from proxy.core.backends import HealthCheck, Server, Timeouts
 from proxy.core.bucket import RateLimit
 from proxy.core.errors import Finding, PolicyError
-from proxy.core.policy import HealthCheck, Per, Policy, Server, Timeouts, View
+from proxy.core.policy import Per, Policy, View
 from proxy.core.policy_parser import compile_policy, parse_policy
 from proxy.core.policy_rules import OWN_METRICS
 from proxy.core.reasons import Reason

@@ -7,9 +7,8 @@ open a thousand connections, and with one bug: taking from a limit named ``bug``
 from collections.abc import Awaitable, Sequence
 from typing import Any
 
-from proxy import app
+from proxy import app, serving
 from proxy.__main__ import main
-from proxy.cli import serve
 from proxy.core.bucket import Grant
 from proxy.core.limits import Take
 from proxy.edge.bucket_store import MemoryStore
@@ -36,20 +35,20 @@ class BuggyStore:
         return self._store.take(takes, cost)
 
 
-class ImpatientApp(app.App):
+class ImpatientServing(serving.Serving):
     """One connection to each server, and nobody waits for it."""
 
     def _make_store(self) -> Any:
         return BuggyStore(super()._make_store())
 
-    def _put_in_force(self, snapshot: Snapshot) -> None:
-        super()._put_in_force(snapshot)
+    def _apply(self, snapshot: Snapshot) -> None:
+        super()._apply(snapshot)
         for pools in self._upstreams._pools.values():
             for pool in pools.values():
                 pool._max_connections, pool._max_waiting = 1, 0
 
 
 if __name__ == "__main__":
-    vars(app)["WireLimits"] = lambda: LIMITS
-    vars(serve)["App"] = ImpatientApp
+    vars(serving)["WireLimits"] = lambda: LIMITS
+    vars(app)["Serving"] = ImpatientServing
     main(["serve"])

@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from proxy.core.backends import Server, Timeouts
 from proxy.core.errors import Refused
 from proxy.core.message import Response
-from proxy.core.policy import Server, Timeouts
 from proxy.core.reasons import Reason
 from proxy.edge.body import BodyStream
 from proxy.edge.pool import Pool, may_retry
