@@ -46,7 +46,15 @@ _NO_MEANING = "A value is of another type than it asks for."
 """Why a condition is undecided, by the language's code."""
 
 _MISTAKE = re.compile(r"ERROR: <input>:(\d+):(\d+): (.*)")
-_IN_CONTAINER = " (in container '')"
+_OF_THE_LANGUAGE = (
+    (re.compile(r" \(in container ''\)| \[INVALID_ARGUMENT\]$"), ""),
+    (
+        re.compile(r"found no matching overload for '_?(.+?)_?' applied to '(.*)'"),
+        r"\1 is not for \2",
+    ),
+)
+"""What a compiler says to those who know it, and what people get to read."""
+
 _LITERAL = r"""(r?(?:'(?:[^'\\\n]|\\.)*'|"(?:[^"\\\n]|\\.)*"))"""
 _TRIED = (
     (re.compile(rf"\.matches\(\s*{_LITERAL}\s*\)"), "''.matches({})"),
@@ -172,7 +180,7 @@ def _mistakes(message: str) -> tuple[Mistake, ...]:
         Mistake(
             line=int(line),
             column=int(column),
-            message=what.removesuffix(" [INVALID_ARGUMENT]").replace(_IN_CONTAINER, ""),
+            message=_translated(what),
         )
         for line, column, what in _MISTAKE.findall(message)
     )
@@ -190,6 +198,12 @@ def _mistakes_of_constants(environment: cel.Env, text: str) -> list[Mistake]:
             column = match.start(1) - (text.rfind("\n", 0, match.start(1)) + 1) + 1
             mistakes.append(Mistake(line=line, column=column, message=_told(tried)))
     return mistakes
+
+
+def _translated(message: str) -> str:
+    for pattern, words in _OF_THE_LANGUAGE:
+        message = pattern.sub(words, message)
+    return message
 
 
 def _told(message: str) -> str:

@@ -91,7 +91,7 @@ def read_guard(
     if not context.token:
         for key in ("scopes", "owner"):
             if key in entries:
-                message = f"{key} is about a token, and this rule asks for none"
+                message = f"{key!r} needs a token, and this rule asks for none"
                 report.error(entries[key].at, message, "let roles use it, not anyone")
     return Guard.of(
         context.pattern,
@@ -166,12 +166,12 @@ def _hint(mistake: Mistake, context: Context) -> str:
     if found is None:
         anything = "something else" in mistake.message
         return "compare it: claims.x == 'y'" if anything else ""
-    name = found[1]
-    if name in ("claims", "role") and not context.token:
+    name, _, _ = found[1].partition(".")
+    if name in ("claims", "role"):
         return "this rule asks for no token"
-    if name.startswith("path"):
+    if name == "path":
         known = [f"path.{one}" for one in context.pattern.params]
-        return values.guess(name, known) or "the path has no parameters"
+        return values.guess(found[1], known) or "the path has no parameters"
     known = ["claims", "role", "path", "method", "headers", "client", "now"]
     return values.guess(name, known)
 

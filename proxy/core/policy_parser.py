@@ -201,6 +201,10 @@ def _draft(report: Report, document: _Document) -> Draft:
     )
     issuers = read_issuers(report, tables["issuers"])
     views = read_views(report, tables["views"], roles.names, known.fields)
+    if known.shadow and len(known.backends) > 1:
+        message = "a request that no rule matches is refused, even in shadow mode"
+        hint = "nobody says which of the backends is meant: add a rule for every path"
+        report.warning(document.words["mode"].at, message, hint)
     rules: list[tuple[Table, Rule]] = []
     for node in document.lists["rules"]:
         rule = read_rule(report, node, known)
