@@ -90,8 +90,12 @@ class Upstream(Protocol):
 class BucketStore(Protocol):
     """Who keeps the buckets."""
 
-    def take(self, takes: Sequence[Take], cost: int = 1) -> Awaitable[list[Grant]]:
+    def take(self, takes: Sequence[Take]) -> Awaitable[list[Grant]]:
         """Take from all buckets or from none; awaited, return a grant for each."""
+        ...
+
+    def settle(self, takes: Sequence[Take]) -> None:
+        """Charge each bucket, or give back, whatever it holds; wait for nothing."""
         ...
 
 
@@ -102,7 +106,7 @@ class Recorder(Protocol):
         """Note one request that is over."""
         ...
 
-    def cipher(self, field: str, operation: str, outcome: str) -> None:
+    def cipher(self, field: str, operation: str, outcome: str, key: str) -> None:
         """Note one protected leaf."""
         ...
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from proxy.core import limits
+from proxy.core import limit_fields
 from proxy.core.bucket import Grant
 from proxy.core.errors import Refused
 from proxy.core.exchange import Exchange
@@ -53,9 +53,9 @@ def granted(
     if not takes:
         return b""
     if not rule.shadow:
-        return limits.granted(takes, grants)
+        return limit_fields.granted(takes, grants)
     try:
-        limits.granted(takes, grants)
+        limit_fields.granted(takes, grants)
     except Refused as refused:
         exchange.note_shadow(refused.reason)
     return b""

@@ -114,6 +114,14 @@ LIMIT: Keys = {
     ),
     "per": Key("Whose bucket: the token's subject (usual), or the client's address."),
     "burst": Key("How many at once; usually as many as the rate counts."),
+    "on_store_failure": Key(
+        "While the store does not answer: local (usual), each process counts its share "
+        "of the rate; allow, the limit does not count; deny, it refuses."
+    ),
+    "precision": Key(
+        "exact (usual), or leased: a process takes tokens ahead, so that most requests "
+        "ask no store, and a client may find some of its tokens held elsewhere."
+    ),
 }
 
 FIELD: Keys = {
@@ -138,6 +146,10 @@ FIELD: Keys = {
     "max_bytes": Key("The longest value, in bytes of UTF-8; a longer one is refused."),
     "min_length": Key("The shortest password, in characters; 8 when it is missing."),
     "reads": Key("Other modes whose older values still decrypt."),
+    "on_error": Key(
+        "What is shown of a value that does not decrypt: fail (usual) refuses the "
+        "answer; null, mask; or ciphertext, for an emergency."
+    ),
 }
 """Which mode has which of them, is in ``policy_fields``."""
 

@@ -173,6 +173,12 @@ class Reason(enum.Enum):
         Party.CLIENT,
         "A rate limit of the policy is used up.",
     )
+    LIMITS_UNAVAILABLE = (
+        "limits-unavailable",
+        503,
+        Party.STORE,
+        "A rate limit cannot be counted now, and the policy refuses without it.",
+    )
 
     # Protected bodies.
     BODY_TOO_LARGE = (
@@ -269,6 +275,12 @@ class Reason(enum.Enum):
     )
 
     # Ourselves.
+    KEYS_UNAVAILABLE = (
+        "keys-unavailable",
+        503,
+        Party.STORE,
+        "The keys that would encrypt this request are not to be had.",
+    )
     INTERNAL = ("internal-error", 500, Party.PROXY, "The proxy failed. It is logged.")
 
     def __init__(self, slug: str, status: int, party: Party, title: str) -> None:

@@ -9,17 +9,19 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from prometheus_client import ProcessCollector
 from prometheus_client.core import Metric
 from prometheus_client.openmetrics.parser import (
     text_string_to_metric_families as parse_openmetrics,
 )
 from prometheus_client.parser import text_string_to_metric_families as parse_text
-from prometheus_client.registry import CollectorRegistry
 
 from proxy.core.exchange import Exchange
 from proxy.core.policy_rules import OWN_METRICS
 from proxy.core.reasons import Reason
-from proxy.edge.metrics import ACTIVE_MINUTES, MAX_ACTIVE, Metrics
+from proxy.edge.exposition import expose
+from proxy.edge.metrics import Metrics
+from proxy.edge.people import ACTIVE_MINUTES, MAX_ACTIVE
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 SPECIFIED = {"lumina_pathways_generated", "lumina_assessments_completed"}
@@ -56,12 +58,17 @@ def metrics_fixture(clock: Clock) -> Metrics:
 
 def fresh(clock: Clock | None = None, **caps: int) -> Metrics:
     """Return metrics with a registry of their own."""
-    return Metrics(CollectorRegistry(), now=clock or Clock(), version="1.2.3", **caps)
+    return Metrics(now=clock or Clock(), version="1.2.3", **caps)
+
+
+def shown_by(metrics: Metrics, accept: str = "") -> tuple[bytes, str]:
+    """Return body and content type of a scrape."""
+    return expose(metrics.numbers(), accept, [ProcessCollector(registry=None)])
 
 
 def families(metrics: Metrics, accept: str = "") -> dict[str, Metric]:
     """Return what a scrape shows, parsed back; no family is there twice."""
-    body, content_type = metrics.expose(accept)
+    body, content_type = shown_by(metrics, accept)
     is_openmetrics = content_type.startswith("application/openmetrics-text")
     parse = parse_openmetrics if is_openmetrics else parse_text
     parsed = list(parse(body.decode("utf-8")))
@@ -324,9 +331,9 @@ def test_labels_of_counters_are_capped_too() -> None:
     """A policy that is reloaded for years with ever new names fills no memory."""
     metrics = fresh(max_series=3)
     for number in range(9):
-        metrics.cipher(f"field-{number}", "encrypt", "ok")
+        metrics.cipher(f"field-{number}", "encrypt", "ok", "00000001")
         metrics.record(over(rule=f"rule-{number}", aborted=True))
-    everything = {"field": "other", "operation": "other", "outcome": "other"}
+    everything = dict.fromkeys(("field", "operation", "outcome", "key"), "other")
 
     assert value(metrics, "lumina_cipher_operations_total", **everything) == 6.0
     assert value(metrics, "lumina_aborted_total", rule="other") == 6.0
@@ -344,13 +351,14 @@ def test_decisions_are_capped_too() -> None:
 
 def test_leaves_are_counted_by_field_operation_and_outcome(metrics: Metrics) -> None:
     """As protection notes them."""
-    metrics.cipher("user.name", "encrypt", "ok")
-    metrics.cipher("user.name", "encrypt", "ok")
-    metrics.cipher("user.name", "decrypt", "failed")
+    metrics.cipher("user.name", "encrypt", "ok", "00000001")
+    metrics.cipher("user.name", "encrypt", "ok", "00000001")
+    metrics.cipher("user.name", "decrypt", "bad-tag", "00000001")
     labels = {"field": "user.name", "operation": "encrypt", "outcome": "ok"}
+    labels["key"] = "00000001"
 
     assert value(metrics, "lumina_cipher_operations_total", **labels) == 2.0
-    labels |= {"operation": "decrypt", "outcome": "failed"}
+    labels |= {"operation": "decrypt", "outcome": "bad-tag"}
     assert value(metrics, "lumina_cipher_operations_total", **labels) == 1.0
 
 
@@ -383,7 +391,7 @@ def test_people_are_counted_once(metrics: Metrics) -> None:
     for subject in ("ada", "bob", "ada", "", "ada"):
         metrics.record(over(subject=subject))
 
-    assert metrics.active_users() == 2
+    assert metrics.people.active() == 2
     assert active(metrics) == 2.0
 
 
@@ -398,7 +406,7 @@ def test_whoever_was_seen_stays_for_the_window(metrics: Metrics, clock: Clock) -
     metrics.record(over(subject="ada"))
     seen = []
     for _ in range(7):
-        seen.append(metrics.active_users())
+        seen.append(metrics.people.active())
         clock.now += 60.0
 
     assert seen == [1] * ACTIVE_MINUTES + [0, 0]
@@ -414,10 +422,10 @@ def test_skipped_minutes_count_as_minutes(
     for _ in range(gap):
         clock.now += 60.0
         if asked:
-            metrics.active_users()
+            metrics.people.active()
     metrics.record(over(subject="bob"))
 
-    assert metrics.active_users() == (2 if gap < ACTIVE_MINUTES else 1)
+    assert metrics.people.active() == (2 if gap < ACTIVE_MINUTES else 1)
 
 
 def test_coming_back_keeps_somebody_active(metrics: Metrics, clock: Clock) -> None:
@@ -425,7 +433,7 @@ def test_coming_back_keeps_somebody_active(metrics: Metrics, clock: Clock) -> No
     for _ in range(12):
         metrics.record(over(subject="ada"))
         clock.now += 240.0
-        assert metrics.active_users() == 1
+        assert metrics.people.active() == 1
 
 
 def test_a_night_without_requests_forgets_everybody(
@@ -435,7 +443,7 @@ def test_a_night_without_requests_forgets_everybody(
     metrics.record(over(subject="ada"))
     clock.now += 8 * 3600.0
 
-    assert metrics.active_users() == 0
+    assert metrics.people.active() == 0
 
 
 @pytest.mark.parametrize("back", [1.0, 60.0, 3600.0, 86_400.0])
@@ -449,17 +457,17 @@ def test_clock_that_goes_back_loses_nobody(
     metrics.record(over(subject="bob"))
     clock.now -= back
     metrics.record(over(subject="eve"))
-    assert metrics.active_users() == 3
+    assert metrics.people.active() == 3
     for _ in range(10):
         clock.now += 0.001
         metrics.record(over(subject="eve"))
         clock.now -= 0.001
-    assert metrics.active_users() == 3
+    assert metrics.people.active() == 3
     clock.now += 60.0 * (ACTIVE_MINUTES - 1)
-    assert metrics.active_users() >= 2
+    assert metrics.people.active() >= 2
 
     clock.now += 60.0
-    assert metrics.active_users() == 0
+    assert metrics.people.active() == 0
 
 
 def test_people_are_capped(clock: Clock) -> None:
@@ -468,7 +476,7 @@ def test_people_are_capped(clock: Clock) -> None:
     for minute in range(10):
         for number in range(100):
             metrics.record(over(subject=f"{minute}-{number}"))
-        assert metrics.active_users() == min(50, 10 * (minute + 1))
+        assert metrics.people.active() == min(50, 10 * (minute + 1))
         clock.now += 60.0
 
     assert MAX_ACTIVE >= 1_000_000
@@ -635,12 +643,13 @@ def busy(metrics: Metrics) -> None:
     metrics.record(over(total=0.01, upstream=0.005, subject="ada", aborted=True))
     metrics.record(over(reason=Reason.NO_RULE, status=404))
     metrics.record(over(shadow=Reason.NOT_OWNER))
-    metrics.cipher("user.name", "encrypt", "ok")
+    metrics.cipher("user.name", "encrypt", "ok", "00000001")
     metrics.policy_loaded("digest")
     metrics.declare_counters(["lumina_uploads_total"])
     for name, labels in {
         "lumina_limiter_takes": ("allowed",),
         "lumina_limiter_store_up": (),
+        "lumina_limiter_local_takes": ("local",),
         "lumina_upstream_connections": ("lms", "idle"),
         "lumina_upstream_up": ("lms", "127.0.0.1:9000"),
         "lumina_downstream_connections": (),
@@ -721,7 +730,7 @@ def test_accept_chooses_the_format(
     metrics: Metrics, accept: str, content_type: str
 ) -> None:
     """What is asked for and can be written; else the text format. Never an error."""
-    body, shown = metrics.expose(accept)
+    body, shown = shown_by(metrics, accept)
 
     assert shown.partition("; escaping=")[0] == content_type
     assert body.endswith(b"# EOF\n") == (content_type == OPEN_1)
@@ -731,7 +740,7 @@ def test_accept_chooses_the_format(
 @settings(max_examples=25)
 def test_no_accept_value_fails(accept: str) -> None:
     """Whatever a client sends, it gets metrics."""
-    body, content_type = fresh().expose(accept)
+    body, content_type = shown_by(fresh(), accept)
 
     assert b"lumina_build_info" in body
     assert content_type in {TEXT, TEXT_1, OPEN_1}
@@ -741,19 +750,20 @@ def test_no_accept_value_fails(accept: str) -> None:
 @given(
     labels=st.lists(
         st.text(st.characters(codec="utf-8")) | st.sampled_from(['"', "\\", '\n"} 1']),
-        min_size=3,
-        max_size=3,
+        min_size=4,
+        max_size=4,
     )
 )
 @settings(max_examples=25)
 def test_no_label_breaks_out(accept: str, labels: list[str]) -> None:
     """Quotes, backslashes and line feeds come back as they went in."""
     metrics = fresh()
-    field, operation, outcome = labels
-    metrics.cipher(field, operation, outcome)
+    field, operation, outcome, key_id = labels
+    metrics.cipher(field, operation, outcome, key_id)
     metrics.record(over(rule=field, role=operation))
     shown = scrape(metrics, accept)
     cipher = {"field": field, "operation": operation, "outcome": outcome}
+    cipher["key"] = key_id
     decision = {"rule": field, "role": operation, "reason": "served"}
 
     assert shown[key("lumina_cipher_operations_total", cipher)] == 1.0
@@ -769,7 +779,7 @@ def test_no_subject_is_a_label(metrics: Metrics) -> None:
     """Who people are is in no scrape."""
     metrics.record(over(subject="ada@example.org"))
 
-    assert b"ada" not in metrics.expose("")[0]
+    assert b"ada" not in shown_by(metrics)[0]
 
 
 def test_a_scrape_changes_nothing(metrics: Metrics) -> None:

@@ -16,11 +16,12 @@ from typing import Any
 from proxy.core.authn import FAMILIES
 from proxy.core.conditions import MAX_LENGTH
 from proxy.core.paths import INTOLERABLE, Ambiguity
-from proxy.core.policy import ANYONE, Per, View
+from proxy.core.policy import ANYONE, OnStoreFailure, Per, Precision, View
 from proxy.core.policy_fields import (
     KEY_ID,
     MODES,
     NO_STEPS,
+    ON_ERROR,
     OVERHEADS,
     READABLE,
     SHAPES,
@@ -208,6 +209,8 @@ def _limit() -> Schema:
             "rate": {"anyOf": [_RATE, _table(role, _RATE)]},
             "per": _words([per.value for per in Per]),
             "burst": _POSITIVE,
+            "on_store_failure": _words([way.value for way in OnStoreFailure]),
+            "precision": _words([one.value for one in Precision]),
         },
     )
 
@@ -264,6 +267,7 @@ def _field() -> Schema:
             "max_bytes": _POSITIVE,
             "min_length": _POSITIVE,
             "reads": _set(_words(READABLE)),
+            "on_error": _words(ON_ERROR),
         },
     )
 
