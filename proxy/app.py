@@ -117,11 +117,11 @@ class App:
             snapshot = await asyncio.to_thread(
                 snapshot_of, loaded.policy, self._environment
             )
+            self._serving.put_in_force(snapshot)
         except (PolicyError, StartError) as error:
             self._source.refuse(str(error))
             self._metrics.policy_refused()
             return
-        self._serving.put_in_force(snapshot)
         self._source.put_in_force(loaded)
         log.info("policy %s is in force", loaded.policy.digest)
 

@@ -254,9 +254,10 @@ class Supervisor:
                 self._source.refuse(str(error))
                 self._metrics.policy_refused()
                 return
-            # Whoever does not take it up is replaced, and begins with it.
             self._given = given
-            await self._asked(prepared, "commit", None, _ANSWERING)
+            # Who cannot take it up is replaced, and begins with it.
+            answers = await ask_all(prepared, "commit", None, _ANSWERING)
+            self._end_failed(prepared, answers)
             self._source.put_in_force(loaded)
             self._metrics.policy_loaded(loaded.policy.digest)
             log.info("policy %s is in force", loaded.policy.digest)
@@ -286,6 +287,13 @@ class Supervisor:
         for answer in answers:
             if isinstance(answer, Declined):
                 raise answer
+        return self._end_failed(workers, answers)
+
+    @staticmethod
+    def _end_failed(
+        workers: list[WorkerProcess], answers: list[Any]
+    ) -> list[WorkerProcess]:
+        """Return the workers that answered, and end the others."""
         answered = []
         for worker, answer in zip(workers, answers, strict=True):
             if isinstance(answer, BaseException):

@@ -114,7 +114,10 @@ class Worker:
         prepared, self._prepared = self._prepared, None
         if prepared is None or self._serving is None:
             raise Declined("nothing was prepared")
-        self._serving.put_in_force(prepared)
+        try:
+            self._serving.put_in_force(prepared)
+        except StartError as error:
+            raise Declined(str(error)) from None
         yield prepared.policy.digest
 
     async def _refuse(self, _: object) -> AsyncGenerator[object, None]:
