@@ -121,6 +121,7 @@ class Snapshot:
     policy: Policy
     authenticator: Authenticator
     cipher: Cipher
+    limit_secret: bytes = b""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

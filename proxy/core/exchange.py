@@ -5,6 +5,7 @@ Metrics and logs read it, so that observing is a consumer of a value and not cal
 sprinkled through the logic.
 """
 
+from proxy.core.bill import Bill
 from proxy.core.reasons import Reason
 
 
@@ -25,6 +26,9 @@ class Exchange:
         reason: why it was refused; None when it was served.
         shadow: why it would have been refused, were its rule enforced; None when it
             would have been served.
+        limited: the field lines that tell what is left of its limits; b"" for none.
+        pressed: the limits that it came near, or over: (name, how); None for none.
+        bill: what is to be settled when it is over; None for nothing.
         upstream_started: monotonic seconds when the backend got the request; 0.0
             when it never did.
         upstream_seconds: from then to the last byte of the backend's answer.
@@ -34,11 +38,14 @@ class Exchange:
 
     __slots__ = (
         "aborted",
+        "bill",
         "client",
         "counter",
         "ended",
+        "limited",
         "method",
         "path",
+        "pressed",
         "reason",
         "request_id",
         "role",
@@ -66,6 +73,9 @@ class Exchange:
         self.status = 0
         self.reason: Reason | None = None
         self.shadow: Reason | None = None
+        self.limited = b""
+        self.pressed: list[tuple[str, str]] | None = None
+        self.bill: Bill | None = None
         self.upstream_started = 0.0
         self.upstream_seconds = 0.0
         self.ended = 0.0

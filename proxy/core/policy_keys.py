@@ -51,6 +51,10 @@ DOCUMENT: Keys = {
     ),
     "addresses": Key("Lists of addresses and networks, by name."),
     "limits": Key("Rate limits, by name."),
+    "limit_headers": Key(
+        "What clients are told of limits: draft (usual), the RateLimit-Policy and "
+        "RateLimit of the IETF; or both, and X-RateLimit-Limit, -Remaining and -Reset."
+    ),
     "fields": Key("What is protected, by logical name, wherever it travels."),
     "views": Key(
         "What a role, or anyone, sees of each field: plain, a mask, a pseudonym, null "
@@ -69,6 +73,7 @@ BACKEND: Keys = {
     ),
     "timeouts": Key("How long the backend may take."),
     "health": Key("An active check of each server."),
+    "limits": Key("Names of limits that every rule has that uses this backend."),
     "eject": Key(
         "When a server that fails gets no requests for a while, if there are others; "
         "or none. After 5 failures, for 10s, when it is missing."
@@ -181,11 +186,27 @@ KEY: Keys = {
 LIMIT: Keys = {
     "rate": Key(
         "How often: 5/minute, 100/hour, 10/30s or unlimited; or one for each role, and "
-        "default for the others.",
-        required=True,
+        "default for the others. This, quota or concurrent is required."
     ),
-    "per": Key("Whose bucket: the token's subject (usual), or the client's address."),
+    "quota": Key(
+        "How many until the calendar says so: 5000/day, or an hour, week or month; or "
+        "one for each role."
+    ),
+    "concurrent": Key("How many at a time: 10; or one for each role."),
+    "per": Key(
+        "Whose bucket: subject (usual), client, role, rule, everyone, header.NAME or "
+        "path.NAME; or a list of them, which together have one."
+    ),
     "burst": Key("How many at once; usually as many as the rate counts."),
+    "cost": Key(
+        "What a request costs: a number of tokens; or what says so. One token when it "
+        "is missing."
+    ),
+    "zone": Key("Whose calendar a quota goes by: Europe/Berlin; UTC usually."),
+    "mode": Key(
+        "enforce (usual); or shadow: it is counted, and noted when it would refuse."
+    ),
+    "everywhere": Key("true: every rule has it."),
     "on_store_failure": Key(
         "While the store does not answer: local (usual), each process counts its share "
         "of the rate; allow, the limit does not count; deny, it refuses."
@@ -194,6 +215,17 @@ LIMIT: Keys = {
         "exact (usual), or leased: a process takes tokens ahead, so that most requests "
         "ask no store, and a client may find some of its tokens held elsewhere."
     ),
+}
+
+COST: Keys = {
+    "header": Key("A header of the request with the number of tokens."),
+    "body": Key("As many bytes of the request's body as cost one token: 64KiB."),
+    "response_header": Key(
+        "A header of the answer with the number of tokens; usual is taken beforehand, "
+        "and the rest afterwards, whatever the bucket holds."
+    ),
+    "most": Key("The highest cost that is believed; usually a whole burst."),
+    "usual": Key("The cost when the header is not there; 1 usually."),
 }
 
 FIELD: Keys = {

@@ -20,10 +20,11 @@ from proxy.core.policy_fields import read_fields
 from proxy.core.policy_guards import read_addresses, read_shadow
 from proxy.core.policy_issuers import read_issuers
 from proxy.core.policy_keys import DOCUMENT, required
+from proxy.core.policy_limits import LIMIT_HEADERS, read_backend_limits, read_limits
 from proxy.core.policy_lint import Draft, find_contradictions, find_omissions
 from proxy.core.policy_roles import read_roles
 from proxy.core.policy_rules import Known, read_rule
-from proxy.core.policy_sections import read_limits, read_views
+from proxy.core.policy_sections import read_views
 from proxy.core.policy_values import Report, refuse
 from proxy.core.routing import Pattern, Router
 from proxy.core.yaml_source import Node, Place, Scalar, Table, read_yaml
@@ -35,7 +36,7 @@ NO_HEALTH = "none"
 
 _TABLES = ("backends", "issuers", "addresses", "limits", "fields", "views")
 _LISTS = ("roles", "rules")
-_WORDS = ("deployment", "health", "mode")
+_WORDS = ("deployment", "health", "mode", "limit_headers")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,6 +183,10 @@ def _health(node: Node) -> str | None:
     return scalar.text
 
 
+def _older(node: Node) -> bool:
+    return values.choice(node, "kind of headers", LIMIT_HEADERS) == "both"
+
+
 def _draft(report: Report, document: _Document) -> Draft:
     """Read every section, then the rules against them."""
     tables = document.tables
@@ -190,11 +195,15 @@ def _draft(report: Report, document: _Document) -> Draft:
     if not document.lists["rules"]:
         report.error(document.start, "there are no rules: nothing would be served")
     roles = read_roles(report, document.lists["roles"])
+    limits = read_limits(report, tables["limits"], roles.names)
+    older = report.read(document.words.get("limit_headers"), _older, default=False)
     known = Known(
         backends=read_backends(report, tables["backends"]),
         roles=roles.names,
         heirs=roles.heirs,
-        limits=read_limits(report, tables["limits"], roles.names),
+        limits=limits,
+        backend_limits=read_backend_limits(report, tables["backends"], limits),
+        older=older,
         fields=read_fields(report, tables["fields"]),
         addresses=read_addresses(report, tables["addresses"]),
         texts=document.texts,

@@ -17,7 +17,7 @@ from proxy.core.policy import ANYONE, Limit, Rule
 from proxy.core.policy_backends import read_rule_timeouts
 from proxy.core.policy_guards import Context, Networks, read_guard, read_shadow
 from proxy.core.policy_keys import PROTECT, RULE, required
-from proxy.core.policy_sections import read_limit
+from proxy.core.policy_limits import everywhere, read_limit, with_older
 from proxy.core.policy_values import Report, refuse
 from proxy.core.routing import Ambiguity, Pattern
 from proxy.core.yaml_source import Listing, Node, Scalar, Table
@@ -62,6 +62,8 @@ class Known:
         heirs: to each role those that may what it may, itself among them.
         addresses: lists of addresses, by name.
         texts: the text of each file, by its name.
+        backend_limits: the limits that rules have because of their backend.
+        older: whether clients are told of limits with the older fields, too.
         shadow: whether the policy as a whole enforces nothing.
         selections: what was compiled before, by what was written: many rules protect
             the same places, and one compiled form serves them all.
@@ -74,6 +76,8 @@ class Known:
     heirs: Mapping[str, frozenset[str]]
     addresses: Mapping[str, Networks | None]
     texts: Mapping[str, str]
+    backend_limits: Mapping[str, tuple[Limit, ...]]
+    older: bool = False
     shadow: bool = False
     selections: dict[tuple[tuple[str, str], ...], Selection] = dataclasses.field(
         default_factory=dict
@@ -88,6 +92,8 @@ def read_rule(report: Report, node: Node, known: Known) -> Rule | None:
     allow = report.read(entries.get("allow"), lambda n: _allow(report, n, known), None)
     backend = _backend(report, node, entries, known)
     limits = _limits(report, entries.get("limits"), rule_id or "", known)
+    if backend:
+        limits = _with_common(limits, backend, known)
     protected = _protected(report, entries.get("protect"), known)
     count = report.read(entries.get("count"), _counter, None)
     tolerate = _tolerate(report, entries.get("tolerate"))
@@ -104,7 +110,7 @@ def read_rule(report: Report, node: Node, known: Known) -> Rule | None:
         pattern=match[1],
         backend=backend,
         allow=allow if token else None,
-        limits=tuple(dataclasses.replace(one, shadow=shadow) for one in limits),
+        limits=tuple(_as_in_rule(one, known, shadow=shadow) for one in limits),
         protect_request=protected[0],
         protect_response=protected[1],
         protect_query=protected[2],
@@ -200,6 +206,20 @@ def _limits(
         elif chosen:
             limits[chosen] = known.limits[chosen]
     return tuple(limit for limit in limits.values() if limit)
+
+
+def _with_common(
+    limits: tuple[Limit, ...], backend: Backend, known: Known
+) -> tuple[Limit, ...]:
+    """Return limits with those of the backend, and those that are everywhere."""
+    common = (*known.backend_limits.get(backend.id, ()), *everywhere(known.limits))
+    each = {limit.id: limit for limit in (*limits, *common)}
+    return tuple(each.values())
+
+
+def _as_in_rule(limit: Limit, known: Known, *, shadow: bool) -> Limit:
+    limit = with_older(limit, older=known.older)
+    return dataclasses.replace(limit, shadow=True) if shadow else limit
 
 
 def _protected(

@@ -171,10 +171,3 @@ def test_a_take_may_cost_more() -> None:
         False,
         False,
     )
-
-
-def test_no_more_is_given_back_than_a_bucket_holds() -> None:
-    """So that no number passes what the script can hold."""
-    [one] = takes_for((AUTH,), role="", subject="", client="192.0.2.1")
-
-    assert one.costing(-(2**60)).arguments == (b"1", b"60000000", b"-60000000")

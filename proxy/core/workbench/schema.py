@@ -10,14 +10,12 @@ YAML has types and the parser has none, so a value may be typed as an editor rea
 """
 
 import re
-from collections.abc import Collection, Mapping
-from typing import Any
 
 from proxy.core.authn import FAMILIES
 from proxy.core.backends import Balance, Verify
 from proxy.core.conditions import MAX_LENGTH
 from proxy.core.paths import INTOLERABLE, Ambiguity
-from proxy.core.policy import ANYONE, OnStoreFailure, Per, Precision, View
+from proxy.core.policy import ANYONE, View
 from proxy.core.policy_backends import (
     FILE,
     HOST,
@@ -53,29 +51,35 @@ from proxy.core.policy_keys import (
     HEALTH,
     ISSUER,
     KEY,
-    LIMIT,
     PROTECT,
     RULE,
     RULE_TIMEOUTS,
     TIMEOUTS,
-    Keys,
-    required,
+)
+from proxy.core.policy_limits import (
+    LIMIT_HEADERS,
 )
 from proxy.core.policy_roles import DEFAULT, ROLE
 from proxy.core.policy_rules import COUNTER, METHODS, RULE_ID
-from proxy.core.policy_sections import GLOB, PERIODS, UNLIMITED
-from proxy.core.policy_values import DURATION, NAME, SIZE
+from proxy.core.policy_sections import GLOB
 from proxy.core.reasons import Reason
-
-Schema = dict[str, Any]
+from proxy.core.workbench.schema_limits import A_RATE, limit_schema
+from proxy.core.workbench.schema_words import A_DURATION as _DURATION
+from proxy.core.workbench.schema_words import A_NAME as _NAME
+from proxy.core.workbench.schema_words import A_SIZE as _SIZE
+from proxy.core.workbench.schema_words import POSITIVE as _POSITIVE
+from proxy.core.workbench.schema_words import WORD as _WORD
+from proxy.core.workbench.schema_words import Schema
+from proxy.core.workbench.schema_words import list_of as _list
+from proxy.core.workbench.schema_words import object_of as _object
+from proxy.core.workbench.schema_words import one_or_many as _one_or_many
+from proxy.core.workbench.schema_words import set_of as _set
+from proxy.core.workbench.schema_words import table_of as _table
+from proxy.core.workbench.schema_words import value as _value
+from proxy.core.workbench.schema_words import word as _word
+from proxy.core.workbench.schema_words import words as _words
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
-
-_VARIABLE: Schema = {"type": "string", "pattern": r"\$\{"}
-"""A value with a variable in it, which may be anything."""
-
-# What an editor types as a number or a boolean is a word to the parser.
-_WORD: Schema = {"type": ["string", "number", "boolean"], "minLength": 1}
 
 _LITERAL = r"(?!\*{1,2}(?:/|$))[^/{}?#\s]+"
 _PARAMETER = r"\{[A-Za-z_][A-Za-z0-9_]*\}"
@@ -84,83 +88,6 @@ _SEGMENT = f"(?:{_LITERAL}|{_PARAMETER})"
 _PATH = f"/(?:{_SEGMENT}(?:/{_SEGMENT})*(?:/(?:{_REST})?)?|{_REST})?"
 
 
-def _pattern(pattern: re.Pattern[str]) -> str:
-    """Return a pattern of ours, whole and as ECMAScript has it."""
-    return f"^(?:{re.sub(r'[(][?]P<[^>]+>', '(?:', pattern.pattern)})$"
-
-
-def _word(pattern: re.Pattern[str]) -> Schema:
-    """A word that cannot come from the environment."""
-    return {**_WORD, "pattern": _pattern(pattern)}
-
-
-def _value(pattern: re.Pattern[str], *examples: str) -> Schema:
-    """A value that may come from the environment."""
-    written = {"type": "string", "pattern": _pattern(pattern)}
-    return {"anyOf": [written, _VARIABLE], "examples": list(examples)}
-
-
-def _list(items: Schema, *, least: int = 1) -> Schema:
-    return {"type": "array", "items": items, "minItems": least}
-
-
-def _set(items: Schema, *, least: int = 1) -> Schema:
-    return {**_list(items, least=least), "uniqueItems": True}
-
-
-def _one_or_many(items: Schema) -> Schema:
-    return {"anyOf": [items, _list(items)]}
-
-
-def _table(names: Schema, values: Schema) -> Schema:
-    """A mapping whose keys are names."""
-    return {
-        "type": "object",
-        "propertyNames": names,
-        "additionalProperties": values,
-        "minProperties": 1,
-    }
-
-
-def _object(keys: Keys, shapes: Mapping[str, Schema]) -> Schema:
-    """A mapping with fixed keys, each with its shape."""
-    schema: Schema = {
-        "type": "object",
-        "properties": {
-            name: {"description": key.says, **shapes[name]}
-            for name, key in keys.items()
-        },
-        "additionalProperties": False,
-        "minProperties": 1,
-    }
-    if must := required(keys):
-        schema["required"] = list(must)
-    return schema
-
-
-def _words(words: Collection[str]) -> Schema:
-    return {"enum": list(words)}
-
-
-_NAME = _word(NAME)
-_POSITIVE: Schema = {
-    "anyOf": [
-        {"type": "integer", "minimum": 1},
-        {"type": "string", "pattern": "^[1-9][0-9]{0,14}$"},
-        _VARIABLE,
-    ]
-}
-_DURATION = _value(DURATION, "250ms", "2s", "1m", "1h")
-_RATE = _value(
-    re.compile(
-        f"{UNLIMITED}|[0-9]{{1,15}} ?/ ?(?:{'|'.join(PERIODS)}|{DURATION.pattern})"
-    ),
-    *("5/minute", "100/hour", "10/30s", UNLIMITED),
-)
-_SIZE: Schema = {
-    "anyOf": [{"type": "integer", "minimum": 0}, *_value(SIZE)["anyOf"]],
-    "examples": ["64KiB", "10MB", "1GiB"],
-}
 _ROLE: Schema = {**_word(ROLE), "not": {"enum": [ANYONE, DEFAULT]}}
 _VERSION: Schema = {"enum": [1, "1"]}
 _ADDRESSES = {**_set(_WORD), "examples": [["10.0.0.0/8", "2001:db8::/32"]]}
@@ -192,6 +119,7 @@ def _backend() -> Schema:
                     "up_after": _POSITIVE,
                 },
             ),
+            "limits": _set(_NAME),
             "eject": {"anyOf": [{"const": NO_EJECTION}, _object(EJECT, eject)]},
             "breaker": _object(BREAKER, dict.fromkeys(BREAKER, _POSITIVE)),
             "retry": _words(RETRIES),
@@ -231,20 +159,6 @@ def _issuer() -> Schema:
 
 def _exactly_one(*names: str) -> list[Schema]:
     return [{"required": [name]} for name in names]
-
-
-def _limit() -> Schema:
-    role = {**_word(ROLE), "not": {"const": ANYONE}}
-    return _object(
-        LIMIT,
-        {
-            "rate": {"anyOf": [_RATE, _table(role, _RATE)]},
-            "per": _words([per.value for per in Per]),
-            "burst": _POSITIVE,
-            "on_store_failure": _words([way.value for way in OnStoreFailure]),
-            "precision": _words([one.value for one in Precision]),
-        },
-    )
 
 
 def _rule() -> Schema:
@@ -328,6 +242,7 @@ def policy_schema() -> Schema:
         "roles": _set({"anyOf": [_ROLE, _heir()]}),
         "addresses": _table(_NAME, _ADDRESSES),
         "limits": _table(_NAME, {"$ref": "#/$defs/limit"}),
+        "limit_headers": _words(LIMIT_HEADERS),
         "fields": _table(_NAME, _field()),
         "views": _table(_word(ROLE), view),
         "rules": _list({"$ref": "#/$defs/rule"}),
@@ -339,7 +254,7 @@ def policy_schema() -> Schema:
         "$defs": {
             "backend": _backend(),
             "issuer": _issuer(),
-            "limit": _limit(),
+            "limit": limit_schema(),
             "rule": _rule(),
         },
     }
@@ -357,7 +272,7 @@ def cases_schema() -> Schema:
             "rule": _word(RULE_ID),
             "role": _ROLE,
             "backend": _NAME,
-            "limits": {"anyOf": [_set(limit, least=0), _table(limit, _RATE)]},
+            "limits": {"anyOf": [_set(limit, least=0), _table(limit, A_RATE)]},
             "encrypted": fields,
             "plain": fields,
             "masked": fields,

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 
 from proxy.core.bucket import MICROSECONDS, RateLimit
 from proxy.core.policy import ANYONE, OnStoreFailure, Rule
+from proxy.core.policy_limits import UNLIMITED
 from proxy.core.policy_rules import METHODS
-from proxy.core.policy_sections import UNLIMITED
 
 _PERIODS = {
     MICROSECONDS: "second",

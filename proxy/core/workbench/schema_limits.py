@@ -1,0 +1,71 @@
+"""What editors are told of limits."""
+
+import re
+
+from proxy.core.policy import ANYONE, OnStoreFailure, Precision
+from proxy.core.policy_guards import MODES
+from proxy.core.policy_keys import COST, LIMIT
+from proxy.core.policy_limits import (
+    FIELD_NAME,
+    KINDS,
+    MAX_PARTS,
+    PART,
+    PERIODS,
+    PLAIN_PARTS,
+    TRUTHS,
+    UNLIMITED,
+)
+from proxy.core.policy_roles import ROLE
+from proxy.core.policy_values import DURATION
+from proxy.core.windows import WINDOWS
+from proxy.core.workbench.schema_words import (
+    A_SIZE,
+    POSITIVE,
+    Schema,
+    object_of,
+    set_of,
+    table_of,
+    value,
+    word,
+    words,
+)
+
+A_RATE = value(
+    re.compile(
+        f"{UNLIMITED}|[0-9]{{1,15}} ?/ ?(?:{'|'.join(PERIODS)}|{DURATION.pattern})"
+    ),
+    *("5/minute", "100/hour", "10/30s", UNLIMITED),
+)
+A_QUOTA = value(
+    re.compile(f"{UNLIMITED}|[0-9]{{1,15}} ?/ ?(?:{'|'.join(WINDOWS)})"),
+    *("5000/day", UNLIMITED),
+)
+
+
+def limit_schema() -> Schema:
+    """Return the schema of a limit."""
+    role = {**word(ROLE), "not": {"const": ANYONE}}
+    at_a_time = {"anyOf": [POSITIVE, {"const": UNLIMITED}]}
+    part = value(PART, *PLAIN_PARTS, "header.X-Api-Version", "path.id")
+    cost = {
+        **dict.fromkeys(("header", "response_header"), word(FIELD_NAME)),
+        **dict.fromkeys(("most", "usual"), POSITIVE),
+        "body": A_SIZE,
+    }
+    schema = object_of(
+        LIMIT,
+        {
+            "rate": {"anyOf": [A_RATE, table_of(role, A_RATE)]},
+            "quota": {"anyOf": [A_QUOTA, table_of(role, A_QUOTA)]},
+            "concurrent": {"anyOf": [at_a_time, table_of(role, at_a_time)]},
+            "per": {"anyOf": [part, {**set_of(part), "maxItems": MAX_PARTS}]},
+            "burst": POSITIVE,
+            "cost": {"anyOf": [POSITIVE, object_of(COST, cost)]},
+            "zone": {"type": "string", "examples": ["UTC", "Europe/Berlin"]},
+            "mode": words(MODES),
+            "everywhere": words(TRUTHS),
+            "on_store_failure": words([way.value for way in OnStoreFailure]),
+            "precision": words([one.value for one in Precision]),
+        },
+    )
+    return {**schema, "oneOf": [{"required": [kind]} for kind in KINDS]}
