@@ -41,6 +41,7 @@ class Admission:
         principal = snapshot.authenticator.authenticate(
             headers.noted.get(b"authorization"), self._wall()
         )
+        exchange.principal = principal
         exchange.subject = principal.subject
         try:
             role = exchange.role = acting_role(principal, rule.allow)

@@ -20,6 +20,7 @@ from proxy.edge.listener import Listener
 from proxy.edge.metrics import Metrics
 from proxy.edge.pool import Upstreams
 from proxy.edge.redis_store import RedisStore
+from proxy.edge.tunnels import Tunnels
 from proxy.pipeline import Pipeline
 from proxy.ports import Snapshot
 from proxy.settings import Address, Settings
@@ -61,6 +62,7 @@ class Serving:
 
     Attributes:
         draining: whether it was told to end.
+        tunnels: the connections that are not HTTP any more.
 
     Raises:
         StartError: an option of the store's URL is wrong.
@@ -86,9 +88,11 @@ class Serving:
             body_bytes=limits.body_bytes,
             buffered_bytes=limits.buffered_bytes,
         )
+        self.tunnels = Tunnels()
         self._listener = Listener(
             self._pipeline,
             limits,
+            tunnels=self.tunnels,
             trusts=_trusts(settings.trusted_proxies),
             on_failure=lambda error: log.error("a connection failed", exc_info=error),
         )
@@ -118,6 +122,8 @@ class Serving:
         watch(
             "lumina_downstream_connections", lambda: [((), self._listener.connections)]
         )
+        watch("lumina_tunnels_open", self.tunnels.open_by_rule)
+        watch("lumina_tunnels_closed", self.tunnels.closed_by_rule)
         watch(
             "lumina_upstream_connections",
             lambda: [
@@ -221,7 +227,11 @@ class Serving:
         self._listener.draining = True
 
     async def drain(self, seconds: float) -> None:
-        """Accept no more, let open exchanges finish for at most ``seconds``."""
+        """Accept no more, let open exchanges finish for at most ``seconds``.
+
+        WebSockets are told to come again elsewhere, for they would never finish.
+        """
+        self.tunnels.drain()
         await self._listener.drain(seconds)
 
     async def stop(self) -> None:

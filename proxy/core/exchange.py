@@ -5,6 +5,7 @@ Metrics and logs read it, so that observing is a consumer of a value and not cal
 sprinkled through the logic.
 """
 
+from proxy.core.authn import Principal
 from proxy.core.reasons import Reason
 
 
@@ -18,6 +19,7 @@ class Exchange:
         rule: the id of the rule, or "" when none was matched.
         role: the acting role, or "" without a token.
         subject: the verified subject, or "" without a token.
+        principal: who that is, with what else the token says; None without one.
         counter: what a 2xx response of this rule adds one to; None for nothing.
         status: of the response; 0 when the client left before there was one.
         reason: why it was refused; None when it was served.
@@ -33,6 +35,7 @@ class Exchange:
         "counter",
         "ended",
         "method",
+        "principal",
         "reason",
         "request_id",
         "role",
@@ -51,6 +54,7 @@ class Exchange:
         self.rule = ""
         self.role = ""
         self.subject = ""
+        self.principal: Principal | None = None
         self.counter: str | None = None
         self.status = 0
         self.reason: Reason | None = None

@@ -78,6 +78,21 @@ class Limit:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Upgrade:
+    """What a rule lets connections become, beside HTTP.
+
+    Attributes:
+        protocols: names of protocols in lower case; never empty.
+        idle: seconds without a byte either way after which a tunnel ends.
+        close_on_expiry: whether it ends with the token that it was opened with.
+    """
+
+    protocols: frozenset[bytes]
+    idle: float = 3600.0
+    close_on_expiry: bool = True
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
     """What may happen to the requests that match it.
 
@@ -97,6 +112,7 @@ class Rule:
         count: the counter that a 2xx response adds one to; None for no counter.
         tolerate: ambiguities of the path that this rule lets pass.
         max_body_bytes: the largest request body; None means the process's limit.
+        upgrade: what connections may become; None means that they stay HTTP.
     """
 
     id: str
@@ -113,6 +129,7 @@ class Rule:
     tolerate: frozenset[Ambiguity] = frozenset()
     max_body_bytes: int | None = None
     timeouts: Timeouts | None = None
+    upgrade: Upgrade | None = None
 
     @property
     def protects_body(self) -> bool:

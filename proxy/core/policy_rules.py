@@ -45,6 +45,7 @@ OWN_METRICS = (
     "lumina_policy_",
     "lumina_request_",
     "lumina_system_",
+    "lumina_tunnels_",
     "lumina_upstream_",
 )
 """How the names of the proxy's own families begin; a policy's counters do not."""

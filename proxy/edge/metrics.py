@@ -80,6 +80,10 @@ _COUNTERS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
         (),
     ),
     "lumina_limiter_batches": ("Calls to the store of limits.", ()),
+    "lumina_tunnels_closed": (
+        "Tunnels of upgraded connections that have ended, by rule and reason.",
+        ("rule", "reason"),
+    ),
     "lumina_pathways_generated": ("Learning pathways generated.", ()),
     "lumina_assessments_completed": ("Assessments completed.", ()),
 }
@@ -101,6 +105,7 @@ _GAUGES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
         ("backend", "server"),
     ),
     "lumina_downstream_connections": ("Open connections of clients.", ()),
+    "lumina_tunnels_open": ("Open tunnels of upgraded connections.", ("rule",)),
     "lumina_policy_info": ("The policy in force, by its digest.", ("digest",)),
     "lumina_policy_last_reload_timestamp_seconds": (
         "When the policy was last loaded, or refused, in epoch seconds.",

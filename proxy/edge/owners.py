@@ -16,6 +16,7 @@ from proxy.ports import Handler
 if TYPE_CHECKING:
     from proxy.edge.call import Call
     from proxy.edge.downstream import DownstreamConnection
+    from proxy.edge.tunnels import Tunnels
     from proxy.edge.upstream import UpstreamConnection
 
 
@@ -25,6 +26,7 @@ class DownstreamOwner(abc.ABC):
     Attributes:
         handler: answers the requests.
         limits: what one connection may cost.
+        tunnels: where connections go that are not HTTP any more.
         draining: whether answers announce that the connection will be closed.
         leaving: whether it is closed after its answer, announced or not.
         loop: the event loop.
@@ -33,6 +35,7 @@ class DownstreamOwner(abc.ABC):
 
     handler: Handler
     limits: WireLimits
+    tunnels: "Tunnels"
     draining: bool
     leaving: bool
     loop: asyncio.AbstractEventLoop

@@ -14,6 +14,7 @@ from proxy.core.backends import Backend, Server, Timeouts
 from proxy.core.errors import Refused
 from proxy.core.message import Body, Response
 from proxy.core.reasons import Reason
+from proxy.core.upgrade import Offer
 from proxy.edge.call import Call
 from proxy.edge.owners import UpstreamOwner
 from proxy.edge.upstream import UpstreamConnection
@@ -104,7 +105,7 @@ class Pool(UpstreamOwner):
             call.method,
             reused=reused,
             answered=answered,
-            replayable=isinstance(call.body, bytes),
+            replayable=isinstance(call.body, bytes | Offer),
         ):
             call.fresh = True
             call.connection = None

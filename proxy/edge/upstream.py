@@ -15,9 +15,11 @@ from proxy.core.errors import Refused
 from proxy.core.framing import UNKNOWN, framing_of
 from proxy.core.message import Body, RawHeaders, Response, Whole
 from proxy.core.reasons import Reason
+from proxy.core.upgrade import Offer
 from proxy.edge.body import BodyStream
 from proxy.edge.call import Call
 from proxy.edge.owners import UpstreamOwner
+from proxy.edge.tunnel import Switched
 from proxy.edge.waiter import Step, Waiter, step
 
 NEVER: Final = float("inf")
@@ -25,7 +27,6 @@ HEAD_BYTES: Final = 64 * 1024
 """The largest head of an answer; twice what is taken from clients (cookies)."""
 FIRST_FINAL: Final = 200
 LAST_STATUS: Final = 599
-SWITCHING: Final = 101
 INTERIM: Final = 16
 """How many 1xx answers may precede an answer."""
 
@@ -120,7 +121,10 @@ class UpstreamConnection:
         self._head_bytes += len(data)
         try:
             self._parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+        except httptools.HttpParserUpgrade as upgrade:
+            self._switch(call, data[upgrade.args[0] :])
+            return
+        except httptools.HttpParserError:
             self._violate()
         if self._head_bytes > HEAD_BYTES and not self._complete:
             # A head without end, or trailers, which llhttp collects as well.
@@ -161,6 +165,27 @@ class UpstreamConnection:
             for chunk in chunks:
                 self._body.feed(chunk)
         call.set(response)
+
+    def _switch(self, call: Call | None, early: bytes) -> None:
+        """Give a 101 to whoever asked for it; this is no HTTP any more."""
+        offer = None if call is None else call.body
+        transport = self._transport
+        if call and transport and isinstance(offer, Offer) and not self._violated:
+            taken = offer.taken(self._headers)
+            if taken is not None:
+                self._call = None
+                self.deadline = NEVER
+                switched = Switched(transport, early, offer, taken, self._gone)
+                call.set(switched.answer(self._phrase, self._headers))
+                if switched.joined:
+                    return
+        self._violate()
+        self._fail(Reason.UPSTREAM_PROTOCOL)
+
+    def _gone(self) -> None:
+        """Note the end of a tunnel that this connection was a side of."""
+        self._transport = None
+        self._pool.lost(self)
 
     def pause_writing(self) -> None:
         """Note that the backend does not take what was written to it."""
@@ -205,7 +230,7 @@ class UpstreamConnection:
             return
         if status < FIRST_FINAL:
             self._interim += 1
-            if status == SWITCHING or self._interim > INTERIM:
+            if self._interim > INTERIM:
                 self._violated = True
             return
         framing = framing_of(
@@ -263,6 +288,9 @@ class UpstreamConnection:
         if isinstance(body, bytes):
             self._sent = True
             transport.write(head + body if body else head)
+        elif isinstance(body, Offer):
+            self._sent = True
+            transport.write(head)
         else:
             self._sent = False
             self.deadline = NEVER  # the client has its own for what it sends

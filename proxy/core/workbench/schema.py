@@ -24,7 +24,6 @@ from proxy.core.policy_fields import (
     READABLE,
     SHAPES,
     STEPS,
-    YES_OR_NO,
 )
 from proxy.core.policy_issuers import CLAIM_PATH
 from proxy.core.policy_keys import (
@@ -46,7 +45,8 @@ from proxy.core.policy_keys import (
 )
 from proxy.core.policy_rules import COUNTER, METHODS, RULE_ID
 from proxy.core.policy_sections import DEFAULT, GLOB, PERIODS, ROLE, SERVER, UNLIMITED
-from proxy.core.policy_values import DURATION, NAME, SIZE
+from proxy.core.policy_upgrade import PROTOCOL
+from proxy.core.policy_values import DURATION, NAME, SIZE, YES_OR_NO
 from proxy.core.reasons import Reason
 
 Schema = dict[str, Any]
