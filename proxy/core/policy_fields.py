@@ -86,7 +86,9 @@ def _field(report: Report, name: str, node: Node) -> Field:
         compact=compact,
         mail_domain=domain,
         normalise=_steps(report, entries.get("normalise"), mode, domain),
-        accept_leakage=report.read(entries.get("accept_leakage"), values.yes_or_no, False),
+        accept_leakage=report.read(
+            entries.get("accept_leakage"), values.yes_or_no, False
+        ),
         key=report.read(entries.get("key"), _key_id, None),
         reads=frozenset(Mode(word) for word in reads),
         max_bytes=_max_bytes(report, mode, entries, compact, domain),

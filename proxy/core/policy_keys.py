@@ -106,6 +106,14 @@ LIMIT: Keys = {
     ),
     "per": Key("Whose bucket: the token's subject (usual), or the client's address."),
     "burst": Key("How many at once; usually as many as the rate counts."),
+    "on_store_failure": Key(
+        "While the store does not answer: local (usual), each process counts its share "
+        "of the rate; allow, the limit does not count; deny, it refuses."
+    ),
+    "precision": Key(
+        "exact (usual), or leased: a process takes tokens ahead, so that most requests "
+        "ask no store, and a client may find some of its tokens held elsewhere."
+    ),
 }
 
 FIELD: Keys = {
@@ -150,6 +158,18 @@ RULE: Keys = {
     "count": Key("A counter that each 2xx answer adds one to: lumina_…_total."),
     "tolerate": Key("Ways in which a path may be read in two ways, and still passes."),
     "max_body": Key("The largest request body: 64KiB, 10MB, 1GiB."),
+    "upgrade": Key(
+        "Protocols that a connection may go on in, such as [websocket]; or those and "
+        "when it ends. Without it every Upgrade is declined."
+    ),
+}
+
+UPGRADE: Keys = {
+    "protocols": Key("Names of protocols: [websocket].", required=True),
+    "idle": Key("Without a byte either way for so long it ends; 1h when missing."),
+    "close_on_expiry": Key(
+        "false lets it outlive the token that it was opened with; true when missing."
+    ),
 }
 
 PROTECT: Keys = {

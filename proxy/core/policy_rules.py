@@ -16,6 +16,7 @@ from proxy.core.parameters import Parameters
 from proxy.core.policy import ANYONE, Limit, Rule
 from proxy.core.policy_keys import PROTECT, RULE, required
 from proxy.core.policy_sections import read_limit
+from proxy.core.policy_upgrade import read_upgrade
 from proxy.core.policy_values import Report, refuse
 from proxy.core.routing import Ambiguity, Pattern
 from proxy.core.yaml_source import Listing, Node, Scalar, Table
@@ -85,6 +86,7 @@ def read_rule(report: Report, node: Node, known: Known) -> Rule | None:
     count = report.read(entries.get("count"), _counter, None)
     tolerate = _tolerate(report, entries.get("tolerate"))
     max_body = report.read(entries.get("max_body"), values.size, None)
+    upgrade = read_upgrade(report, entries.get("upgrade"))
     if not (rule_id and match and allow and backend):
         return None
     return Rule(
@@ -101,6 +103,7 @@ def read_rule(report: Report, node: Node, known: Known) -> Rule | None:
         count=count,
         tolerate=tolerate,
         max_body_bytes=max_body,
+        upgrade=upgrade,
     )
 
 

@@ -13,6 +13,10 @@ from proxy.core.yaml_source import Listing, Node, Table
 PROTOCOL: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+(?:/[A-Za-z0-9.]+)?")
 """A protocol name, and its version (RFC 9110 section 7.8)."""
 
+USUAL_IDLE: Final = 3600.0
+"""Seconds; what HAProxy's manual proposes for tunnels, and long enough for a page that
+says nothing unless somebody looks at it."""
+
 _CARRIES_REQUESTS: Final = re.compile(r"(?i)(?:h2c?|h3|https?|tls)(?:[/.-].*)?")
 _WEBSOCKET: Final = b"websocket"
 
@@ -34,7 +38,7 @@ def _upgrade(report: Report, entries: Mapping[str, Node]) -> Upgrade | None:
             report.error(item.at, f"the protocol {name.decode()!r} is listed twice")
         elif name is not None:
             names[name] = None
-    idle = report.read(entries.get("idle"), values.positive_duration, Upgrade.idle)
+    idle = report.read(entries.get("idle"), values.positive_duration, USUAL_IDLE)
     expiry = report.read(entries.get("close_on_expiry"), values.yes_or_no, True)
     if not names:
         return None

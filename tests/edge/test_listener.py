@@ -11,6 +11,7 @@ from proxy.core.headers import examine
 from proxy.core.message import Request
 from proxy.edge.limits import WireLimits
 from proxy.edge.listener import Listener
+from proxy.edge.tunnels import Tunnels
 from proxy.ports import Downstream
 from tests.wire import Client, eventually
 
@@ -69,6 +70,7 @@ async def listening(
     listener = Listener(
         handler,
         limits or WireLimits(),
+        tunnels=Tunnels(),
         trusts=lambda address: address == "127.0.0.2",
         on_failure=handler.failures.append,
     )

@@ -15,7 +15,7 @@ from typing import Any
 
 from proxy.core.authn import FAMILIES
 from proxy.core.paths import INTOLERABLE, Ambiguity
-from proxy.core.policy import ANYONE, Per, View
+from proxy.core.policy import ANYONE, OnStoreFailure, Per, Precision, View
 from proxy.core.policy_fields import (
     KEY_ID,
     MODES,
@@ -40,6 +40,7 @@ from proxy.core.policy_keys import (
     PROTECT,
     RULE,
     TIMEOUTS,
+    UPGRADE,
     Keys,
     required,
 )
@@ -143,6 +144,7 @@ _SIZE: Schema = {
     "anyOf": [{"type": "integer", "minimum": 0}, *_value(SIZE)["anyOf"]],
     "examples": ["64KiB", "10MB", "1GiB"],
 }
+_PROTOCOLS = _set({**_word(PROTOCOL), "examples": ["websocket"]})
 _ROLE: Schema = {**_word(ROLE), "not": {"enum": [ANYONE, DEFAULT]}}
 _VERSION: Schema = {"enum": [1, "1"]}
 
@@ -196,6 +198,8 @@ def _limit() -> Schema:
             "rate": {"anyOf": [_RATE, _table(role, _RATE)]},
             "per": _words([per.value for per in Per]),
             "burst": _POSITIVE,
+            "on_store_failure": _words([way.value for way in OnStoreFailure]),
+            "precision": _words([one.value for one in Precision]),
         },
     )
 
@@ -223,6 +227,18 @@ def _rule() -> Schema:
             "count": _word(COUNTER),
             "tolerate": _set(_words(kinds)),
             "max_body": _SIZE,
+            "upgrade": {"anyOf": [_PROTOCOLS, _upgrade()]},
+        },
+    )
+
+
+def _upgrade() -> Schema:
+    return _object(
+        UPGRADE,
+        {
+            "protocols": _PROTOCOLS,
+            "idle": _DURATION,
+            "close_on_expiry": {"enum": [True, False, *YES_OR_NO]},
         },
     )
 
