@@ -8,7 +8,7 @@ from proxy.core import policy_values as values
 from proxy.core.policy import Rule, Upgrade
 from proxy.core.policy_keys import UPGRADE, required
 from proxy.core.policy_values import Report, refuse
-from proxy.core.yaml_source import Listing, Node, Table
+from proxy.core.yaml_source import Listing, Node, Scalar, Table
 
 PROTOCOL: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+(?:/[A-Za-z0-9.]+)?")
 """A protocol name, and its version (RFC 9110 section 7.8)."""
@@ -27,6 +27,10 @@ def read_upgrade(report: Report, node: Node | None) -> Upgrade | None:
         return None
     if isinstance(node, Listing):
         return _upgrade(report, {"protocols": node})
+    if isinstance(node, Scalar) and node.text:
+        hint = "" if node.hidden else f"write upgrade: [{node.text}]"
+        report.error(node.at, "expected a list of protocols, or a mapping", hint)
+        return None
     return _upgrade(report, report.entries(node, UPGRADE, required(UPGRADE)))
 
 
