@@ -32,4 +32,5 @@ def snapshot_of(policy: Policy, environment: Mapping[str, str]) -> Snapshot:
         cipher = Cipher(keyset, scope, policy.fields, nonces().__next__)
     except ValueError as error:
         raise StartError(f"ENCRYPTION_KEY: {error}.") from None
-    return Snapshot(policy, Authenticator(policy.issuers), cipher)
+    authenticator = Authenticator(policy.issuers, keep_claims=policy.asks_claims)
+    return Snapshot(policy, authenticator, cipher)

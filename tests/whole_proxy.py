@@ -18,8 +18,8 @@ from proxy.core.policy_parser import parse_policy
 from proxy.edge.bucket_store import MemoryStore
 from proxy.edge.limits import WireLimits
 from proxy.edge.listener import Listener
-from proxy.edge.pool import Upstreams
 from proxy.edge.tunnels import Tunnels
+from proxy.edge.upstreams import Upstreams
 from proxy.pipeline import Pipeline
 from proxy.ports import Clocks
 from proxy.snapshots import snapshot_of
@@ -74,7 +74,7 @@ class Seen:
         """Note one request that is over."""
         self.exchanges.append(exchange)
 
-    def cipher(self, field: str, operation: str, outcome: str) -> None:
+    def cipher(self, field: str, operation: str, outcome: str, key: str) -> None:
         """Note one protected leaf."""
 
     def failed(self, error: BaseException, _: Exchange) -> None:
@@ -106,7 +106,7 @@ class WholeProxy:
         self.backend = port
         self.seen = Seen()
         self.tunnels = tunnels
-        self.upstreams = Upstreams(lambda *_: True)
+        self.upstreams = Upstreams()
         self.upstreams.configure(compiled.backends.values())
         numbers = iter(range(1, 1_000_000_000))
         self.pipeline = Pipeline(
@@ -137,8 +137,8 @@ class WholeProxy:
 
     def open_to_backend(self, *states: str) -> int:
         """Return how many connections to the backend are in one of ``states``."""
-        rows = self.upstreams.snapshot()
-        return sum(count for _, state, count in rows if state in states)
+        rows = self.upstreams.connections()
+        return sum(int(count) for (_, state), count in rows if state in states)
 
     async def settled(self) -> None:
         """Wait until no client is connected and nothing is asked of the backend."""

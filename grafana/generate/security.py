@@ -25,6 +25,7 @@ IDENTITY = (
     "algorithm-not-allowed|issuer-not-trusted|key-unknown|signature-invalid|"
     "claim-invalid|audience-mismatch"
 )
+RIGHTS = "role-not-allowed|address-not-allowed|scope-missing|not-owner|condition-.*"
 MESSAGE = (
     "no-rule|method-not-allowed|path-ambiguous|parameter-ambiguous|malformed-request|"
     "uri-too-long|headers-too-large|request-timeout|expectation-unknown"
@@ -89,7 +90,8 @@ SUMMARY = [
         "proxy does not have.",
         query(
             "sum(increase(lumina_cipher_operations_total"
-            '{@, operation="decrypt", outcome="failed"}[$__range])) or vector(0)'
+            '{@, operation="decrypt", outcome=~"unknown-key|bad-tag|wrong-context"}'
+            "[$__range])) or vector(0)"
         ),
         unit="short",
         limits=steps((None, BLUE), (1, VERMILLION)),
@@ -108,13 +110,13 @@ SUMMARY = [
 REFUSALS = [
     lines(
         "Decisions",
-        "What becomes of requests. Token: missing or no good. Role: known, but may "
+        "What becomes of requests. Token: missing or no good. Rights: known, but may "
         "not. Request: matches no rule, or can be read in two ways. Body: too large, "
         "or not what a protected rule accepts.",
         _share("served", "served"),
         _share("rate-limited", "over a limit"),
         _share(IDENTITY, "token"),
-        _share("role-not-allowed", "role"),
+        _share(RIGHTS, "rights"),
         _share(MESSAGE, "request"),
         _share(BODY, "body"),
         unit="reqps",
@@ -123,7 +125,7 @@ REFUSALS = [
             "served": BLUE,
             "over a limit": ORANGE,
             "token": VERMILLION,
-            "role": PURPLE,
+            "rights": PURPLE,
             "request": SKY,
             "body": GREY,
         },
@@ -144,6 +146,23 @@ REFUSALS = [
         "the policy matched.",
         query(
             f"topk(50, sum by (rule, role, reason) (increase({REFUSED}[$__range])) > 0)"
+        ),
+        unit="short",
+        columns={
+            "rule": "Rule",
+            "role": "Role",
+            "reason": "Reason",
+            "Value": "Requests",
+        },
+        width=24,
+    ),
+    table(
+        "Would be refused",
+        "Requests of this time that were served because their rule, or the whole "
+        "policy, is in shadow mode, and would have been refused else.",
+        query(
+            "topk(50, sum by (rule, role, reason) "
+            "(increase(lumina_shadow_refusals_total{@}[$__range])) > 0)"
         ),
         unit="short",
         columns={

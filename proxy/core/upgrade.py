@@ -85,7 +85,10 @@ def offer_of(
         for name in map(bytes.strip, asked.split(b","))
         if name.lower() in terms.protocols
     )
-    return Offer(protocols, rule.id, terms, principal) if protocols else None
+    if not protocols:
+        return None
+    # What shadow mode would not refuse a request for, it ends no tunnel for either.
+    return Offer(protocols, rule.id, terms, None if rule.shadow else principal)
 
 
 def switching_lines(protocol: bytes) -> bytes:

@@ -146,6 +146,9 @@ class Metrics:
             decision = ("other", "other", decision[2])
             so_far = decisions.get(decision, 0)
         decisions[decision] = so_far + 1
+        if exchange.shadow is not None:
+            refused = (rule, exchange.role, exchange.shadow.slug)
+            self._add("lumina_shadow_refusals", refused)
         if exchange.subject:
             self.people.note(exchange.subject)
         if exchange.aborted:
@@ -161,9 +164,9 @@ class Metrics:
         """Add one to a counter of the policy, named with its ``_total``."""
         self._add(name.removesuffix("_total"), ())
 
-    def cipher(self, field: str, operation: str, outcome: str) -> None:
+    def cipher(self, field: str, operation: str, outcome: str, key: str) -> None:
         """Note one protected leaf."""
-        self._add("lumina_cipher_operations", (field, operation, outcome))
+        self._add("lumina_cipher_operations", (field, operation, outcome, key))
 
     def failed(self, error: BaseException, exchange: Exchange) -> None:
         """Note a bug: counted, and logged with its traceback."""

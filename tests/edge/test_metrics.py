@@ -103,6 +103,7 @@ def over(
     role: str = "",
     subject: str = "",
     reason: Reason | None = None,
+    shadow: Reason | None = None,
     aborted: bool = False,
 ) -> Exchange:
     """Return an exchange that took ``total`` seconds; None is no upstream."""
@@ -110,6 +111,7 @@ def over(
     exchange.method, exchange.status = method, status
     exchange.rule, exchange.role, exchange.subject = rule, role, subject
     exchange.reason, exchange.aborted = reason, aborted
+    exchange.shadow = shadow
     exchange.started, exchange.ended = 0.0, total
     exchange.upstream_started = 0.0 if upstream is None else 1e-9
     exchange.upstream_seconds = upstream or 0.0
@@ -329,9 +331,9 @@ def test_labels_of_counters_are_capped_too() -> None:
     """A policy that is reloaded for years with ever new names fills no memory."""
     metrics = fresh(max_series=3)
     for number in range(9):
-        metrics.cipher(f"field-{number}", "encrypt", "ok")
+        metrics.cipher(f"field-{number}", "encrypt", "ok", "00000001")
         metrics.record(over(rule=f"rule-{number}", aborted=True))
-    everything = {"field": "other", "operation": "other", "outcome": "other"}
+    everything = dict.fromkeys(("field", "operation", "outcome", "key"), "other")
 
     assert value(metrics, "lumina_cipher_operations_total", **everything) == 6.0
     assert value(metrics, "lumina_aborted_total", rule="other") == 6.0
@@ -349,13 +351,14 @@ def test_decisions_are_capped_too() -> None:
 
 def test_leaves_are_counted_by_field_operation_and_outcome(metrics: Metrics) -> None:
     """As protection notes them."""
-    metrics.cipher("user.name", "encrypt", "ok")
-    metrics.cipher("user.name", "encrypt", "ok")
-    metrics.cipher("user.name", "decrypt", "failed")
+    metrics.cipher("user.name", "encrypt", "ok", "00000001")
+    metrics.cipher("user.name", "encrypt", "ok", "00000001")
+    metrics.cipher("user.name", "decrypt", "bad-tag", "00000001")
     labels = {"field": "user.name", "operation": "encrypt", "outcome": "ok"}
+    labels["key"] = "00000001"
 
     assert value(metrics, "lumina_cipher_operations_total", **labels) == 2.0
-    labels |= {"operation": "decrypt", "outcome": "failed"}
+    labels |= {"operation": "decrypt", "outcome": "bad-tag"}
     assert value(metrics, "lumina_cipher_operations_total", **labels) == 1.0
 
 
@@ -639,7 +642,8 @@ def busy(metrics: Metrics) -> None:
     """Record something in every family."""
     metrics.record(over(total=0.01, upstream=0.005, subject="ada", aborted=True))
     metrics.record(over(reason=Reason.NO_RULE, status=404))
-    metrics.cipher("user.name", "encrypt", "ok")
+    metrics.record(over(shadow=Reason.NOT_OWNER))
+    metrics.cipher("user.name", "encrypt", "ok", "00000001")
     metrics.policy_loaded("digest")
     metrics.declare_counters(["lumina_uploads_total"])
     for name, labels in {
@@ -647,6 +651,13 @@ def busy(metrics: Metrics) -> None:
         "lumina_limiter_store_up": (),
         "lumina_limiter_local_takes": ("local",),
         "lumina_upstream_connections": ("lms", "idle"),
+        "lumina_upstream_pending": ("lms",),
+        "lumina_upstream_retries": ("lms",),
+        "lumina_upstream_failures": ("lms", "127.0.0.1:9000"),
+        "lumina_upstream_ejections": ("lms", "127.0.0.1:9000"),
+        "lumina_upstream_ejected": ("lms", "127.0.0.1:9000"),
+        "lumina_upstream_certificate_expiry_timestamp_seconds": ("lms",),
+        "lumina_upstream_certificate_reload_success": ("lms",),
         "lumina_upstream_up": ("lms", "127.0.0.1:9000"),
         "lumina_downstream_connections": (),
         "lumina_tunnels_open": ("room",),
@@ -748,19 +759,20 @@ def test_no_accept_value_fails(accept: str) -> None:
 @given(
     labels=st.lists(
         st.text(st.characters(codec="utf-8")) | st.sampled_from(['"', "\\", '\n"} 1']),
-        min_size=3,
-        max_size=3,
+        min_size=4,
+        max_size=4,
     )
 )
 @settings(max_examples=25)
 def test_no_label_breaks_out(accept: str, labels: list[str]) -> None:
     """Quotes, backslashes and line feeds come back as they went in."""
     metrics = fresh()
-    field, operation, outcome = labels
-    metrics.cipher(field, operation, outcome)
+    field, operation, outcome, key_id = labels
+    metrics.cipher(field, operation, outcome, key_id)
     metrics.record(over(rule=field, role=operation))
     shown = scrape(metrics, accept)
     cipher = {"field": field, "operation": operation, "outcome": outcome}
+    cipher["key"] = key_id
     decision = {"rule": field, "role": operation, "reason": "served"}
 
     assert shown[key("lumina_cipher_operations_total", cipher)] == 1.0

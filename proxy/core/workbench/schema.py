@@ -10,27 +10,41 @@ YAML has types and the parser has none, so a value may be typed as an editor rea
 """
 
 import re
-from collections.abc import Collection, Mapping
-from typing import Any
 
 from proxy.core.authn import FAMILIES
+from proxy.core.backends import Balance, Verify
+from proxy.core.conditions import MAX_LENGTH
 from proxy.core.paths import INTOLERABLE, Ambiguity
 from proxy.core.policy import ANYONE, OnStoreFailure, Per, Precision, View
+from proxy.core.policy_backends import (
+    FILE,
+    HOST,
+    NO_EJECTION,
+    RETRIES,
+    SERVER,
+)
 from proxy.core.policy_fields import (
     KEY_ID,
     MODES,
     NO_STEPS,
+    ON_ERROR,
     OVERHEADS,
     READABLE,
     SHAPES,
     STEPS,
 )
+from proxy.core.policy_guards import MODES as POLICY_MODES
+from proxy.core.policy_guards import SCOPE
 from proxy.core.policy_issuers import CLAIM_PATH
 from proxy.core.policy_keys import (
+    ADDRESSES,
     BACKEND,
+    BACKEND_TLS,
+    BREAKER,
     CASE,
     CASES,
     DOCUMENT,
+    EJECT,
     EXPECT,
     FIELD,
     HEALTH,
@@ -39,90 +53,35 @@ from proxy.core.policy_keys import (
     LIMIT,
     PROTECT,
     RULE,
+    RULE_TIMEOUTS,
     TIMEOUTS,
     UPGRADE,
-    Keys,
-    required,
 )
+from proxy.core.policy_roles import DEFAULT, ROLE
 from proxy.core.policy_rules import COUNTER, METHODS, RULE_ID
-from proxy.core.policy_sections import DEFAULT, GLOB, PERIODS, ROLE, SERVER, UNLIMITED
+from proxy.core.policy_sections import GLOB, PERIODS, UNLIMITED
 from proxy.core.policy_upgrade import PROTOCOL
 from proxy.core.policy_values import DURATION, NAME, SIZE, YES_OR_NO
 from proxy.core.reasons import Reason
-
-Schema = dict[str, Any]
+from proxy.core.workbench.shapes import VARIABLE as _VARIABLE
+from proxy.core.workbench.shapes import WORD as _WORD
+from proxy.core.workbench.shapes import Schema
+from proxy.core.workbench.shapes import array as _list
+from proxy.core.workbench.shapes import mapping as _object
+from proxy.core.workbench.shapes import one_or_many as _one_or_many
+from proxy.core.workbench.shapes import table as _table
+from proxy.core.workbench.shapes import unique as _set
+from proxy.core.workbench.shapes import value as _value
+from proxy.core.workbench.shapes import word as _word
+from proxy.core.workbench.shapes import words as _words
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
-
-_VARIABLE: Schema = {"type": "string", "pattern": r"\$\{"}
-"""A value with a variable in it, which may be anything."""
-
-# What an editor types as a number or a boolean is a word to the parser.
-_WORD: Schema = {"type": ["string", "number", "boolean"], "minLength": 1}
 
 _LITERAL = r"(?!\*{1,2}(?:/|$))[^/{}?#\s]+"
 _PARAMETER = r"\{[A-Za-z_][A-Za-z0-9_]*\}"
 _REST = r"\{[A-Za-z_][A-Za-z0-9_]*\.\.\.\}"
 _SEGMENT = f"(?:{_LITERAL}|{_PARAMETER})"
 _PATH = f"/(?:{_SEGMENT}(?:/{_SEGMENT})*(?:/(?:{_REST})?)?|{_REST})?"
-
-
-def _pattern(pattern: re.Pattern[str]) -> str:
-    """Return a pattern of ours, whole and as ECMAScript has it."""
-    return f"^(?:{re.sub(r'[(][?]P<[^>]+>', '(?:', pattern.pattern)})$"
-
-
-def _word(pattern: re.Pattern[str]) -> Schema:
-    """A word that cannot come from the environment."""
-    return {**_WORD, "pattern": _pattern(pattern)}
-
-
-def _value(pattern: re.Pattern[str], *examples: str) -> Schema:
-    """A value that may come from the environment."""
-    written = {"type": "string", "pattern": _pattern(pattern)}
-    return {"anyOf": [written, _VARIABLE], "examples": list(examples)}
-
-
-def _list(items: Schema, *, least: int = 1) -> Schema:
-    return {"type": "array", "items": items, "minItems": least}
-
-
-def _set(items: Schema, *, least: int = 1) -> Schema:
-    return {**_list(items, least=least), "uniqueItems": True}
-
-
-def _one_or_many(items: Schema) -> Schema:
-    return {"anyOf": [items, _list(items)]}
-
-
-def _table(names: Schema, values: Schema) -> Schema:
-    """A mapping whose keys are names."""
-    return {
-        "type": "object",
-        "propertyNames": names,
-        "additionalProperties": values,
-        "minProperties": 1,
-    }
-
-
-def _object(keys: Keys, shapes: Mapping[str, Schema]) -> Schema:
-    """A mapping with fixed keys, each with its shape."""
-    schema: Schema = {
-        "type": "object",
-        "properties": {
-            name: {"description": key.says, **shapes[name]}
-            for name, key in keys.items()
-        },
-        "additionalProperties": False,
-        "minProperties": 1,
-    }
-    if must := required(keys):
-        schema["required"] = list(must)
-    return schema
-
-
-def _words(words: Collection[str]) -> Schema:
-    return {"enum": list(words)}
 
 
 _NAME = _word(NAME)
@@ -147,19 +106,46 @@ _SIZE: Schema = {
 _PROTOCOLS = _set({**_word(PROTOCOL), "examples": ["websocket"]})
 _ROLE: Schema = {**_word(ROLE), "not": {"enum": [ANYONE, DEFAULT]}}
 _VERSION: Schema = {"enum": [1, "1"]}
+_ADDRESSES = {**_set(_WORD), "examples": [["10.0.0.0/8", "2001:db8::/32"]]}
+
+
+def _heir() -> Schema:
+    """A role that may whatever others may."""
+    role = {**_table(_word(ROLE), _set(_ROLE)), "maxProperties": 1}
+    return {**role, "examples": [{"teacher": ["student"]}]}
 
 
 def _backend() -> Schema:
+    file = _value(FILE, "/etc/lumina/ca.pem")
+    eject = {"after": _POSITIVE, "for": _DURATION, "at_most": _POSITIVE}
     return _object(
         BACKEND,
         {
             "servers": _set(_value(SERVER, "http://127.0.0.1:9000")),
+            "balance": _words([one.value for one in Balance]),
             "timeouts": _object(TIMEOUTS, dict.fromkeys(TIMEOUTS, _DURATION)),
             "health": _object(
                 HEALTH,
                 {
                     "path": _value(re.compile(r"/[!-\"$-~]*"), "/health"),
                     "every": _DURATION,
+                    "timeout": _DURATION,
+                    "host": _value(HOST, "lms.example"),
+                    "down_after": _POSITIVE,
+                    "up_after": _POSITIVE,
+                },
+            ),
+            "eject": {"anyOf": [{"const": NO_EJECTION}, _object(EJECT, eject)]},
+            "breaker": _object(BREAKER, dict.fromkeys(BREAKER, _POSITIVE)),
+            "retry": _words(RETRIES),
+            "tls": _object(
+                BACKEND_TLS,
+                {
+                    "ca": file,
+                    "certificate": file,
+                    "key": file,
+                    "server_name": _value(HOST, "lms.example"),
+                    "verify": _words([one.value for one in Verify]),
                 },
             ),
         },
@@ -213,6 +199,16 @@ def _rule() -> Schema:
             "id": _word(RULE_ID),
             "match": {"type": "string", "pattern": _match(), "examples": _MATCHES},
             "allow": {"anyOf": [{"const": ANYONE}, _set(_ROLE)]},
+            "scopes": _set(_word(SCOPE)),
+            "owner": {"type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_]*$"},
+            "when": {
+                "type": "string",
+                "minLength": 1,
+                "maxLength": MAX_LENGTH,
+                "examples": ["claims.sub == path.id || role == 'admin'"],
+            },
+            "addresses": _object(ADDRESSES, {"allow": _ADDRESSES, "deny": _ADDRESSES}),
+            "mode": _words(POLICY_MODES),
             "backend": _NAME,
             "limits": _list({"anyOf": [_NAME, {"$ref": "#/$defs/limit"}]}),
             "protect": _object(
@@ -227,6 +223,7 @@ def _rule() -> Schema:
             "count": _word(COUNTER),
             "tolerate": _set(_words(kinds)),
             "max_body": _SIZE,
+            "timeouts": _object(RULE_TIMEOUTS, dict.fromkeys(RULE_TIMEOUTS, _DURATION)),
             "upgrade": {"anyOf": [_PROTOCOLS, _upgrade()]},
         },
     )
@@ -258,6 +255,7 @@ def _field() -> Schema:
             "max_bytes": _POSITIVE,
             "min_length": _POSITIVE,
             "reads": _set(_words(READABLE)),
+            "on_error": _words(ON_ERROR),
         },
     )
 
@@ -279,9 +277,11 @@ def policy_schema() -> Schema:
         "version": _VERSION,
         "deployment": _WORD,
         "health": {"type": "string", "pattern": r"^(?:none|/.*)$"},
+        "mode": _words(POLICY_MODES),
         "backends": _table(_NAME, {"$ref": "#/$defs/backend"}),
         "issuers": _table(_NAME, {"$ref": "#/$defs/issuer"}),
-        "roles": _set(_ROLE),
+        "roles": _set({"anyOf": [_ROLE, _heir()]}),
+        "addresses": _table(_NAME, _ADDRESSES),
         "limits": _table(_NAME, {"$ref": "#/$defs/limit"}),
         "fields": _table(_NAME, _field()),
         "views": _table(_word(ROLE), view),
@@ -328,6 +328,9 @@ def cases_schema() -> Schema:
             "as": _one_or_many(_word(ROLE)),
             "claims": {"type": "object", "minProperties": 1},
             "issuer": _NAME,
+            "client": _WORD,
+            "headers": _table(_word(re.compile(r"[a-z0-9_.-]+")), _WORD),
+            "time": {**_WORD, "examples": ["2026-03-01T08:30:00Z"]},
             "expect": expect,
         },
     )
