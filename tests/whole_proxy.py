@@ -18,6 +18,7 @@ from proxy.core.policy_parser import parse_policy
 from proxy.edge.bucket_store import MemoryStore
 from proxy.edge.limits import WireLimits
 from proxy.edge.listener import Listener
+from proxy.edge.sockets import bind
 from proxy.edge.tunnels import Tunnels
 from proxy.edge.upstreams import Upstreams
 from proxy.pipeline import Pipeline
@@ -177,7 +178,7 @@ async def whole_proxy(
         tunnels = Tunnels(wall, interval=0.02)
         proxy = WholeProxy(port, policy, limits or WireLimits(), wall, tunnels)
         proxy.upstreams.start()
-        await proxy.listener.start("127.0.0.1", 0)
+        await proxy.listener.start(bind("127.0.0.1", 0))
         try:
             yield proxy
         finally:
