@@ -71,6 +71,7 @@ class App:
             ready=self._ready,
             policy=self._policy,
             limits=self._serving.limits,
+            refusal=self._serving.refusal,
         )
         self._admin = Admin(ports, self._settings.metrics_token)
 
