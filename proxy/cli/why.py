@@ -59,8 +59,7 @@ def why(
 
     \b
     Examples:
-        lumina-proxy why 6f1b7c0de4a1b2c3-2a
-        lumina-proxy why 6f1b7c0de4a1b2c3-2a --log access.log --json
+        lumina-proxy why "$(curl -s http://127.0.0.1:8080/x | jq -r .request_id)"
     """  # noqa: D301 - the \b of click is a backspace
     if log is not None:
         line = _in_log(log, request_id)
