@@ -8,11 +8,9 @@ from proxy.core.cipher import Cipher
 from proxy.core.field_keys import Scope
 from proxy.core.keyset import Keyset
 from proxy.core.policy import Policy
+from proxy.edge.tls import TlsError, context_for_client
 from proxy.ports import Snapshot
-
-
-class StartError(Exception):
-    """The process cannot start; the message is one line for people."""
+from proxy.starting import StartError
 
 
 def snapshot_of(policy: Policy, environment: Mapping[str, str]) -> Snapshot:
@@ -24,7 +22,8 @@ def snapshot_of(policy: Policy, environment: Mapping[str, str]) -> Snapshot:
             hold another one than at the start.
 
     Raises:
-        StartError: the keys are none, or lack one that the policy asks for.
+        StartError: the keys are none, or lack one that the policy asks for; or a file
+            of a backend's certificates cannot be used.
     """
     try:
         keyset = Keyset.from_text(environment.get("ENCRYPTION_KEY", ""))
@@ -32,5 +31,21 @@ def snapshot_of(policy: Policy, environment: Mapping[str, str]) -> Snapshot:
         cipher = Cipher(keyset, scope, policy.fields, nonces().__next__)
     except ValueError as error:
         raise StartError(f"ENCRYPTION_KEY: {error}.") from None
+    _try_certificates(policy)
     authenticator = Authenticator(policy.issuers, keep_claims=policy.asks_claims)
     return Snapshot(policy, authenticator, cipher)
+
+
+def _try_certificates(policy: Policy) -> None:
+    """See that the files can be used, before anything of the policy is in force."""
+    for backend in policy.backends.values():
+        if any(server.tls for server in backend.servers):
+            try:
+                context_for_client(
+                    ca=backend.tls.ca,
+                    certificate=backend.tls.certificate,
+                    key=backend.tls.key,
+                    verify=backend.tls.verify,
+                )
+            except TlsError as error:
+                raise StartError(f"backends: {error}.") from None
