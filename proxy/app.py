@@ -21,7 +21,7 @@ from proxy.edge.numbers import Numbers
 from proxy.edge.policy_source import PolicySource
 from proxy.serving import Serving, listen
 from proxy.settings import Settings
-from proxy.snapshots import StartError, snapshot_of
+from proxy.snapshots import Keys, StartError, snapshot_of
 
 log = logging.getLogger("lumina")
 
@@ -40,6 +40,7 @@ class App:
         self._environment = environment
         self._source = PolicySource(settings.policy, environment)
         self._metrics = Metrics(now=time.time, version=__version__)
+        self._keys = Keys(environment, self._metrics.encryptions)
         self._others = (
             ProcessCollector(registry=None),
             PlatformCollector(registry=None),
@@ -52,7 +53,12 @@ class App:
             PolicyError: the policy has errors.
             StartError: a key or an address is not to be had.
         """
-        self._build()
+        await self._keys.open()
+        try:
+            self._build()
+        except BaseException:
+            await self._keys.close()
+            raise
         try:
             # Before anything listens: whoever finds us ready may signal us.
             told, again = self._heed_signals()
@@ -63,9 +69,11 @@ class App:
             await self._stop()
 
     def _build(self) -> None:
-        snapshot = snapshot_of(self._source.load(), self._environment)
+        policy = self._source.load()
+        snapshot = snapshot_of(policy, self._environment, self._keys)
         self._warn()
         self._serving = Serving(self._settings, snapshot, self._metrics)
+        self._serving.keep_keys(self._keys)
         ports = AdminPorts(
             metrics=self._expose,
             ready=self._ready,
@@ -133,7 +141,7 @@ class App:
             self._keep_last_good(str(error))
             return
         try:
-            snapshot = snapshot_of(policy, self._environment)
+            snapshot = snapshot_of(policy, self._environment, self._keys)
         except StartError as error:
             # The policy is good, but the keys are not, or lack one that it asks for.
             self._source.revoke(str(error))

@@ -23,7 +23,7 @@ from proxy.edge.redis_store import RedisStore
 from proxy.pipeline import Pipeline
 from proxy.ports import Snapshot
 from proxy.settings import Address, Settings
-from proxy.snapshots import StartError
+from proxy.snapshots import Keys, StartError
 
 log = logging.getLogger("lumina")
 
@@ -72,6 +72,7 @@ class Serving:
         self._settings = settings
         self._metrics = metrics
         self.draining = False
+        self._keys: Keys | None = None
         limits = WireLimits()
         self._health = HealthChecks()
         self._upstreams = Upstreams(self._health.is_up)
@@ -136,6 +137,33 @@ class Serving:
             ],
         )
 
+    # -- keys
+
+    def keep_keys(self, keys: Keys) -> None:
+        """Follow a keystore: its state, its keys' ages, and other keys in time."""
+        self._keys = keys
+        custody = keys.custody
+        if custody is None:
+            return
+        watch = self._metrics.watch
+        watch(
+            "lumina_key_age_seconds",
+            lambda: [((key, of, state), age) for key, of, state, age in custody.ages()],
+        )
+        watch("lumina_keystore_up", lambda: [((), float(custody.last_error is None))])
+        watch("lumina_key_lease_valid", lambda: [((), float(custody.lease.valid))])
+
+    def _change_keys(self) -> None:
+        snapshot = self._pipeline.snapshot
+        try:
+            ciphers = self._keys.ciphers(snapshot.policy) if self._keys else None
+        except ValueError as error:
+            log.error("the keystore's new keys do not fit the policy: %s", error)  # noqa: TRY400 - it says all
+            return
+        if ciphers is not None:
+            self._pipeline.snapshot = dataclasses.replace(snapshot, ciphers=ciphers)
+            log.info("other keys of the keystore are in force")
+
     # -- what is in force
 
     @property
@@ -168,7 +196,7 @@ class Serving:
         """Say whether requests are served as they should be, and a word per check."""
         down = [name for name, server, up in self._health.snapshot() if not up]
         checks = {
-            "keys": "ok",
+            "keys": self._keys.state if self._keys else "ok",
             "limits": self._store.state,
             "backends": f"down: {', '.join(sorted(set(down)))}" if down else "ok",
             "listening": "yes" if self._listener.port else "no",
@@ -211,6 +239,8 @@ class Serving:
         except TypeError:  # what redis-py makes of a name that it does not know
             raise StartError("REDIS_URL: there is no such option as in it.") from None
         self._health.configure(self.policy.backends.values())
+        if self._keys is not None:
+            self._keys.start(self._change_keys)
 
     async def listen(self) -> None:
         """Accept connections.
@@ -243,3 +273,5 @@ class Serving:
         await self._health.stop()
         await self._upstreams.close()
         await self._store.close()
+        if self._keys is not None:
+            await self._keys.close()

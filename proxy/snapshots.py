@@ -1,13 +1,17 @@
-"""From a policy and the secrets of this process to what requests hold: a Snapshot."""
+"""From a policy and the keys of this process to what requests hold: a Snapshot."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
-from proxy.bindings import nonces
+from proxy.bindings import clocks, nonces
 from proxy.core.authn import Authenticator
-from proxy.core.cipher import Cipher
-from proxy.core.field_keys import Scope
+from proxy.core.ciphers import Ciphers
+from proxy.core.key_records import KeystoreError
+from proxy.core.keyring import Keyring
 from proxy.core.keyset import Keyset
 from proxy.core.policy import Policy
+from proxy.edge.keystore.configured import open_keks, open_store
+from proxy.edge.keystore.custody import Custody
+from proxy.edge.keystore.ports import KeysUnavailableError
 from proxy.ports import Snapshot
 
 
@@ -15,21 +19,124 @@ class StartError(Exception):
     """The process cannot start; the message is one line for people."""
 
 
-def snapshot_of(policy: Policy, environment: Mapping[str, str]) -> Snapshot:
+def snapshot_of(
+    policy: Policy, environment: Mapping[str, str], keys: "Keys | None" = None
+) -> Snapshot:
     """Build what is in force from a policy and the secrets beside it.
 
     Args:
         policy: has no errors.
-        environment: where the keys are; asked again by every reload, for a file may
-            hold another one than at the start.
+        environment: where ENCRYPTION_KEY is; asked again by every reload, for a file
+            may hold another one than at the start.
+        keys: of a keystore, opened; None, or some without one, for ENCRYPTION_KEY.
 
     Raises:
         StartError: the keys are none, or lack one that the policy asks for.
     """
+    name = "KEYSTORE"
     try:
-        keyset = Keyset.from_text(environment.get("ENCRYPTION_KEY", ""))
-        scope = Scope(policy.deployment)
-        cipher = Cipher(keyset, scope, policy.fields, nonces().__next__)
+        ciphers = keys.ciphers(policy) if keys else None
+        if ciphers is None:
+            name = "ENCRYPTION_KEY"
+            keyring = Keyring(Keyset.from_text(environment.get(name, "")))
+            fields, nonce = policy.fields, nonces().__next__
+            ciphers = Ciphers(keyring, policy.deployment, fields, nonce)
+    except ValueError as error:
+        raise StartError(f"{name}: {error}.") from None
+    return Snapshot(policy, Authenticator(policy.issuers), ciphers)
+
+
+class Keys:
+    """The keys of a keystore, where there is one.
+
+    Args:
+        environment: where the keystore is, and what opens it.
+        used: encryptions of this process so far, by key id.
+
+    Attributes:
+        custody: what keeps the keys of the keystore; None without one.
+
+    Raises:
+        StartError: a setting is wrong.
+    """
+
+    def __init__(
+        self,
+        environment: Mapping[str, str],
+        used: Callable[[], Mapping[int, int]] = dict,
+    ) -> None:
+        self._keyring: Keyring | None = None
+        self._changed: Callable[[], object] = lambda: None
+        self.custody: Custody | None = None
+        url = environment.get("KEYSTORE", "")
+        if url:
+            legacy = _legacy(environment)
+            try:
+                store, keks = open_store(url), open_keks(environment)
+            except KeystoreError as error:
+                raise StartError(f"{error}.") from None
+            self.custody = Custody(
+                store,
+                keks,
+                now=clocks().wall,
+                legacy=legacy,
+                used=used,
+                on_change=self._put,
+            )
+
+    async def open(self) -> None:
+        """Read the keystore, if there is one.
+
+        Raises:
+            StartError: its keys are not to be had.
+        """
+        if self.custody is not None:
+            try:
+                self._keyring = await self.custody.open()
+            except (KeysUnavailableError, KeystoreError) as error:
+                raise StartError(f"KEYSTORE: {error}.") from None
+
+    def start(self, changed: Callable[[], object]) -> None:
+        """Keep keys fresh; call ``changed`` when others are to be put in force."""
+        self._changed = changed
+        if self.custody is not None:
+            self.custody.start()
+
+    def _put(self, keyring: Keyring) -> None:
+        self._keyring = keyring
+        self._changed()
+
+    def ciphers(self, policy: Policy) -> Ciphers | None:
+        """Return what encrypts with the keystore's keys; None without a keystore.
+
+        Raises:
+            ValueError: a field of the policy names a key that is not there.
+        """
+        if self._keyring is None or self.custody is None:
+            return None
+        return Ciphers(
+            self._keyring,
+            policy.deployment,
+            policy.fields,
+            nonces().__next__,
+            lease=self.custody.lease,
+            missed=self.custody.missed,
+        )
+
+    @property
+    def state(self) -> str:
+        """How the keys are, in a word or a sentence for people."""
+        return "ok" if self.custody is None else self.custody.state
+
+    async def close(self) -> None:
+        """Stop keeping them fresh."""
+        if self.custody is not None:
+            await self.custody.close()
+
+
+def _legacy(environment: Mapping[str, str]) -> Keyset | None:
+    text = environment.get("ENCRYPTION_KEY", "")
+    try:
+        return Keyset.from_text(text) if text else None
     except ValueError as error:
         raise StartError(f"ENCRYPTION_KEY: {error}.") from None
-    return Snapshot(policy, Authenticator(policy.issuers), cipher)

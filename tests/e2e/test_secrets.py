@@ -18,11 +18,11 @@ import pytest
 
 from proxy.app import App
 from proxy.core.authn import Authenticator
-from proxy.core.cipher import Cipher
+from proxy.core.ciphers import Ciphers
 from proxy.core.errors import PolicyError, Refused
-from proxy.core.field_keys import Scope
 from proxy.core.headers import examine
 from proxy.core.jws import parse
+from proxy.core.keyring import Keyring
 from proxy.core.keyset import Keyset
 from proxy.core.message import Request
 from proxy.core.policy_parser import parse_policy
@@ -363,11 +363,14 @@ def test_nothing_that_holds_a_secret_shows_it() -> None:
     request = Request("GET", "/", "1.1", fields, peer="127.0.0.1", peer_trusted=False)
     principal = authenticator.authenticate(bearer, 0.0)
     keyset = Keyset.from_text(key)
-    cipher = Cipher(keyset, Scope("canaries"), policy.fields, lambda: bytes(24))
+    keyring = Keyring(keyset)
+    ciphers = Ciphers(keyring, "canaries", policy.fields, lambda: bytes(24))
+    cipher = ciphers.of("")
     encrypted = cipher.encrypt("user.name", json.dumps(NAME))
     holders: list[object] = [
         *(environment, settings, policy, authenticator, principal, keyset, cipher),
-        *(Snapshot(policy, authenticator, cipher), parse(token.encode()), encrypted),
+        *(keyring, ciphers, ciphers.of("north")),
+        *(Snapshot(policy, authenticator, ciphers), parse(token.encode()), encrypted),
         *(policy.issuers["people"].keys, read_yaml("policy.yaml", POLICY, environment)),
         *(cipher._modes, cipher._readers, cipher._pseudonyms),
         App(settings, environment),

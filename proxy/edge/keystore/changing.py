@@ -76,14 +76,10 @@ async def made(
     for tenant, roots in (adopt or {"": [random_bytes(KEY_BYTES)]}).items():
         for root in roots:
             document = await _with_key(keks, document, tenant, root, now, known=True)
-    document = _first(document)
+    document = dataclasses.replace(document, revision=1)
     if not await store.save(key_records.write(document, seal), document.revision):
         raise KeystoreError("there is a keystore already")
     return document
-
-
-def _first(document: Document) -> Document:
-    return dataclasses.replace(document, revision=1)
 
 
 async def changed(
@@ -97,7 +93,7 @@ async def changed(
     """
     for _ in range(_ATTEMPTS):
         document, seal = await opened(where)
-        after = change(document)
+        after = dataclasses.replace(change(document), revision=document.revision + 1)
         if await where[0].save(key_records.write(after, seal), after.revision):
             return document, after
     raise KeystoreError("somebody else changes the keystore all the time")

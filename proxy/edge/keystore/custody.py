@@ -33,6 +33,8 @@ log = logging.getLogger("lumina")
 _REFRESHES = 12
 _JITTER = 0.1
 _FIRST_RETRY_SECONDS = 1.0
+_NEGATIVE_SECONDS = 30.0
+"""How long a key that was not found is not looked for again."""
 
 Age = tuple[str, str, str, float]
 """Key id, tenant, state, and seconds since the key was made."""
@@ -83,6 +85,8 @@ class Custody:
         self._end: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
         self._failures = 0
+        self._soon = asyncio.Event()
+        self._looked = -_NEGATIVE_SECONDS
 
     async def open(self) -> Keyring:
         """Read and unwrap everything for the first time.
@@ -112,6 +116,14 @@ class Custody:
             self._end.cancel()
         await self._store.close()
         await self._keks.close()
+
+    def missed(self, key_id: int) -> None:
+        """Look for a key that a value names; not more often than every 30 seconds."""
+        now = asyncio.get_running_loop().time()
+        if now - self._looked >= _NEGATIVE_SECONDS:
+            self._looked = now
+            log.warning("a value names the key %08x, which nobody has", key_id)
+            self._soon.set()
 
     @property
     def state(self) -> str:
@@ -144,7 +156,7 @@ class Custody:
         except (KeysUnavailableError, KeystoreError) as error:
             self._failures += 1
             if self.last_error != str(error):
-                log.error("keys were not refreshed: %s", error)
+                log.error("keys were not refreshed: %s", error)  # noqa: TRY400 - expected
             self.last_error = str(error)
         else:
             if self.last_error is not None:
@@ -153,7 +165,9 @@ class Custody:
 
     async def _go_on(self) -> None:
         while True:
-            await asyncio.sleep(self._pause())
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._soon.wait(), self._pause())
+            self._soon.clear()
             await self.refresh()
 
     def _pause(self) -> float:

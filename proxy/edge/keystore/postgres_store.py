@@ -11,6 +11,8 @@ from proxy.edge.keystore.ports import KeysUnavailableError
 
 _TIMEOUT_SECONDS = 5
 _P = "%s"
+_LOCK = 0x6C756D696E61
+"""Of whoever makes the tables; "lumina" in ASCII."""
 
 
 class PostgresStore:
@@ -99,8 +101,7 @@ class PostgresStore:
                 connect_timeout=_TIMEOUT_SECONDS,
                 options=f"-c statement_timeout={_TIMEOUT_SECONDS}s",
             )
-            for table in sql.SCHEMA:
-                await self._connection.execute(table.format(bytes="BYTEA"))
+            await _make_tables(self._connection)
         return self._connection
 
     async def close(self) -> None:
@@ -108,6 +109,17 @@ class PostgresStore:
         connection, self._connection = self._connection, None
         if connection is not None:
             await connection.close()
+
+
+async def _make_tables(connection: psycopg.AsyncConnection) -> None:
+    """Make what is not there; a role that may not is fine where all is there."""
+    there = await connection.execute("SELECT to_regclass('lumina_key_entry')")
+    if (await there.fetchone() or (None,))[0] is not None:
+        return
+    async with connection.transaction():
+        await connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+        for table in sql.SCHEMA:
+            await connection.execute(table.format(bytes="BYTEA").encode())
 
 
 def _psql(words: str) -> bytes:
