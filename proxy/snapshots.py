@@ -43,7 +43,8 @@ def snapshot_of(
             ciphers = Ciphers(keyring, policy.deployment, fields, nonce)
     except ValueError as error:
         raise StartError(f"{name}: {error}.") from None
-    return Snapshot(policy, Authenticator(policy.issuers), ciphers)
+    authenticator = Authenticator(policy.issuers, keep_claims=policy.asks_claims)
+    return Snapshot(policy, authenticator, ciphers)
 
 
 class Keys:

@@ -14,7 +14,6 @@ import jwt
 import pytest
 
 from proxy.core.authn import Authenticator
-from proxy.core.backends import Backend
 from proxy.core.bucket import Grant
 from proxy.core.ciphers import Ciphers
 from proxy.core.errors import Refused
@@ -23,6 +22,7 @@ from proxy.core.keyring import Keyring
 from proxy.core.keyset import Keyset
 from proxy.core.limits import Take
 from proxy.core.message import Body, RawHeaders, Request, Response, Whole
+from proxy.core.policy import Rule
 from proxy.core.policy_parser import parse_policy
 from proxy.core.reasons import Reason
 from proxy.edge.body import BodyStream
@@ -161,7 +161,7 @@ class Ports:
 
     def exchange(
         self,
-        backend: Backend,
+        rule: Rule,
         method: str,
         head: bytes,
         body: bytes | Body,
@@ -169,7 +169,7 @@ class Ports:
         chunked: bool = False,
     ) -> Waiter[Response]:
         """Note what is sent; answer with ``answer``."""
-        self.told.append(f"exchange {backend.id} {method}")
+        self.told.append(f"exchange {rule.backend.id} {method}")
         self.sent = head, body, chunked
         return self.answer
 

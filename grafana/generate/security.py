@@ -25,6 +25,7 @@ IDENTITY = (
     "algorithm-not-allowed|issuer-not-trusted|key-unknown|signature-invalid|"
     "claim-invalid|audience-mismatch"
 )
+RIGHTS = "role-not-allowed|address-not-allowed|scope-missing|not-owner|condition-.*"
 MESSAGE = (
     "no-rule|method-not-allowed|path-ambiguous|parameter-ambiguous|malformed-request|"
     "uri-too-long|headers-too-large|request-timeout|expectation-unknown"
@@ -109,13 +110,13 @@ SUMMARY = [
 REFUSALS = [
     lines(
         "Decisions",
-        "What becomes of requests. Token: missing or no good. Role: known, but may "
+        "What becomes of requests. Token: missing or no good. Rights: known, but may "
         "not. Request: matches no rule, or can be read in two ways. Body: too large, "
         "or not what a protected rule accepts.",
         _share("served", "served"),
         _share("rate-limited", "over a limit"),
         _share(IDENTITY, "token"),
-        _share("role-not-allowed", "role"),
+        _share(RIGHTS, "rights"),
         _share(MESSAGE, "request"),
         _share(BODY, "body"),
         unit="reqps",
@@ -124,7 +125,7 @@ REFUSALS = [
             "served": BLUE,
             "over a limit": ORANGE,
             "token": VERMILLION,
-            "role": PURPLE,
+            "rights": PURPLE,
             "request": SKY,
             "body": GREY,
         },
@@ -145,6 +146,23 @@ REFUSALS = [
         "the policy matched.",
         query(
             f"topk(50, sum by (rule, role, reason) (increase({REFUSED}[$__range])) > 0)"
+        ),
+        unit="short",
+        columns={
+            "rule": "Rule",
+            "role": "Role",
+            "reason": "Reason",
+            "Value": "Requests",
+        },
+        width=24,
+    ),
+    table(
+        "Would be refused",
+        "Requests of this time that were served because their rule, or the whole "
+        "policy, is in shadow mode, and would have been refused else.",
+        query(
+            "topk(50, sum by (rule, role, reason) "
+            "(increase(lumina_shadow_refusals_total{@}[$__range])) > 0)"
         ),
         unit="short",
         columns={
@@ -226,8 +244,6 @@ PROTECTION = [
             "decrypt, masked": PURPLE,
             "decrypt, plaintext": ORANGE,
             "decrypt, unknown-key": VERMILLION,
-            "decrypt, bad-tag": VERMILLION,
-            "decrypt, wrong-context": VERMILLION,
         },
     ),
     lines(

@@ -98,6 +98,7 @@ class Principal:
         not_before: epoch seconds, the later of ``nbf`` and ``iat``; 0.0 when the token
             has neither.
         leeway: seconds, from the issuer.
+        claims: everything that the token says; empty where nobody asks for it.
         subject_value: the subject as a field value, see ``header_value``.
     """
 
@@ -107,6 +108,9 @@ class Principal:
     expires_at: float
     not_before: float = 0.0
     leeway: float = 0.0
+    claims: Mapping[str, Any] = dataclasses.field(
+        default_factory=dict, repr=False, compare=False
+    )
     subject_value: bytes = dataclasses.field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -122,11 +126,17 @@ class Authenticator:
     Args:
         issuers: whom to trust; their ``issuer`` values decide, not the mapping's keys.
         cache_size: the most tokens to remember, at least two.
+        keep_claims: whether a principal has its token's claims; they take memory.
     """
 
     def __init__(
-        self, issuers: Mapping[str, Issuer], *, cache_size: int = 100_000
+        self,
+        issuers: Mapping[str, Issuer],
+        *,
+        cache_size: int = 100_000,
+        keep_claims: bool = True,
     ) -> None:
+        self._keep_claims = keep_claims
         self._issuers = {issuer.issuer: issuer for issuer in issuers.values()}
         self._generation_size = max(1, cache_size // 2)
         # Field value -> first valid instant, first invalid instant, principal.
@@ -172,7 +182,7 @@ class Authenticator:
             raise _refused(Reason.TOKEN_MALFORMED, str(error)) from None
         issuer = self._issuer(token.payload.get("iss"))
         _check_signature(token, issuer)
-        principal = _principal(token.payload, issuer)
+        principal = _principal(token.payload, issuer, keep=self._keep_claims)
         leeway = principal.leeway
         return principal.not_before - leeway, principal.expires_at + leeway, principal
 
@@ -219,7 +229,7 @@ def _check_signature(token: jws.Jws, issuer: Issuer) -> None:
         raise _refused(Reason.SIGNATURE_INVALID)
 
 
-def _principal(claims: dict[str, Any], issuer: Issuer) -> Principal:
+def _principal(claims: dict[str, Any], issuer: Issuer, *, keep: bool) -> Principal:
     """Read the claims of a verified token; ``now`` is compared later."""
     audience = claims.get("aud")
     if not any(one in issuer.audience for one in _strings(audience, "aud")):
@@ -240,6 +250,7 @@ def _principal(claims: dict[str, Any], issuer: Issuer) -> Principal:
         expires_at=expires_at,
         not_before=max(not_before, default=0.0),
         leeway=issuer.leeway,
+        claims=claims if keep else {},
     )
 
 

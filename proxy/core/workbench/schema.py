@@ -14,8 +14,17 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from proxy.core.authn import FAMILIES
+from proxy.core.backends import Balance, Verify
+from proxy.core.conditions import MAX_LENGTH
 from proxy.core.paths import INTOLERABLE, Ambiguity
 from proxy.core.policy import ANYONE, OnStoreFailure, Per, Precision, View
+from proxy.core.policy_backends import (
+    FILE,
+    HOST,
+    NO_EJECTION,
+    RETRIES,
+    SERVER,
+)
 from proxy.core.policy_fields import (
     KEY_ID,
     MODES,
@@ -27,12 +36,18 @@ from proxy.core.policy_fields import (
     STEPS,
     YES_OR_NO,
 )
+from proxy.core.policy_guards import MODES as POLICY_MODES
+from proxy.core.policy_guards import SCOPE
 from proxy.core.policy_issuers import CLAIM_PATH
 from proxy.core.policy_keys import (
+    ADDRESSES,
     BACKEND,
+    BACKEND_TLS,
+    BREAKER,
     CASE,
     CASES,
     DOCUMENT,
+    EJECT,
     EXPECT,
     FIELD,
     HEALTH,
@@ -41,12 +56,14 @@ from proxy.core.policy_keys import (
     LIMIT,
     PROTECT,
     RULE,
+    RULE_TIMEOUTS,
     TIMEOUTS,
     Keys,
     required,
 )
+from proxy.core.policy_roles import DEFAULT, ROLE
 from proxy.core.policy_rules import COUNTER, METHODS, RULE_ID
-from proxy.core.policy_sections import DEFAULT, GLOB, PERIODS, ROLE, SERVER, UNLIMITED
+from proxy.core.policy_sections import GLOB, PERIODS, UNLIMITED
 from proxy.core.policy_values import DURATION, NAME, SIZE
 from proxy.core.reasons import Reason
 
@@ -146,19 +163,46 @@ _SIZE: Schema = {
 }
 _ROLE: Schema = {**_word(ROLE), "not": {"enum": [ANYONE, DEFAULT]}}
 _VERSION: Schema = {"enum": [1, "1"]}
+_ADDRESSES = {**_set(_WORD), "examples": [["10.0.0.0/8", "2001:db8::/32"]]}
+
+
+def _heir() -> Schema:
+    """A role that may whatever others may."""
+    role = {**_table(_word(ROLE), _set(_ROLE)), "maxProperties": 1}
+    return {**role, "examples": [{"teacher": ["student"]}]}
 
 
 def _backend() -> Schema:
+    file = _value(FILE, "/etc/lumina/ca.pem")
+    eject = {"after": _POSITIVE, "for": _DURATION, "at_most": _POSITIVE}
     return _object(
         BACKEND,
         {
             "servers": _set(_value(SERVER, "http://127.0.0.1:9000")),
+            "balance": _words([one.value for one in Balance]),
             "timeouts": _object(TIMEOUTS, dict.fromkeys(TIMEOUTS, _DURATION)),
             "health": _object(
                 HEALTH,
                 {
                     "path": _value(re.compile(r"/[!-\"$-~]*"), "/health"),
                     "every": _DURATION,
+                    "timeout": _DURATION,
+                    "host": _value(HOST, "lms.example"),
+                    "down_after": _POSITIVE,
+                    "up_after": _POSITIVE,
+                },
+            ),
+            "eject": {"anyOf": [{"const": NO_EJECTION}, _object(EJECT, eject)]},
+            "breaker": _object(BREAKER, dict.fromkeys(BREAKER, _POSITIVE)),
+            "retry": _words(RETRIES),
+            "tls": _object(
+                BACKEND_TLS,
+                {
+                    "ca": file,
+                    "certificate": file,
+                    "key": file,
+                    "server_name": _value(HOST, "lms.example"),
+                    "verify": _words([one.value for one in Verify]),
                 },
             ),
         },
@@ -212,6 +256,16 @@ def _rule() -> Schema:
             "id": _word(RULE_ID),
             "match": {"type": "string", "pattern": _match(), "examples": _MATCHES},
             "allow": {"anyOf": [{"const": ANYONE}, _set(_ROLE)]},
+            "scopes": _set(_word(SCOPE)),
+            "owner": {"type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_]*$"},
+            "when": {
+                "type": "string",
+                "minLength": 1,
+                "maxLength": MAX_LENGTH,
+                "examples": ["claims.sub == path.id || role == 'admin'"],
+            },
+            "addresses": _object(ADDRESSES, {"allow": _ADDRESSES, "deny": _ADDRESSES}),
+            "mode": _words(POLICY_MODES),
             "backend": _NAME,
             "limits": _list({"anyOf": [_NAME, {"$ref": "#/$defs/limit"}]}),
             "protect": _object(
@@ -226,6 +280,7 @@ def _rule() -> Schema:
             "count": _word(COUNTER),
             "tolerate": _set(_words(kinds)),
             "max_body": _SIZE,
+            "timeouts": _object(RULE_TIMEOUTS, dict.fromkeys(RULE_TIMEOUTS, _DURATION)),
         },
     )
 
@@ -267,9 +322,11 @@ def policy_schema() -> Schema:
         "version": _VERSION,
         "deployment": _WORD,
         "health": {"type": "string", "pattern": r"^(?:none|/.*)$"},
+        "mode": _words(POLICY_MODES),
         "backends": _table(_NAME, {"$ref": "#/$defs/backend"}),
         "issuers": _table(_NAME, {"$ref": "#/$defs/issuer"}),
-        "roles": _set(_ROLE),
+        "roles": _set({"anyOf": [_ROLE, _heir()]}),
+        "addresses": _table(_NAME, _ADDRESSES),
         "limits": _table(_NAME, {"$ref": "#/$defs/limit"}),
         "fields": _table(_NAME, _field()),
         "views": _table(_word(ROLE), view),
@@ -316,6 +373,9 @@ def cases_schema() -> Schema:
             "as": _one_or_many(_word(ROLE)),
             "claims": {"type": "object", "minProperties": 1},
             "issuer": _NAME,
+            "client": _WORD,
+            "headers": _table(_word(re.compile(r"[a-z0-9_.-]+")), _WORD),
+            "time": {**_WORD, "examples": ["2026-03-01T08:30:00Z"]},
             "expect": expect,
         },
     )
