@@ -78,6 +78,7 @@ COUNTERS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
         "Objects that the garbage collector found and could not free.",
         ("generation",),
     ),
+    "lumina_worker_restarts": ("Workers that took the place of one that ended.", ()),
     "lumina_pathways_generated": ("Learning pathways generated.", ()),
     "lumina_assessments_completed": ("Assessments completed.", ()),
 }
@@ -133,11 +134,13 @@ GAUGES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
         "Whether keys were refreshed within their bound, so that values are encrypted.",
         (),
     ),
+    "lumina_workers": ("Processes that serve.", ()),
     "lumina_build_info": ("The running version.", ("version",)),
 }
 
 WORST: Final = frozenset(
     (
+        "lumina_key_age_seconds",
         "lumina_key_lease_valid",
         "lumina_keystore_up",
         "lumina_limiter_store_up",
@@ -152,14 +155,14 @@ WORST: Final = frozenset(
 SAME: Final = frozenset(
     (
         "lumina_build_info",
-        "lumina_key_age_seconds",
         "lumina_policy_info",
         "lumina_policy_last_reload_timestamp_seconds",
         "lumina_system_cpu_usage",
         "lumina_system_memory_usage",
+        "lumina_upstream_ejected",
     )
 )
-"""Gauges of the machine, or of what all processes share: the largest counts."""
+"""Gauges of which the largest of all processes counts."""
 
 
 def combined(name: str, one: float, other: float) -> float:

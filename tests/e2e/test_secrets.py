@@ -34,6 +34,7 @@ from proxy.edge.keystore.changing import made, roots_of
 from proxy.edge.keystore.configured import open_keks, open_store
 from proxy.ports import Snapshot
 from proxy.settings import Environment, Settings
+from tests.certificates import Authority
 from tests.e2e.conftest import DEADLINE
 from tests.e2e.sidecar import FAR, Sidecar
 from tests.e2e.wiretap import Heard, Wiretap, answer, json_answer, saying
@@ -214,13 +215,13 @@ def lose_the_keys(canaries: Canaries) -> None:
 @pytest.fixture
 def canaries(tmp_path: Path) -> Iterator[Canaries]:
     """A proxy whose every secret is known, in front of a backend that misbehaves."""
-    wiretap = Wiretap()
+    wiretap, untrusted = Wiretap(), Wiretap(tls=Authority(tmp_path).sign("127.0.0.1"))
     options = ("--requirepass", REDIS_PASSWORD)
     with redis_server(tmp_path, *options, password=REDIS_PASSWORD) as redis:
         environment = {
             "BACKEND_URL": f"http://127.0.0.1:{wiretap.port}",
             "GONE_URL": f"http://127.0.0.1:{free_port()}",
-            "UNTRUSTED_URL": f"https://127.0.0.1:{wiretap.port}",
+            "UNTRUSTED_URL": f"https://127.0.0.1:{untrusted.port}",
             "METRICS_TOKEN": METRICS_TOKEN,
             "REDIS_URL": redis.url,
             **a_keystore(tmp_path),
@@ -232,6 +233,7 @@ def canaries(tmp_path: Path) -> Iterator[Canaries]:
         finally:
             sidecar.stop()
             wiretap.stop()
+            untrusted.stop()
 
 
 def provoke_refusals_of_messages(canaries: Canaries) -> None:
@@ -395,7 +397,9 @@ def test_nothing_that_holds_a_secret_shows_it() -> None:
     secret = base64.urlsafe_b64encode(os.urandom(32)).decode()
     variables = {"ENCRYPTION_KEY": key, "JWT_SECRET": secret}
     variables |= {"METRICS_TOKEN": METRICS_TOKEN, "REDIS_URL": f"redis://:{secret}@a"}
-    variables |= {"BACKEND_URL": "http://a:1", "GONE_URL": "http://a:1"}
+    variables |= dict.fromkeys(
+        ("BACKEND_URL", "GONE_URL", "UNTRUSTED_URL"), "http://a:1"
+    )
     environment, settings = Environment(variables), Settings.read(variables)
     policy, _ = parse_policy([("policy.yaml", POLICY)], environment)
     claims = {
