@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from proxy import bindings
 from proxy.core.forwarding import Network, is_trusted
 from proxy.core.policy import OnStoreFailure, Policy
+from proxy.data_keys import DataKeys
 from proxy.edge.bucket_store import MemoryStore
 from proxy.edge.health import HealthChecks
 from proxy.edge.limiter import Limiter
@@ -66,6 +67,7 @@ class Serving:
         self._settings = settings
         self._metrics = metrics
         self.draining = False
+        self._keys: DataKeys | None = None
         limits = WireLimits()
         self._upstreams = Upstreams()
         self._health = HealthChecks(
@@ -143,6 +145,33 @@ class Serving:
             ],
         )
 
+    # -- keys
+
+    def keep_keys(self, keys: DataKeys) -> None:
+        """Follow a keystore: its state, its keys' ages, and other keys in time."""
+        self._keys = keys
+        custody = keys.custody
+        if custody is None:
+            return
+        watch = self._metrics.watch
+        watch(
+            "lumina_key_age_seconds",
+            lambda: [((key, of, state), age) for key, of, state, age in custody.ages()],
+        )
+        watch("lumina_keystore_up", lambda: [((), float(custody.last_error is None))])
+        watch("lumina_key_lease_valid", lambda: [((), float(custody.lease.valid))])
+
+    def _change_keys(self) -> None:
+        snapshot = self._pipeline.snapshot
+        try:
+            ciphers = self._keys.ciphers(snapshot.policy) if self._keys else None
+        except ValueError as error:
+            log.error("the keystore's new keys do not fit the policy: %s", error)  # noqa: TRY400 - it says all
+            return
+        if ciphers is not None:
+            self._pipeline.snapshot = dataclasses.replace(snapshot, ciphers=ciphers)
+            log.info("other keys of the keystore are in force")
+
     # -- what is in force
 
     @property
@@ -186,7 +215,7 @@ class Serving:
         """Say whether requests are served as they should be, and a word per check."""
         down = [name for name, server, up in self._health.snapshot() if not up]
         checks = {
-            "keys": "ok",
+            "keys": self._keys.state if self._keys else "ok",
             "limits": self._store.state,
             "backends": f"down: {', '.join(sorted(set(down)))}" if down else "ok",
             "listening": "yes" if self._listener.port else "no",
@@ -233,6 +262,8 @@ class Serving:
         except TypeError:  # what redis-py makes of a name that it does not know
             raise StartError("REDIS_URL: there is no such option as in it.") from None
         self._health.configure(self.policy.backends.values())
+        if self._keys is not None:
+            self._keys.start(self._change_keys)
 
     async def listen(self, sockets: list[socket.socket]) -> None:
         """Accept connections from now on, at sockets that are this process's own."""
@@ -276,3 +307,5 @@ class Serving:
         await self._health.stop()
         await self._upstreams.close()
         await self._store.close()
+        if self._keys is not None:
+            await self._keys.close()

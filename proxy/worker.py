@@ -17,6 +17,7 @@ from typing import Any
 from proxy import __version__
 from proxy.core.errors import PolicyError
 from proxy.core.policy_parser import parse_policy
+from proxy.data_keys import DataKeys
 from proxy.edge.control import Answerer, Declined
 from proxy.edge.metrics import Metrics
 from proxy.edge.policy_source import collector_resting
@@ -43,6 +44,7 @@ class Worker:
         self._metrics = Metrics(now=time.time, version=__version__)
         self._serving: Serving | None = None
         self._prepared: Snapshot | None = None
+        self._keys: DataKeys | None = None
         self._told = asyncio.Event()
         self._hurried = asyncio.Event()
         self._questions: dict[str, Question] = {
@@ -90,8 +92,13 @@ class Worker:
         """Build, and listen on sockets that were inherited."""
         variables = given["variables"]
         try:
-            snapshot = await asyncio.to_thread(_compiled, given["files"], variables)
+            keys = self._keys = DataKeys(variables, self._metrics.encryptions)
+            await keys.open()
+            snapshot = await asyncio.to_thread(
+                _compiled, given["files"], variables, keys
+            )
             serving = Serving(Settings.read(variables), snapshot, self._metrics)
+            serving.keep_keys(keys)
             await serving.start()
         except (PolicyError, StartError) as error:
             raise Declined(str(error)) from None
@@ -104,7 +111,7 @@ class Worker:
         """Compile what may come into force; serving goes on."""
         try:
             self._prepared = await asyncio.to_thread(
-                _compiled, given["files"], given["variables"]
+                _compiled, given["files"], given["variables"], self._keys
             )
         except (PolicyError, StartError) as error:
             raise Declined(str(error)) from None
@@ -158,8 +165,10 @@ class Worker:
         yield True
 
 
-def _compiled(files: list[tuple[str, str]], variables: Mapping[str, str]) -> Snapshot:
+def _compiled(
+    files: list[tuple[str, str]], variables: Mapping[str, str], keys: DataKeys | None
+) -> Snapshot:
     """Compile what the supervisor read; its warnings are the supervisor's to tell."""
     with collector_resting():
         policy, _ = parse_policy([(name, text) for name, text in files], variables)
-    return snapshot_of(policy, variables)
+    return snapshot_of(policy, variables, keys)

@@ -22,6 +22,7 @@ class Exchange:
         rule: the id of the rule, or "" when none was matched.
         role: the acting role, or "" without a token.
         subject: the verified subject, or "" without a token.
+        tenant: whose keys protect what is exchanged; "" for those that all share.
         principal: who that is, with what else the token says; None without one.
         counter: what a 2xx response of this rule adds one to; None for nothing.
         status: of the response; 0 when the client left before there was one.
@@ -54,6 +55,7 @@ class Exchange:
         "started",
         "status",
         "subject",
+        "tenant",
         "upstream_seconds",
         "upstream_started",
     )
@@ -70,6 +72,7 @@ class Exchange:
         self.rule = ""
         self.role = ""
         self.subject = ""
+        self.tenant = ""
         self.principal: Principal | None = None
         self.counter: str | None = None
         self.status = 0
