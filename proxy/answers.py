@@ -29,12 +29,11 @@ class Answers:
     def send(
         self,
         response: Response,
-        limited: bytes,
         downstream: Downstream,
         exchange: Exchange,
     ) -> None:
         """Pass on an answer that is all there."""
-        lines = _answer_lines(response, limited, exchange)
+        lines = _answer_lines(response, exchange)
         if not exchange.upstream_seconds:
             exchange.upstream_seconds = self._clock() - exchange.upstream_started
         body = response.body.whole()
@@ -44,12 +43,14 @@ class Answers:
     async def stream(
         self,
         response: Response,
-        limited: bytes,
         downstream: Downstream,
         exchange: Exchange,
     ) -> None:
         """Pass an answer on as it comes."""
-        lines = _answer_lines(response, limited, exchange)
+        lines = _answer_lines(response, exchange)
+        if response.switched is not None:
+            self._switch(response, lines, downstream, exchange)
+            return
         body = response.body
         downstream.start(response.status, response.phrase, lines, response.length)
         try:
@@ -61,6 +62,18 @@ class Answers:
         finally:
             exchange.upstream_seconds = self._clock() - exchange.upstream_started
         downstream.end()
+        exchange.aborted = False
+
+    def _switch(
+        self,
+        response: Response,
+        lines: list[bytes],
+        downstream: Downstream,
+        exchange: Exchange,
+    ) -> None:
+        """Pass a 101 on. The exchange ends with it; what follows is a tunnel."""
+        exchange.upstream_seconds = self._clock() - exchange.upstream_started
+        downstream.switch(response.phrase, lines, response.switched)
         exchange.aborted = False
 
     def serving(self, downstream: Downstream, exchange: Exchange) -> None:
@@ -79,6 +92,7 @@ class Answers:
     ) -> None:
         """Say no, and why."""
         exchange.reason = refused.reason
+        exchange.detail = refused.detail
         if downstream.started:
             # The head is out: only a broken connection says that the rest is missing.
             downstream.abort()
@@ -91,17 +105,20 @@ class Answers:
         downstream.send(
             exchange.status,
             PHRASES[exchange.status],
-            problem_lines(refused, request_id=exchange.request_id),
+            [
+                *problem_lines(refused, request_id=exchange.request_id),
+                exchange.limited,
+            ],
             problem_body(refused, rule=exchange.rule, request_id=exchange.request_id),
         )
 
 
-def _answer_lines(
-    response: Response, limited: bytes, exchange: Exchange
-) -> list[bytes]:
+def _answer_lines(response: Response, exchange: Exchange) -> list[bytes]:
     """Return the field lines that the client gets, without framing."""
     exchange.status = response.status
+    if exchange.bill is not None:
+        exchange.bill.headers = response.headers
     lines = response_lines(response.headers)
     request_id = exchange.request_id.encode("ascii")
-    lines.append(b"X-Request-ID: %b\r\n%b" % (request_id, limited))
+    lines.append(b"X-Request-ID: %b\r\n%b" % (request_id, exchange.limited))
     return lines

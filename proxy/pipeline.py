@@ -35,7 +35,7 @@ from proxy.core.reasons import Reason
 from proxy.core.routing import NEVER_MEANT
 from proxy.core.target import split_target
 from proxy.ports import BucketStore, Clocks, Downstream, Recorder, Snapshot, Upstream
-from proxy.taking import granted, takes_of
+from proxy.taking import Taking
 
 
 class Pipeline:
@@ -43,6 +43,7 @@ class Pipeline:
 
     Attributes:
         snapshot: what requests that start now will hold.
+        taking: what takes from limits, and knows who is near one.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Pipeline:
         trusted: Sequence[Network] = (),
         body_bytes: int,
         buffered_bytes: int,
+        deny_seconds: float = 0.0,
     ) -> None:
         self.snapshot = snapshot
         self._store = store
@@ -65,6 +67,7 @@ class Pipeline:
         self._new_id = clocks.request_id
         self._trusted = trusted
         self._admission = Admission(clocks.wall)
+        self.taking = Taking(store, clocks, deny_seconds)
         self._answers = Answers(clocks)
         self._bodies = Bodies(
             recorder,
@@ -84,12 +87,12 @@ class Pipeline:
             rule, target = self._matched(snapshot, request, headers, exchange)
             identity = self._admission.admit(snapshot, rule, request, headers, exchange)
             # take tokens
-            takes = takes_of(rule, exchange)
-            grants = await self._store.take(takes) if takes else ()
-            limited = granted(rule, takes, grants, exchange)
+            takes = self.taking.takes(snapshot, rule, request, headers, exchange)
+            if takes:
+                self.taking.grant(takes, await self._store.take(takes), exchange)
             # encrypt
             target = bodies.encrypted_target(snapshot, rule, target, exchange)
-            body, framing = bodies.outgoing(rule, request.body, headers, exchange)
+            body, framing = bodies.outgoing(rule, request, headers, exchange)
             if framing and rule.protects_body:
                 body = await bodies.encrypted(snapshot, rule, body, headers, exchange)
                 framing = b"Content-Length: %d\r\n" % len(body)
@@ -103,17 +106,23 @@ class Pipeline:
             if rule.protect_response is not None:
                 response = await bodies.decrypted(snapshot, rule, response, exchange)
             if response.body.complete and not response.bodiless:
-                answers.send(response, limited, downstream, exchange)
+                answers.send(response, downstream, exchange)
             else:
-                await answers.stream(response, limited, downstream, exchange)
+                await answers.stream(response, downstream, exchange)
         except Refused as refused:
             self._stopped(refused, snapshot, request, downstream, exchange)
         except Exception as error:  # noqa: BLE001 - a bug: 500, logged and counted
             self._recorder.failed(error, exchange)
             self._answers.refuse(Refused(Reason.INTERNAL), downstream, exchange)
         finally:
-            exchange.ended = self._clock()
-            self._recorder.record(exchange)
+            self._end(exchange)
+
+    def _end(self, exchange: Exchange) -> None:
+        """Settle and record a request, however it ended."""
+        if exchange.bill is not None:
+            self.taking.settle(exchange.bill)
+        exchange.ended = self._clock()
+        self._recorder.record(exchange)
 
     def _matched(
         self,
@@ -127,6 +136,7 @@ class Pipeline:
             request_id_of(headers.noted, trusted=request.peer_trusted) or self._new_id()
         )
         exchange.client = client_of(request, headers, self._trusted)
+        exchange.policy = snapshot.policy.digest
         path, query = split_target(request.target, headers.host)
         exchange.path = path
         try:
@@ -170,7 +180,7 @@ def _unmatched(policy: Policy, refused: Refused, exchange: Exchange) -> Rule:
         raise refused
     if policy.is_health(exchange.method, exchange.path):
         raise refused
-    exchange.note_shadow(refused.reason)
+    exchange.note_shadow(refused.reason, refused.detail)
     return rule
 
 

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from proxy.core.authn import Authenticator
 from proxy.core.bucket import Grant
-from proxy.core.cipher import Cipher
+from proxy.core.ciphers import Ciphers
 from proxy.core.errors import Refused
 from proxy.core.exchange import Exchange
 from proxy.core.limits import Take
@@ -47,6 +47,14 @@ class Downstream(Protocol):
 
     def end(self) -> None:
         """Write the end of the body."""
+        ...
+
+    def switch(self, phrase: bytes, lines: list[bytes], connection: object) -> None:
+        """Answer 101, and join this connection with what the backend's became.
+
+        Raises:
+            CancelledError: the client is gone.
+        """
         ...
 
     def close_after_answer(self) -> None:
@@ -116,11 +124,18 @@ class Recorder(Protocol):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What is in force: swapped whole at a reload, held by each request."""
+    """What is in force: swapped whole at a reload, held by each request.
+
+    Attributes:
+        policy: the rules.
+        authenticator: verifies tokens.
+        ciphers: encrypt and decrypt.
+        limit_secret: hashes what limits count by and may be a secret.
+    """
 
     policy: Policy
     authenticator: Authenticator
-    cipher: Cipher
+    ciphers: Ciphers
     limit_secret: bytes = b""
 
 

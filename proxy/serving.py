@@ -14,24 +14,34 @@ from collections.abc import Callable, Mapping
 from proxy import bindings
 from proxy.core.forwarding import Network, is_trusted
 from proxy.core.policy import OnStoreFailure, Policy
+from proxy.data_keys import DataKeys
 from proxy.edge.bucket_store import MemoryStore
 from proxy.edge.health import HealthChecks
 from proxy.edge.limiter import Limiter
 from proxy.edge.limits import WireLimits
 from proxy.edge.listener import Listener
 from proxy.edge.metrics import Metrics
+from proxy.edge.observers import Observers
 from proxy.edge.redis_store import RedisStore
+from proxy.edge.refusals import Refusals
+from proxy.edge.renewals import Renewals
 from proxy.edge.tls import TlsError
+from proxy.edge.tunnels import Tunnels
 from proxy.edge.upstreams import Upstreams
 from proxy.pipeline import Pipeline
 from proxy.ports import Snapshot
 from proxy.settings import Settings
+from proxy.snapshots import LIMIT_PURPOSE
 from proxy.starting import StartError
 
 log = logging.getLogger("lumina")
 
 _GC_THRESHOLD = 20_000
 """Allocations between collections of the young; a request leaves no cycles behind."""
+
+_DENY_SECONDS = 5.0
+"""For how long a refusal is repeated without a look at the store; so long, what an
+operator gives back may go unnoticed by other processes."""
 
 
 def _trusts(networks: tuple[Network, ...]) -> Callable[[str], bool]:
@@ -50,6 +60,7 @@ class Serving:
 
     Attributes:
         draining: whether it was told to end.
+        tunnels: the connections that are not HTTP any more.
 
     Raises:
         StartError: an option of the store's URL is wrong, or a file of a backend's
@@ -62,29 +73,40 @@ class Serving:
         self._settings = settings
         self._metrics = metrics
         self.draining = False
+        self._keys: DataKeys | None = None
         limits = WireLimits()
         self._upstreams = Upstreams()
         self._health = HealthChecks(
             self._upstreams.tls_of, self._upstreams.health_changed
         )
         self._store = self._make_store()
+        self._refusals = Refusals(bindings.wall)
         self._pipeline = Pipeline(
             snapshot,
             store=self._store,
             upstream=self._upstreams,
-            recorder=metrics,
+            recorder=Observers(metrics, self._refusals),
             clocks=bindings.clocks(),
             trusted=settings.trusted_proxies,
             body_bytes=limits.body_bytes,
             buffered_bytes=limits.buffered_bytes,
+            deny_seconds=_DENY_SECONDS if settings.redis_url else 0.0,
         )
+        self._renewals = Renewals(self._pipeline.taking.renew)
+        self.tunnels = Tunnels()
         self._listener = Listener(
             self._pipeline,
             limits,
+            tunnels=self.tunnels,
             trusts=_trusts(settings.trusted_proxies),
             on_failure=lambda error: log.error("a connection failed", exc_info=error),
         )
-        self._limiter = Limiter(self._store, lambda: self.policy)
+        self._limiter = Limiter(
+            self._store,
+            lambda: self.policy,
+            now_us=bindings.now_us,
+            secret=lambda: self._pipeline.snapshot.limit_secret,
+        )
         self._watch()
         self._apply(snapshot)
 
@@ -114,6 +136,8 @@ class Serving:
         watch(
             "lumina_downstream_connections", lambda: [((), self._listener.connections)]
         )
+        watch("lumina_tunnels_open", self.tunnels.open_by_rule)
+        watch("lumina_tunnels_closed", self.tunnels.closed_by_rule)
         upstreams = self._upstreams
         watch("lumina_upstream_connections", upstreams.connections)
         watch("lumina_upstream_pending", upstreams.pending)
@@ -133,6 +157,36 @@ class Serving:
                 for name, server, up in self._health.snapshot()
             ],
         )
+
+    # -- keys
+
+    def keep_keys(self, keys: DataKeys) -> None:
+        """Follow a keystore: its state, its keys' ages, and other keys in time."""
+        self._keys = keys
+        custody = keys.custody
+        if custody is None:
+            return
+        watch = self._metrics.watch
+        watch(
+            "lumina_key_age_seconds",
+            lambda: [((key, of, state), age) for key, of, state, age in custody.ages()],
+        )
+        watch("lumina_keystore_up", lambda: [((), float(custody.last_error is None))])
+        watch("lumina_key_lease_valid", lambda: [((), float(custody.lease.valid))])
+
+    def _change_keys(self) -> None:
+        snapshot = self._pipeline.snapshot
+        try:
+            ciphers = self._keys.ciphers(snapshot.policy) if self._keys else None
+        except ValueError as error:
+            log.error("the keystore's new keys do not fit the policy: %s", error)  # noqa: TRY400 - it says all
+            return
+        if ciphers is not None:
+            secret = ciphers.secret(LIMIT_PURPOSE)
+            self._pipeline.snapshot = dataclasses.replace(
+                snapshot, ciphers=ciphers, limit_secret=secret
+            )
+            log.info("other keys of the keystore are in force")
 
     # -- what is in force
 
@@ -177,7 +231,7 @@ class Serving:
         """Say whether requests are served as they should be, and a word per check."""
         down = [name for name, server, up in self._health.snapshot() if not up]
         checks = {
-            "keys": "ok",
+            "keys": self._keys.state if self._keys else "ok",
             "limits": self._store.state,
             "backends": f"down: {', '.join(sorted(set(down)))}" if down else "ok",
             "listening": "yes" if self._listener.port else "no",
@@ -206,6 +260,10 @@ class Serving:
             "limits": [dataclasses.asdict(limit) for limit in status.limits],
         }
 
+    async def refusal(self, request_id: str) -> Mapping[str, object] | None:
+        """Return what is known of a refusal; None for nothing."""
+        return self._refusals.find(request_id)
+
     # -- life
 
     async def start(self) -> None:
@@ -220,6 +278,9 @@ class Serving:
         except TypeError:  # what redis-py makes of a name that it does not know
             raise StartError("REDIS_URL: there is no such option as in it.") from None
         self._health.configure(self.policy.backends.values())
+        self._renewals.start()
+        if self._keys is not None:
+            self._keys.start(self._change_keys)
 
     async def listen(self, sockets: list[socket.socket]) -> None:
         """Accept connections from now on, at sockets that are this process's own."""
@@ -254,11 +315,15 @@ class Serving:
 
     async def _drained(self) -> None:
         await asyncio.sleep(self._settings.drain_grace)
+        self.tunnels.drain()  # those would never finish, so they are told
         await self._listener.drain(self._settings.drain_timeout)
 
     async def stop(self) -> None:
         """End everything now."""
         await self._listener.stop()
+        self._renewals.stop()
         await self._health.stop()
         await self._upstreams.close()
         await self._store.close()
+        if self._keys is not None:
+            await self._keys.close()

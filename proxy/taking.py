@@ -84,7 +84,7 @@ class Taking:
             subject=exchange.subject, client=exchange.client, role=exchange.role
         )
         asking.rule, asking.pattern = rule.id, rule.pattern
-        asking.path = exchange.path
+        asking.path, asking.tenant = exchange.path, exchange.tenant
         asking.headers = request.headers
         asking.secret = snapshot.limit_secret
         asking.now_us = int(self._wall() * 1_000_000)
@@ -144,7 +144,7 @@ class Taking:
         reason = Reason.LIMITS_UNAVAILABLE if grant.lost else Reason.RATE_LIMITED
         shadow = take.quota.shadow
         if shadow:
-            exchange.note_shadow(reason)
+            exchange.note_shadow(reason, f"Used up: {take.id}.")
         if not grant.lost:
             self._press(take, grant, SHADOW if shadow else OVER, exchange)
 

@@ -17,6 +17,7 @@ from typing import Any
 from proxy import __version__
 from proxy.core.errors import PolicyError
 from proxy.core.policy_parser import parse_policy
+from proxy.data_keys import DataKeys
 from proxy.edge.control import Answerer, Declined
 from proxy.edge.metrics import Metrics
 from proxy.edge.policy_source import collector_resting
@@ -43,6 +44,7 @@ class Worker:
         self._metrics = Metrics(now=time.time, version=__version__)
         self._serving: Serving | None = None
         self._prepared: Snapshot | None = None
+        self._keys: DataKeys | None = None
         self._told = asyncio.Event()
         self._hurried = asyncio.Event()
         self._questions: dict[str, Question] = {
@@ -53,6 +55,7 @@ class Worker:
             "numbers": self._numbers,
             "ready": self._ready,
             "limits": self._limits,
+            "refusal": self._refusal,
             "drain": self._drain,
             "hurry": self._hurry,
         }
@@ -89,8 +92,13 @@ class Worker:
         """Build, and listen on sockets that were inherited."""
         variables = given["variables"]
         try:
-            snapshot = await asyncio.to_thread(_compiled, given["files"], variables)
+            keys = self._keys = DataKeys(variables, self._metrics.encryptions)
+            await keys.open()
+            snapshot = await asyncio.to_thread(
+                _compiled, given["files"], variables, keys
+            )
             serving = Serving(Settings.read(variables), snapshot, self._metrics)
+            serving.keep_keys(keys)
             await serving.start()
         except (PolicyError, StartError) as error:
             raise Declined(str(error)) from None
@@ -103,7 +111,7 @@ class Worker:
         """Compile what may come into force; serving goes on."""
         try:
             self._prepared = await asyncio.to_thread(
-                _compiled, given["files"], given["variables"]
+                _compiled, given["files"], given["variables"], self._keys
             )
         except (PolicyError, StartError) as error:
             raise Declined(str(error)) from None
@@ -144,6 +152,9 @@ class Worker:
         except KeyError as error:
             raise Declined(str(error.args[0])) from None
 
+    async def _refusal(self, request_id: str) -> AsyncGenerator[object, None]:
+        yield None if self._serving is None else await self._serving.refusal(request_id)
+
     async def _drain(self, _: object) -> AsyncGenerator[object, None]:
         self._told.set()
         yield True
@@ -154,8 +165,10 @@ class Worker:
         yield True
 
 
-def _compiled(files: list[tuple[str, str]], variables: Mapping[str, str]) -> Snapshot:
+def _compiled(
+    files: list[tuple[str, str]], variables: Mapping[str, str], keys: DataKeys | None
+) -> Snapshot:
     """Compile what the supervisor read; its warnings are the supervisor's to tell."""
     with collector_resting():
         policy, _ = parse_policy([(name, text) for name, text in files], variables)
-    return snapshot_of(policy, variables)
+    return snapshot_of(policy, variables, keys)

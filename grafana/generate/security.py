@@ -216,6 +216,29 @@ LIMITS = [
         links=[to_rule()],
     ),
     lines(
+        "Near a limit",
+        "Requests that left less than a fifth of a limit's tokens: who is next to be "
+        "refused.",
+        query(
+            "sum by (limit, role) (rate(lumina_limits_near_total{@}"
+            "[$__rate_interval]))",
+            "{{limit}} {{role}}",
+        ),
+        unit="reqps",
+        shade=ORANGE,
+    ),
+    lines(
+        "Over a limit, by limit",
+        "What each limit refuses, or would refuse in shadow mode.",
+        query(
+            "sum by (limit, role, mode) (rate(lumina_limits_over_total{@}"
+            "[$__rate_interval]))",
+            "{{limit}} {{role}} {{mode}}",
+        ),
+        unit="reqps",
+        shade=ORANGE,
+    ),
+    lines(
         "Takes",
         "Requests that took tokens from buckets, and those that found one empty.",
         query(
@@ -243,7 +266,7 @@ PROTECTION = [
             "decrypt, ok": SKY,
             "decrypt, masked": PURPLE,
             "decrypt, plaintext": ORANGE,
-            "decrypt, failed": VERMILLION,
+            "decrypt, unknown-key": VERMILLION,
         },
     ),
     lines(
@@ -275,6 +298,24 @@ PROTECTION = [
             "outcome": "Outcome",
             "Value": "Values",
         },
+    ),
+    table(
+        "Keys",
+        "The keys of the keystore, whose they are, what they do and how old they are. "
+        "Nothing here without a keystore.",
+        query("max by (key, tenant, state) (lumina_key_age_seconds{@})"),
+        unit="s",
+        columns={"key": "Key", "tenant": "Tenant", "state": "State", "Value": "Age"},
+    ),
+    lines(
+        "Keystore",
+        "Whether keys are refreshed (1), and whether values may be encrypted: when "
+        "nobody answers for the keystore's bound, encryption stops.",
+        query("min(lumina_keystore_up{@})", "refreshed"),
+        query("min(lumina_key_lease_valid{@})", "may encrypt"),
+        unit="none",
+        colors={"refreshed": SKY, "may encrypt": BLUE},
+        most=1,
     ),
     lines(
         "Certificates",

@@ -5,6 +5,7 @@ Metrics and logs read it, so that observing is a consumer of a value and not cal
 sprinkled through the logic.
 """
 
+from proxy.core.authn import Principal
 from proxy.core.bill import Bill
 from proxy.core.reasons import Reason
 
@@ -18,12 +19,16 @@ class Exchange:
         client: the address that the request is from, as far as it can be trusted.
         request_id: ours, or the one a trusted peer sent.
         path: the canonical path, without its query; "" when none was matched.
+        policy: the digest of the policy that decided; "" when none was asked.
         rule: the id of the rule, or "" when none was matched.
         role: the acting role, or "" without a token.
         subject: the verified subject, or "" without a token.
+        tenant: whose keys protect what is exchanged; "" for those that all share.
+        principal: who that is, with what else the token says; None without one.
         counter: what a 2xx response of this rule adds one to; None for nothing.
         status: of the response; 0 when the client left before there was one.
         reason: why it was refused; None when it was served.
+        detail: one public sentence about the refusal; "" for none.
         shadow: why it would have been refused, were its rule enforced; None when it
             would have been served.
         limited: the field lines that tell what is left of its limits; b"" for none.
@@ -41,11 +46,14 @@ class Exchange:
         "bill",
         "client",
         "counter",
+        "detail",
         "ended",
         "limited",
         "method",
         "path",
+        "policy",
         "pressed",
+        "principal",
         "reason",
         "request_id",
         "role",
@@ -54,6 +62,7 @@ class Exchange:
         "started",
         "status",
         "subject",
+        "tenant",
         "upstream_seconds",
         "upstream_started",
     )
@@ -66,13 +75,17 @@ class Exchange:
         self.client = client
         self.request_id = ""
         self.path = ""
+        self.policy = ""
         self.rule = ""
         self.role = ""
         self.subject = ""
+        self.tenant = ""
+        self.principal: Principal | None = None
         self.counter: str | None = None
         self.status = 0
         self.reason: Reason | None = None
         self.shadow: Reason | None = None
+        self.detail = ""
         self.limited = b""
         self.pressed: list[tuple[str, str]] | None = None
         self.bill: Bill | None = None
@@ -81,10 +94,11 @@ class Exchange:
         self.ended = 0.0
         self.aborted = False
 
-    def note_shadow(self, reason: Reason) -> None:
+    def note_shadow(self, reason: Reason, detail: str = "") -> None:
         """Note what a rule in shadow mode would have refused; the first counts."""
         if self.shadow is None:
             self.shadow = reason
+            self.detail = detail
 
     @property
     def total_seconds(self) -> float:

@@ -12,7 +12,6 @@ from proxy.core.errors import Refused
 from proxy.core.limits import Take
 from proxy.core.reasons import Reason
 
-
 Fields = tuple[tuple[str, str], ...]
 
 

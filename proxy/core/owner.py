@@ -28,6 +28,7 @@ class Asking:
         client: the client's address.
         role: the acting role; "" without a token.
         rule: the id of the rule.
+        tenant: whose keys protect what is exchanged; "" for none.
         pattern: the rule's path.
         path: the canonical path.
         headers: every field line as it came.
@@ -35,10 +36,13 @@ class Asking:
         now_us: epoch microseconds.
         hold: an id that no other request has.
         secret: hashes what may be a secret.
+        given: what an operator says of it instead of a request: ``path.id`` and
+            ``header.x-version`` to their values; None of a request.
     """
 
     __slots__ = (
         "client",
+        "given",
         "headers",
         "hold",
         "length",
@@ -49,6 +53,7 @@ class Asking:
         "rule",
         "secret",
         "subject",
+        "tenant",
     )
 
     def __init__(self, *, subject: str, client: str, role: str = "") -> None:
@@ -56,6 +61,7 @@ class Asking:
         self.client = client
         self.role = role
         self.rule = ""
+        self.tenant = ""
         self.pattern: Pattern | None = None
         self.path = ""
         self.headers: RawHeaders = []
@@ -63,15 +69,21 @@ class Asking:
         self.now_us = 0
         self.hold = ""
         self.secret = b""
+        self.given: dict[str, str] | None = None
 
     def header(self, name: str) -> bytes | None:
         """Return the value of a field, repeated ones joined; None without one."""
+        if self.given is not None:
+            given = self.given.get(f"header.{name}")
+            return None if given is None else given.encode("latin-1", "replace")
         wanted = name.encode("ascii")
         found = [value for lower, _, value in self.headers if lower == wanted]
         return b", ".join(found) if found else None
 
     def parameter(self, name: str) -> str:
         """Return a parameter of the path as it is forwarded; "" without one."""
+        if self.given is not None:
+            return self.given.get(f"path.{name}", "")
         place = None if self.pattern is None else places_of(self.pattern).get(name)
         if place is None:
             return ""
@@ -133,7 +145,8 @@ def owner_of_parts(parts: tuple[Part, ...], asking: Asking) -> tuple[str, str]:
 
 def _part(part: Part, asking: Asking) -> str:
     per, name = part.per, part.name
-    if per in (Per.SUBJECT, Per.CLIENT):
+    if per in (Per.SUBJECT, Per.CLIENT) or (per is Per.TENANT and not asking.tenant):
+        # Without a tenant, too, it is the client who pays.
         return quoted(owner_of(per, asking.subject, asking.client))
     if per is Per.EVERYONE:
         return "*"
@@ -141,9 +154,12 @@ def _part(part: Part, asking: Asking) -> str:
         return _written("p", asking.parameter(name), name)
     if per is Per.HEADER:
         return _header(name, asking)
-    if per is Per.ROLE:
-        return _written("r", asking.role)
-    return _written("u", asking.rule)
+    letter, value = {
+        Per.ROLE: ("r", asking.role),
+        Per.RULE: ("u", asking.rule),
+        Per.TENANT: ("t", asking.tenant),
+    }[per]
+    return _written(letter, value)
 
 
 def _header(name: str, asking: Asking) -> str:

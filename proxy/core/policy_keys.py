@@ -194,8 +194,8 @@ LIMIT: Keys = {
     ),
     "concurrent": Key("How many at a time: 10; or one for each role."),
     "per": Key(
-        "Whose bucket: subject (usual), client, role, rule, everyone, header.NAME or "
-        "path.NAME; or a list of them, which together have one."
+        "Whose bucket: subject (usual), client, role, rule, tenant, everyone, "
+        "header.NAME or path.NAME; or a list of them, which together have one."
     ),
     "burst": Key("How many at once; usually as many as the rate counts."),
     "cost": Key(
@@ -286,11 +286,23 @@ RULE: Keys = {
     "tolerate": Key("Ways in which a path may be read in two ways, and still passes."),
     "max_body": Key("The largest request body: 64KiB, 10MB, 1GiB."),
     "timeouts": Key("How long the backend may take for this rule."),
+    "upgrade": Key(
+        "Protocols that a connection may go on in, such as [websocket]; or those and "
+        "when it ends. Without it every Upgrade is declined."
+    ),
 }
 
 ADDRESSES: Keys = {
     "allow": Key("Nobody else may: addresses, networks and names of lists."),
     "deny": Key("These may not, whatever allow says."),
+}
+
+UPGRADE: Keys = {
+    "protocols": Key("Names of protocols: [websocket].", required=True),
+    "idle": Key("Without a byte either way for so long it ends; 1h when missing."),
+    "close_on_expiry": Key(
+        "false lets it outlive the token that it was opened with; true when missing."
+    ),
 }
 
 PROTECT: Keys = {

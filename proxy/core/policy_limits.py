@@ -36,7 +36,6 @@ PERIODS: Final = {"second": "1s", "minute": "1m", "hour": "1h", "day": "1d"}
 KINDS: Final = ("rate", "quota", "concurrent")
 MAX_PARTS: Final = 4
 LIMIT_HEADERS: Final = ("draft", "both")
-TRUTHS: Final = ("true", "false")
 
 FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}")
 """RFC 9110 section 5.1: a token."""
@@ -147,14 +146,10 @@ def _field_name(node: Node, name: str) -> str:
 
 
 def _everywhere(report: Report, node: Node | None, name: str) -> bool:
-    everywhere = report.read(node, _truth, default=False)
+    everywhere = report.read(node, values.yes_or_no, default=False)
     if everywhere and node is not None and "#" in name:
         report.error(node.at, "only a limit with a name can be everywhere")
     return everywhere
-
-
-def _truth(node: Node) -> bool:
-    return values.choice(node, "answer", TRUTHS) == "true"
 
 
 def _rates(

@@ -196,14 +196,13 @@ def _draft(report: Report, document: _Document) -> Draft:
         report.error(document.start, "there are no rules: nothing would be served")
     roles = read_roles(report, document.lists["roles"])
     limits = read_limits(report, tables["limits"], roles.names)
-    older = report.read(document.words.get("limit_headers"), _older, default=False)
     known = Known(
         backends=read_backends(report, tables["backends"]),
         roles=roles.names,
         heirs=roles.heirs,
         limits=limits,
         backend_limits=read_backend_limits(report, tables["backends"], limits),
-        older=older,
+        older=report.read(document.words.get("limit_headers"), _older, default=False),
         fields=read_fields(report, tables["fields"]),
         addresses=read_addresses(report, tables["addresses"]),
         texts=document.texts,

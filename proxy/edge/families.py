@@ -47,6 +47,14 @@ COUNTERS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
         ("field", "operation", "outcome", "key"),
     ),
     "lumina_internal_errors": ("Bugs of the proxy: logged, answered with 500.", ()),
+    "lumina_limits_near": (
+        "Requests that left a limit less than a fifth of its tokens.",
+        ("limit", "role"),
+    ),
+    "lumina_limits_over": (
+        "Requests that a limit refused, or would have refused in shadow mode.",
+        ("limit", "role", "mode"),
+    ),
     "lumina_limiter_takes": ("Requests that took tokens.", ("outcome",)),
     "lumina_limiter_store_failures": (
         "Calls that the store of limits did not answer in time.",
@@ -68,6 +76,10 @@ COUNTERS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "lumina_upstream_ejections": (
         "How often a server was left alone for a while, because it failed.",
         ("backend", "server"),
+    ),
+    "lumina_tunnels_closed": (
+        "Tunnels of upgraded connections that have ended, by rule and reason.",
+        ("rule", "reason"),
     ),
     "python_gc_collections": ("Garbage collections.", ("generation",)),
     "python_gc_objects_collected": (
@@ -116,6 +128,7 @@ GAUGES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
         ("backend",),
     ),
     "lumina_downstream_connections": ("Open connections of clients.", ()),
+    "lumina_tunnels_open": ("Open tunnels of upgraded connections.", ("rule",)),
     "lumina_policy_info": ("The policy in force, by its digest.", ("digest",)),
     "lumina_policy_last_reload_timestamp_seconds": (
         "When the policy was last loaded, or refused, in epoch seconds.",
@@ -125,12 +138,24 @@ GAUGES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
         "Whether the last load of the policy succeeded.",
         (),
     ),
+    "lumina_key_age_seconds": (
+        "How long ago each key of the keystore that decrypts was made.",
+        ("key", "tenant", "state"),
+    ),
+    "lumina_keystore_up": ("Whether the last refresh of the keys went well.", ()),
+    "lumina_key_lease_valid": (
+        "Whether keys were refreshed within their bound, so that values are encrypted.",
+        (),
+    ),
     "lumina_workers": ("Processes that serve.", ()),
     "lumina_build_info": ("The running version.", ("version",)),
 }
 
 WORST: Final = frozenset(
     (
+        "lumina_key_age_seconds",
+        "lumina_key_lease_valid",
+        "lumina_keystore_up",
         "lumina_limiter_store_up",
         "lumina_policy_last_reload_success",
         "lumina_upstream_certificate_expiry_timestamp_seconds",

@@ -32,7 +32,6 @@ from proxy.core.policy_fields import (
     READABLE,
     SHAPES,
     STEPS,
-    YES_OR_NO,
 )
 from proxy.core.policy_guards import MODES as POLICY_MODES
 from proxy.core.policy_guards import SCOPE
@@ -55,29 +54,33 @@ from proxy.core.policy_keys import (
     RULE,
     RULE_TIMEOUTS,
     TIMEOUTS,
+    UPGRADE,
 )
-from proxy.core.policy_limits import (
-    LIMIT_HEADERS,
-)
+from proxy.core.policy_limits import LIMIT_HEADERS
 from proxy.core.policy_roles import DEFAULT, ROLE
 from proxy.core.policy_rules import COUNTER, METHODS, RULE_ID
 from proxy.core.policy_sections import GLOB
+from proxy.core.policy_upgrade import PROTOCOL
+from proxy.core.policy_values import YES_OR_NO
 from proxy.core.reasons import Reason
-from proxy.core.workbench.schema_limits import A_RATE, limit_schema
-from proxy.core.workbench.schema_words import A_DURATION as _DURATION
-from proxy.core.workbench.schema_words import A_NAME as _NAME
-from proxy.core.workbench.schema_words import A_SIZE as _SIZE
-from proxy.core.workbench.schema_words import POSITIVE as _POSITIVE
-from proxy.core.workbench.schema_words import WORD as _WORD
-from proxy.core.workbench.schema_words import Schema
-from proxy.core.workbench.schema_words import list_of as _list
-from proxy.core.workbench.schema_words import object_of as _object
-from proxy.core.workbench.schema_words import one_or_many as _one_or_many
-from proxy.core.workbench.schema_words import set_of as _set
-from proxy.core.workbench.schema_words import table_of as _table
-from proxy.core.workbench.schema_words import value as _value
-from proxy.core.workbench.schema_words import word as _word
-from proxy.core.workbench.schema_words import words as _words
+from proxy.core.workbench.schema_limits import (
+    A_DURATION,
+    A_NAME,
+    A_RATE,
+    A_SIZE,
+    POSITIVE,
+    limit_schema,
+)
+from proxy.core.workbench.shapes import WORD as _WORD
+from proxy.core.workbench.shapes import Schema
+from proxy.core.workbench.shapes import array as _list
+from proxy.core.workbench.shapes import mapping as _object
+from proxy.core.workbench.shapes import one_or_many as _one_or_many
+from proxy.core.workbench.shapes import table as _table
+from proxy.core.workbench.shapes import unique as _set
+from proxy.core.workbench.shapes import value as _value
+from proxy.core.workbench.shapes import word as _word
+from proxy.core.workbench.shapes import words as _words
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -88,6 +91,8 @@ _SEGMENT = f"(?:{_LITERAL}|{_PARAMETER})"
 _PATH = f"/(?:{_SEGMENT}(?:/{_SEGMENT})*(?:/(?:{_REST})?)?|{_REST})?"
 
 
+_NAME, _POSITIVE, _DURATION, _SIZE = A_NAME, POSITIVE, A_DURATION, A_SIZE
+_PROTOCOLS = _set({**_word(PROTOCOL), "examples": ["websocket"]})
 _ROLE: Schema = {**_word(ROLE), "not": {"enum": [ANYONE, DEFAULT]}}
 _VERSION: Schema = {"enum": [1, "1"]}
 _ADDRESSES = {**_set(_WORD), "examples": [["10.0.0.0/8", "2001:db8::/32"]]}
@@ -195,6 +200,18 @@ def _rule() -> Schema:
             "tolerate": _set(_words(kinds)),
             "max_body": _SIZE,
             "timeouts": _object(RULE_TIMEOUTS, dict.fromkeys(RULE_TIMEOUTS, _DURATION)),
+            "upgrade": {"anyOf": [_PROTOCOLS, _upgrade()]},
+        },
+    )
+
+
+def _upgrade() -> Schema:
+    return _object(
+        UPGRADE,
+        {
+            "protocols": _PROTOCOLS,
+            "idle": _DURATION,
+            "close_on_expiry": {"enum": [True, False, *YES_OR_NO]},
         },
     )
 

@@ -1,4 +1,4 @@
-"""What editors are told of limits."""
+"""What editors are told of limits, and of the values that are not theirs alone."""
 
 import re
 
@@ -12,24 +12,35 @@ from proxy.core.policy_limits import (
     PART,
     PERIODS,
     PLAIN_PARTS,
-    TRUTHS,
     UNLIMITED,
 )
 from proxy.core.policy_roles import ROLE
-from proxy.core.policy_values import DURATION
+from proxy.core.policy_values import DURATION, NAME, SIZE, YES_OR_NO
 from proxy.core.windows import WINDOWS
-from proxy.core.workbench.schema_words import (
-    A_SIZE,
-    POSITIVE,
+from proxy.core.workbench.shapes import (
+    VARIABLE,
     Schema,
-    object_of,
-    set_of,
-    table_of,
+    mapping,
+    table,
+    unique,
     value,
     word,
     words,
 )
 
+A_NAME = word(NAME)
+POSITIVE: Schema = {
+    "anyOf": [
+        {"type": "integer", "minimum": 1},
+        {"type": "string", "pattern": "^[1-9][0-9]{0,14}$"},
+        VARIABLE,
+    ]
+}
+A_DURATION = value(DURATION, "250ms", "2s", "1m", "1h")
+A_SIZE: Schema = {
+    "anyOf": [{"type": "integer", "minimum": 0}, *value(SIZE)["anyOf"]],
+    "examples": ["64KiB", "10MB", "1GiB"],
+}
 A_RATE = value(
     re.compile(
         f"{UNLIMITED}|[0-9]{{1,15}} ?/ ?(?:{'|'.join(PERIODS)}|{DURATION.pattern})"
@@ -52,18 +63,18 @@ def limit_schema() -> Schema:
         **dict.fromkeys(("most", "usual"), POSITIVE),
         "body": A_SIZE,
     }
-    schema = object_of(
+    schema = mapping(
         LIMIT,
         {
-            "rate": {"anyOf": [A_RATE, table_of(role, A_RATE)]},
-            "quota": {"anyOf": [A_QUOTA, table_of(role, A_QUOTA)]},
-            "concurrent": {"anyOf": [at_a_time, table_of(role, at_a_time)]},
-            "per": {"anyOf": [part, {**set_of(part), "maxItems": MAX_PARTS}]},
+            "rate": {"anyOf": [A_RATE, table(role, A_RATE)]},
+            "quota": {"anyOf": [A_QUOTA, table(role, A_QUOTA)]},
+            "concurrent": {"anyOf": [at_a_time, table(role, at_a_time)]},
+            "per": {"anyOf": [part, {**unique(part), "maxItems": MAX_PARTS}]},
             "burst": POSITIVE,
-            "cost": {"anyOf": [POSITIVE, object_of(COST, cost)]},
+            "cost": {"anyOf": [POSITIVE, mapping(COST, cost)]},
             "zone": {"type": "string", "examples": ["UTC", "Europe/Berlin"]},
             "mode": words(MODES),
-            "everywhere": words(TRUTHS),
+            "everywhere": {"enum": [True, False, *YES_OR_NO]},
             "on_store_failure": words([way.value for way in OnStoreFailure]),
             "precision": words([one.value for one in Precision]),
         },

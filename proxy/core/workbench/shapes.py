@@ -1,19 +1,21 @@
-"""The words of a JSON Schema: what ``schema`` and its parts are written in."""
+"""The shapes that a JSON Schema of ours is put together from.
+
+Nothing here knows what a policy is made of.
+"""
 
 import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
 from proxy.core.policy_keys import Keys, required
-from proxy.core.policy_values import DURATION, NAME, SIZE
 
 Schema = dict[str, Any]
 
 VARIABLE: Schema = {"type": "string", "pattern": r"\$\{"}
 """A value with a variable in it, which may be anything."""
 
-# What an editor types as a number or a boolean is a word to the parser.
 WORD: Schema = {"type": ["string", "number", "boolean"], "minLength": 1}
+"""What an editor types as a number or a boolean is a word to the parser."""
 
 
 def pattern_of(pattern: re.Pattern[str]) -> str:
@@ -32,22 +34,22 @@ def value(pattern: re.Pattern[str], *examples: str) -> Schema:
     return {"anyOf": [written, VARIABLE], "examples": list(examples)}
 
 
-def list_of(items: Schema, *, least: int = 1) -> Schema:
-    """A list of ``least`` items or more."""
+def array(items: Schema, *, least: int = 1) -> Schema:
+    """A list."""
     return {"type": "array", "items": items, "minItems": least}
 
 
-def set_of(items: Schema, *, least: int = 1) -> Schema:
-    """A list in which nothing is there twice."""
-    return {**list_of(items, least=least), "uniqueItems": True}
+def unique(items: Schema, *, least: int = 1) -> Schema:
+    """A list that has nothing twice."""
+    return {**array(items, least=least), "uniqueItems": True}
 
 
 def one_or_many(items: Schema) -> Schema:
-    """One, or a list."""
-    return {"anyOf": [items, list_of(items)]}
+    """One of something, or a list."""
+    return {"anyOf": [items, array(items)]}
 
 
-def table_of(names: Schema, values: Schema) -> Schema:
+def table(names: Schema, values: Schema) -> Schema:
     """A mapping whose keys are names."""
     return {
         "type": "object",
@@ -57,7 +59,7 @@ def table_of(names: Schema, values: Schema) -> Schema:
     }
 
 
-def object_of(keys: Keys, shapes: Mapping[str, Schema]) -> Schema:
+def mapping(keys: Keys, shapes: Mapping[str, Schema]) -> Schema:
     """A mapping with fixed keys, each with its shape."""
     schema: Schema = {
         "type": "object",
@@ -73,21 +75,6 @@ def object_of(keys: Keys, shapes: Mapping[str, Schema]) -> Schema:
     return schema
 
 
-def words(words: Collection[str]) -> Schema:
-    """One word of these."""
-    return {"enum": list(words)}
-
-
-A_NAME = word(NAME)
-POSITIVE: Schema = {
-    "anyOf": [
-        {"type": "integer", "minimum": 1},
-        {"type": "string", "pattern": "^[1-9][0-9]{0,14}$"},
-        VARIABLE,
-    ]
-}
-A_DURATION = value(DURATION, "250ms", "2s", "1m", "1h")
-A_SIZE: Schema = {
-    "anyOf": [{"type": "integer", "minimum": 0}, *value(SIZE)["anyOf"]],
-    "examples": ["64KiB", "10MB", "1GiB"],
-}
+def words(known: Collection[str]) -> Schema:
+    """One of some words."""
+    return {"enum": list(known)}
