@@ -77,6 +77,7 @@ class App:
             ready=self._ready,
             policy=self._source.state,
             limits=self._serving.limits,
+            refusal=self._serving.refusal,
         )
         self._admin = Admin(ports, self._settings.metrics_token)
 

@@ -20,7 +20,9 @@ from proxy.edge.limiter import Limiter
 from proxy.edge.limits import WireLimits
 from proxy.edge.listener import Listener
 from proxy.edge.metrics import Metrics
+from proxy.edge.observers import Observers
 from proxy.edge.redis_store import RedisStore
+from proxy.edge.refusals import Refusals
 from proxy.edge.tls import TlsError
 from proxy.edge.upstreams import Upstreams
 from proxy.pipeline import Pipeline
@@ -68,11 +70,12 @@ class Serving:
             self._upstreams.tls_of, self._upstreams.health_changed
         )
         self._store = self._make_store()
+        self._refusals = Refusals(bindings.wall)
         self._pipeline = Pipeline(
             snapshot,
             store=self._store,
             upstream=self._upstreams,
-            recorder=metrics,
+            recorder=Observers(metrics, self._refusals),
             clocks=bindings.clocks(),
             trusted=settings.trusted_proxies,
             body_bytes=limits.body_bytes,
@@ -205,6 +208,10 @@ class Serving:
             "remaining": status.remaining,
             "limits": [dataclasses.asdict(limit) for limit in status.limits],
         }
+
+    async def refusal(self, request_id: str) -> Mapping[str, object] | None:
+        """Return what is known of a refusal; None for nothing."""
+        return self._refusals.find(request_id)
 
     # -- life
 

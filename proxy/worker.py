@@ -53,6 +53,7 @@ class Worker:
             "numbers": self._numbers,
             "ready": self._ready,
             "limits": self._limits,
+            "refusal": self._refusal,
             "drain": self._drain,
             "hurry": self._hurry,
         }
@@ -143,6 +144,9 @@ class Worker:
             yield await self._serving.limits(who, rule, role)
         except KeyError as error:
             raise Declined(str(error.args[0])) from None
+
+    async def _refusal(self, request_id: str) -> AsyncGenerator[object, None]:
+        yield None if self._serving is None else await self._serving.refusal(request_id)
 
     async def _drain(self, _: object) -> AsyncGenerator[object, None]:
         self._told.set()
