@@ -81,6 +81,7 @@ class Request:
         body: the stream; complete at once when there is none.
         peer: the address at the other end of the connection; "" for a unix socket.
         peer_trusted: whether what that peer says about the client is believed.
+        secure: whether it came over TLS.
         keep_alive: whether the client wants to send more on its connection.
     """
 
@@ -91,6 +92,7 @@ class Request:
         "method",
         "peer",
         "peer_trusted",
+        "secure",
         "target",
         "version",
     )
@@ -104,6 +106,7 @@ class Request:
         *,
         peer: str,
         peer_trusted: bool,
+        secure: bool = False,
         keep_alive: bool = True,
     ) -> None:
         self.method = method
@@ -113,6 +116,7 @@ class Request:
         self.body: Body = NO_BODY
         self.peer = peer
         self.peer_trusted = peer_trusted
+        self.secure = secure
         self.keep_alive = keep_alive
 
 

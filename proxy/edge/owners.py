@@ -28,6 +28,7 @@ class DownstreamOwner(abc.ABC):
         limits: what one connection may cost.
         draining: whether answers announce that the connection will be closed.
         leaving: whether it is closed after its answer, announced or not.
+        secure: whether its connections speak TLS.
         loop: the event loop.
         now: its time, in seconds.
     """
@@ -36,6 +37,7 @@ class DownstreamOwner(abc.ABC):
     limits: WireLimits
     draining: bool
     leaving: bool
+    secure: bool
     loop: asyncio.AbstractEventLoop
     now: Callable[[], float]
 
@@ -47,7 +49,7 @@ class DownstreamOwner(abc.ABC):
     def opened(
         self, connection: "DownstreamConnection", transport: asyncio.Transport
     ) -> tuple[str, bool]:
-        """Note a connection; return its peer's address and whether it is trusted."""
+        """Note a connection; return its client's address and whether it is trusted."""
 
     @abc.abstractmethod
     def closed(self, connection: "DownstreamConnection") -> None:
