@@ -168,6 +168,14 @@ _ADVICE = {
     Reason.TOKEN_NOT_YET_VALID: (
         "Compare the clocks of the issuer and the proxy; leeway forgives some seconds."
     ),
+    Reason.TOKEN_REVOKED: (
+        "Get a new token. An operator revoked this one; lumina-proxy token list says "
+        "why, and lumina-proxy token restore takes it back."
+    ),
+    Reason.ISSUER_UNAVAILABLE: (
+        "Try again, with a running proxy: it asks the issuer for what explain cannot. "
+        "If that says the same, look at its log and at lumina_jwks_age_seconds."
+    ),
     Reason.ROLE_NOT_ALLOWED: (
         "Use a token with the role {roles}, or add a role to the rule's allow."
     ),
