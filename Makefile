@@ -22,6 +22,8 @@ SERVERS := tests/install_servers.sh
 EXPORTER := .cache/trixie/prometheus-pgbouncer-exporter
 # Grafana's types and drawing code, from npm.
 NPM := grafana/node_modules/.ready
+# A gateway that the proxy is measured beside.
+PEERS := tests/benchmarks/node_modules/.ready
 # A real OpenID provider for the tests, from npm too, with the Node that it needs.
 OIDC := tests/oidc_provider/node_modules/.ready
 
@@ -66,7 +68,7 @@ lint: $(READY) ## check style and the direction of imports
 type: $(READY) ## check types
 	@$(BIN)/mypy
 
-bench: $(READY) $(COMPILED)/.ready ## measure the proxy beside its peers, and print the ratios
+bench: $(READY) $(COMPILED)/.ready $(PEERS) ## measure the proxy beside its peers, and print the ratios
 	@$(SERVERS) bench
 	@PYTHONPATH=$(COMPILED) $(BIN)/python -m tests.benchmarks $(BENCH)
 
@@ -84,7 +86,7 @@ lock: ## choose the newest versions that pyproject.toml allows; needs uv
 clean: ## remove everything that the verbs above made, the stub's data included
 	@rm -rf .venv .run .cache .coverage .coverage.* .hypothesis .import_linter_cache \
 		.mypy_cache .pytest_cache .ruff_cache build dist grafana/node_modules \
-		tests/oidc_provider/node_modules
+		tests/benchmarks/node_modules tests/oidc_provider/node_modules
 	@find proxy backend_stub tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(READY): requirements-dev.txt pyproject.toml
@@ -107,6 +109,11 @@ $(NPM): grafana/package.json grafana/package-lock.json
 	@$(SERVERS) grafana
 	@echo "Installing Grafana's own code into grafana/node_modules ..."
 	@npm ci --prefix grafana --no-audit --no-fund --ignore-scripts --legacy-peer-deps --silent
+	@touch $@
+
+$(PEERS): tests/benchmarks/package.json tests/benchmarks/package-lock.json
+	@$(SERVERS) bench
+	@npm ci --prefix tests/benchmarks --no-audit --no-fund --ignore-scripts --silent
 	@touch $@
 
 $(OIDC): tests/oidc_provider/package.json tests/oidc_provider/package-lock.json

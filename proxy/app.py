@@ -10,12 +10,14 @@ import signal
 import time
 from collections.abc import Mapping
 
-from prometheus_client.registry import CollectorRegistry
+from prometheus_client import PlatformCollector, ProcessCollector
 
 from proxy import __version__
 from proxy.core.errors import PolicyError
 from proxy.edge.admin import Admin, AdminPorts
+from proxy.edge.exposition import expose
 from proxy.edge.metrics import Metrics
+from proxy.edge.numbers import Numbers
 from proxy.edge.policy_source import PolicySource
 from proxy.serving import Serving, listen
 from proxy.settings import Settings
@@ -37,7 +39,11 @@ class App:
         self._settings = settings
         self._environment = environment
         self._source = PolicySource(settings.policy, environment)
-        self._metrics = Metrics(CollectorRegistry(), now=time.time, version=__version__)
+        self._metrics = Metrics(now=time.time, version=__version__)
+        self._others = (
+            ProcessCollector(registry=None),
+            PlatformCollector(registry=None),
+        )
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT, then drain.
@@ -61,7 +67,7 @@ class App:
         self._warn()
         self._serving = Serving(self._settings, snapshot, self._metrics)
         ports = AdminPorts(
-            metrics=self._metrics.expose,
+            metrics=self._expose,
             ready=self._ready,
             policy=self._policy,
             limits=self._serving.limits,
@@ -72,7 +78,15 @@ class App:
         for warning in self._source.warnings:
             log.warning("%s", warning)
 
-    def _ready(self) -> tuple[bool, Mapping[str, str]]:
+    async def _expose(self, accept: str) -> tuple[bytes, str]:
+        """Copy the numbers, with pauses; write them down beside the loop."""
+        numbers = Numbers()
+        for values, histograms in self._metrics.parts():
+            numbers.add(values, histograms)
+            await asyncio.sleep(0)
+        return await asyncio.to_thread(expose, numbers, accept, self._others)
+
+    async def _ready(self) -> tuple[bool, Mapping[str, str]]:
         refused = self._source.last_error is not None
         ready, checks = self._serving.ready()
         return ready, {"policy": "last reload refused" if refused else "ok", **checks}

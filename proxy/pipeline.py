@@ -24,7 +24,7 @@ from proxy.core.headers import (
     request_lines,
     value_of,
 )
-from proxy.core.limits import granted
+from proxy.core.limit_fields import granted
 from proxy.core.message import Request
 from proxy.core.policy import Rule
 from proxy.core.reasons import Reason

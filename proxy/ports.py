@@ -90,8 +90,12 @@ class Upstream(Protocol):
 class BucketStore(Protocol):
     """Who keeps the buckets."""
 
-    def take(self, takes: Sequence[Take], cost: int = 1) -> Awaitable[list[Grant]]:
+    def take(self, takes: Sequence[Take]) -> Awaitable[list[Grant]]:
         """Take from all buckets or from none; awaited, return a grant for each."""
+        ...
+
+    def settle(self, takes: Sequence[Take]) -> None:
+        """Charge each bucket, or give back, whatever it holds; wait for nothing."""
         ...
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 
 from proxy import bindings
 from proxy.core.forwarding import Network, is_trusted
-from proxy.core.policy import Policy
+from proxy.core.policy import OnStoreFailure, Policy
 from proxy.edge.bucket_store import MemoryStore
 from proxy.edge.health import HealthChecks
 from proxy.edge.limiter import Limiter
@@ -113,6 +113,10 @@ class Serving:
             lambda: [(("allowed",), store.taken), (("refused",), store.refused)],
         )
         watch("lumina_limiter_store_failures", lambda: [((), store.failures)])
+        watch(
+            "lumina_limiter_local_takes",
+            lambda: [((answer,), n) for answer, n in store.local.items()],
+        )
         watch("lumina_limiter_batches", lambda: [((), store.batches)])
         watch("lumina_limiter_store_up", lambda: [((), float(store.state == "ok"))])
         watch(
@@ -171,7 +175,16 @@ class Serving:
             "draining": "yes" if self.draining else "no",
         }
         # The metrics port is there first; a probe must not find the data port missing.
-        return self._listener.port > 0 and not self.draining, checks
+        serving = self._listener.port > 0 and not self.draining
+        return serving and not self._denies_without_store(), checks
+
+    def _denies_without_store(self) -> bool:
+        """Say whether requests are refused because the store of limits is lost."""
+        return self._store.state != "ok" and any(
+            limit.on_store_failure is OnStoreFailure.DENY
+            for rule in self.policy.rules
+            for limit in rule.limits
+        )
 
     async def limits(
         self, who: str, rule: str, role: str | None

@@ -33,6 +33,7 @@ test_needs=(
 bench_needs=(
   "${test_needs[@]}"
   "haproxy haproxy"
+  "npm npm"
   "taskset util-linux"
   "wrk wrk"
   "/usr/lib/nginx/modules/ngx_http_lua_module.so libnginx-mod-http-lua"

@@ -2,7 +2,6 @@
 
 import contextlib
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -10,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import redis
+
+from tests.ports import free_port
 
 _DEADLINE = 10.0
 """Seconds for Redis to start or to stop; it takes milliseconds."""
@@ -28,9 +29,7 @@ class RedisServer:
     def __init__(
         self, folder: Path, *options: str, url: str = "", password: str = ""
     ) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
+        self.port = free_port()
         login = f":{password}@" if password else ""
         self.url = url or f"redis://{login}127.0.0.1:{self.port}"
         self._folder = folder
@@ -51,11 +50,14 @@ class RedisServer:
         deadline = time.monotonic() + _DEADLINE
         while True:
             try:
-                self.command("PING")
+                answering = self.command("INFO", "server")["process_id"]
             except redis.ConnectionError:
                 assert self._process.poll() is None, "redis-server did not start"
                 assert time.monotonic() < deadline, "redis-server does not answer"
             else:
+                # Another run of the tests may have got the port first; its FLUSHALL
+                # would empty our buckets.
+                assert answering == self._process.pid, "somebody else's redis-server"
                 return
 
     def command(self, *words: str | int) -> Any:

@@ -14,7 +14,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.documents import ROOT, Block
-from tests.e2e.conftest import Stack, free_port
+from tests.e2e.conftest import Stack
+from tests.ports import free_port
 
 SECONDS = 60.0
 

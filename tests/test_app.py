@@ -197,11 +197,11 @@ async def built(tmp_path: Path) -> AsyncIterator[App]:
 
 async def test_ready_means_that_the_data_port_accepts(built: App) -> None:
     """Neither before it listens nor once it drains is the process ready."""
-    before = built._ready()[0]
+    before = (await built._ready())[0]
     await built._start()
-    serving = built._ready()[0]
+    serving = (await built._ready())[0]
     built._serving.stop_accepting()
-    after = built._ready()[0]
+    after = (await built._ready())[0]
 
     assert (before, serving, after) == (False, True, False)
 
@@ -486,6 +486,25 @@ async def test_reload_while_draining_is_no_way_back(tmp_path: Path) -> None:
 
 
 # -- Redis
+
+
+async def test_a_limit_that_denies_is_not_ready_without_redis(tmp_path: Path) -> None:
+    """Its requests get 503 and another instance may serve them; then all is well."""
+    server = RedisServer(tmp_path)
+    policy = LIMITED.replace("per: client", "per: client, on_store_failure: deny")
+    with proxy_process(tmp_path, policy, REDIS_URL=server.url) as proxy:
+        assert proxy.ask("/ready")[0] == 503
+        answer = await fetch(proxy, LOGIN)
+        assert (answer.status, answer["Retry-After"]) == (503, "1")
+        assert b"limits-unavailable" in answer.body
+        assert metric(proxy, 'lumina_limiter_local_takes_total{answer="deny"}') == 1.0
+        try:
+            server.start()
+            await eventually(lambda: proxy.ask("/ready")[0] == 200)
+
+            assert (await fetch(proxy, LOGIN)).status == 502
+        finally:
+            server.kill()
 
 
 async def test_redis_may_come_later(tmp_path: Path) -> None:

@@ -145,13 +145,17 @@ class Ports:
 
     # The store.
 
-    def take(self, takes: Sequence[Take], cost: int = 1) -> Waiter[list[Grant]]:
+    def take(self, takes: Sequence[Take]) -> Waiter[list[Grant]]:
         """Answer with ``grants``, or with a token from each bucket."""
         self.told.append("take " + " ".join(take.key.split("}")[0] for take in takes))
-        assert cost == 1
+        assert all(take.cost == 1 for take in takes)
         if self.grants is not None:
             return self.grants
         return Waiter.of([Grant(self.allowed, 4, 7.0, 12.0) for _ in takes])
+
+    def settle(self, takes: Sequence[Take]) -> None:
+        """Note what is charged or given back afterwards."""
+        self.told.append("settle " + " ".join(f"{one.id}:{one.cost}" for one in takes))
 
     # The backend.
 

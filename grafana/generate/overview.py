@@ -99,10 +99,12 @@ TRAFFIC = [
     lines(
         "Failures by reason",
         "Why requests failed that were allowed. upstream-…: the backend; "
-        "field-undecryptable: stored data; internal-error: a bug of the proxy.",
+        "field-undecryptable: stored data; limits-unavailable: Redis, by the policy's "
+        "wish; internal-error: a bug of the proxy.",
         query(
             'sum by (reason) (rate(lumina_decisions_total{@, reason=~"upstream-.*|'
-            'field-undecryptable|response-unreadable|internal-error"}'
+            "field-undecryptable|response-unreadable|limits-unavailable|"
+            'internal-error"}'
             "[$__rate_interval]))",
             "{{reason}}",
         ),

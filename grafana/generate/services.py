@@ -145,6 +145,18 @@ REDIS = [
         unit="short",
         shade=VERMILLION,
     ),
+    lines(
+        "Without the store",
+        "Requests with limits that Redis did not answer: counted by the proxy itself "
+        "(local), let pass (allow) or refused (deny), as their limits say.",
+        query(
+            "sum by (answer) (rate(lumina_limiter_local_takes_total{@}"
+            "[$__rate_interval]))",
+            "{{answer}}",
+        ),
+        unit="reqps",
+        colors={"local": BLUE, "allow": ORANGE, "deny": VERMILLION},
+    ),
 ]
 
 POSTGRES = [

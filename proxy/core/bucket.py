@@ -13,6 +13,9 @@ Rules of this file:
    rate that would, so no request has to check.
 4. Compute, decide, then write: nothing here changes its arguments. All buckets of a
    request give their tokens, or none does.
+5. What is charged afterwards is charged even if it is not there. The bucket then owes
+   it: it is empty until an instant ahead of now, and fills from there. Nobody owes
+   more than a full bucket.
 
 A bucket is the pair (level in units, instant of that level in microseconds). A bucket
 that was never touched is full, so a full one need not be kept.
@@ -98,12 +101,14 @@ class Grant(NamedTuple):
         retry_after: seconds until this take could succeed; 0.0 when allowed, infinity
             when the cost is above the burst.
         reset_after: seconds until the bucket is full again.
+        lost: whether no bucket was asked, and the limit refuses without one.
     """
 
     allowed: bool
     remaining: int
     retry_after: float
     reset_after: float
+    lost: bool = False
 
 
 def us_until_full(limit: RateLimit, level: int) -> int:
@@ -126,7 +131,9 @@ def level_at(limit: RateLimit, state: State | None, now_us: int) -> State:
     return level + elapsed * limit.refill, now_us
 
 
-def grant_of(limit: RateLimit, level: int, cost: int, *, allowed: bool) -> Grant:
+def grant_of(
+    limit: RateLimit, level: int, cost: int, *, allowed: bool, ahead_us: int = 0
+) -> Grant:
     """Say what a level means to the one who asked.
 
     Args:
@@ -134,6 +141,7 @@ def grant_of(limit: RateLimit, level: int, cost: int, *, allowed: bool) -> Grant
         level: units in the bucket after the decision.
         cost: tokens that were asked for.
         allowed: whether this bucket had them.
+        ahead_us: how far ahead of now the instant of the level is, in microseconds.
     """
     if allowed:
         retry_after = 0.0
@@ -141,24 +149,22 @@ def grant_of(limit: RateLimit, level: int, cost: int, *, allowed: bool) -> Grant
         retry_after = math.inf
     else:
         missing = cost * limit.token - level
-        retry_after = -(-missing // limit.refill) / MICROSECONDS
-    return Grant(
-        allowed,
-        level // limit.token,
-        retry_after,
-        us_until_full(limit, level) / MICROSECONDS,
-    )
+        retry_after = (ahead_us - (-missing // limit.refill)) / MICROSECONDS
+    until_full = us_until_full(limit, level)
+    if ahead_us and until_full:
+        until_full += ahead_us
+    return Grant(allowed, level // limit.token, retry_after, until_full / MICROSECONDS)
 
 
 def take(
-    buckets: Sequence[tuple[RateLimit, State | None]], now_us: int, cost: int = 1
+    buckets: Sequence[tuple[RateLimit, State | None, int]], now_us: int
 ) -> tuple[list[State] | None, list[Grant]]:
-    """Take ``cost`` tokens from every bucket, or from none.
+    """Take from every bucket what it shall cost, or from none.
 
     Args:
-        buckets: each bucket's limit and state; None is a bucket never touched.
+        buckets: each bucket's limit, its state (None is a bucket never touched), and
+            the tokens to take from it; 0 only looks.
         now_us: the instant, in microseconds.
-        cost: tokens to take from each; 0 only looks.
 
     Returns:
         The new states in the same order, None when nothing was taken, and the grants.
@@ -167,23 +173,60 @@ def take(
 
     Example:
         >>> limit = RateLimit.of(2, 60 * MICROSECONDS)
-        >>> states, [grant] = take([(limit, None)], now_us=0)
+        >>> states, [grant] = take([(limit, None, 1)], now_us=0)
         >>> grant.allowed, grant.remaining, grant.reset_after
         (True, 1, 30.0)
     """
-    current: list[tuple[RateLimit, int, int, bool]] = []
-    everywhere = True
-    for limit, state in buckets:
+    current: list[tuple[RateLimit, int, int, int, bool]] = []
+    everywhere, something = True, False
+    for limit, state, cost in buckets:
         level, at_us = level_at(limit, state, now_us)
         enough = level >= cost * limit.token
         everywhere = everywhere and enough
-        current.append((limit, level, at_us, enough))
-    taken = cost > 0 and everywhere
+        something = something or cost > 0
+        current.append((limit, level, at_us, cost, enough))
+    taken = everywhere and something
     states: list[State] = []
     grants: list[Grant] = []
-    for limit, level, at_us, enough in current:
+    for limit, level, at_us, cost, enough in current:
         if taken:
             level -= cost * limit.token
         states.append((level, at_us))
-        grants.append(grant_of(limit, level, cost, allowed=enough))
+        ahead_us = at_us - now_us if at_us > now_us else 0
+        grants.append(grant_of(limit, level, cost, allowed=enough, ahead_us=ahead_us))
     return (states if taken else None), grants
+
+
+def settle(limit: RateLimit, state: State | None, now_us: int, tokens: int) -> State:
+    """Charge or give back tokens, whatever the bucket holds; return its new state.
+
+    Args:
+        limit: the limit of the bucket.
+        state: the bucket's state; None is a bucket never touched.
+        now_us: the instant, in microseconds.
+        tokens: to charge; below 0 to give back. As much as a whole burst or more
+            given back makes the bucket full, and what it owes forgotten.
+
+    Example:
+        >>> limit = RateLimit.of(2, 60 * MICROSECONDS)
+        >>> owing = settle(limit, (0, 0), 0, 1)
+        >>> take([(limit, owing, 1)], now_us=0)[1][0].retry_after
+        60.0
+    """
+    if tokens <= -limit.burst:
+        return limit.capacity, now_us
+    level, at_us = level_at(limit, state, now_us)
+    units = min(tokens, limit.burst) * limit.token
+    if units <= level:
+        if at_us > now_us and units < 0:
+            # What is owed is given back first: the time that it takes to fill in.
+            sooner = min(at_us - now_us, -units // limit.refill)
+            at_us -= sooner
+            units += sooner * limit.refill
+        return min(level - units, limit.capacity), at_us
+    missing = units - level
+    later = -(-missing // limit.refill)
+    latest = min(now_us + us_until_full(limit, 0), MAX_EXACT - 1)
+    if at_us + later > latest:
+        return 0, latest
+    return later * limit.refill - missing, at_us + later

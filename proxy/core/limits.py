@@ -1,4 +1,4 @@
-"""From a rule's limits to buckets, and from grants to what clients are told.
+"""From a rule's limits to the buckets that a request takes from.
 
 Rules of this file:
 
@@ -8,24 +8,20 @@ Rules of this file:
    instead of reading old levels in new units.
 3. What is the same for every request of a rule and role is computed once (``Quota``).
 
-The field names and their values are those of draft-ietf-httpapi-ratelimit-headers-11,
-which is not an RFC yet.
+What clients are told of them is in ``limit_fields``, what operators in
+``limit_status``.
 """
 
-import dataclasses
 import functools
 import hashlib
 import ipaddress
-import math
 import re
 from collections.abc import Sequence
 from typing import Final
 from urllib.parse import quote
 
-from proxy.core.bucket import MICROSECONDS, Grant, RateLimit
-from proxy.core.errors import Refused
-from proxy.core.policy import Limit, Per
-from proxy.core.reasons import Reason
+from proxy.core.bucket import RateLimit
+from proxy.core.policy import Limit, Per, Precision
 
 _PLAIN: Final = re.compile(r"[A-Za-z0-9._@:-]{1,64}").fullmatch
 """Owners that stand in a key as they are: no brace, so the hash tag ends once."""
@@ -49,14 +45,18 @@ class Quota:
         policy: its item in ``RateLimit-Policy``.
         lines: the two field lines for this limit alone, up to what is left.
         arguments: of ``take.lua`` for one token, as text.
+        on_failure: what the limit does while the store does not answer.
+        leased: whether tokens may be taken ahead.
     """
 
     __slots__ = (
         "_takes",
         "arguments",
         "id",
+        "leased",
         "lines",
         "name",
+        "on_failure",
         "per",
         "policy",
         "rate",
@@ -67,6 +67,8 @@ class Quota:
         self.id = limit.id
         self.rate = rate
         self.per = limit.per
+        self.on_failure = limit.on_store_failure
+        self.leased = limit.precision is Precision.LEASED
         numbers = f"{rate.refill}-{rate.token}-{rate.capacity}"
         # Roles without a rate of their own share one bucket. A role named "*" is
         # quoted, as is everything that could end a part of the key.
@@ -77,10 +79,15 @@ class Quota:
         # The burst and the time it takes to fill: their ratio is the rate.
         self.policy = f"{self.name};q={rate.burst};w={rate.window_seconds}"
         self.lines = f"RateLimit-Policy: {self.policy}\r\nRateLimit: {self.name};r="
-        self.arguments = tuple(
-            b"%d" % number for number in (rate.refill, rate.capacity, rate.token)
-        )
+        self.arguments = self.arguments_for(1)
         self._takes: dict[str, Take] = {}
+
+    def arguments_for(self, cost: int) -> tuple[bytes, ...]:
+        """Return the arguments of ``take.lua`` for a take of ``cost`` tokens."""
+        rate = self.rate
+        # More than a burst is as much to give back as a burst is.
+        units = max(cost, -rate.burst) * rate.token
+        return b"%d" % rate.refill, b"%d" % rate.capacity, b"%d" % units
 
     def take_of(self, subject: str, client: str) -> "Take":
         """Return the bucket of a subject or client, as ``per`` says."""
@@ -90,7 +97,7 @@ class Quota:
             if len(self._takes) >= _MAX_TAKES:
                 self._takes.clear()
             key = f"lb:{{{_quoted(owner)}{self.suffix}"
-            take = self._takes[owner] = Take(key, self.rate, self)
+            take = self._takes[owner] = Take(key, self)
         return take
 
 
@@ -101,19 +108,39 @@ class Take:
         key: of the bucket in any store.
         limit: its rate and burst.
         quota: the limit that the bucket belongs to.
+        cost: tokens; 0 only looks. Below 0, tokens to give back, which is for
+            ``settle`` alone.
+        arguments: of ``take.lua``, as text.
     """
 
-    __slots__ = ("key", "limit", "quota")
+    __slots__ = ("arguments", "cost", "key", "limit", "quota")
 
-    def __init__(self, key: str, limit: RateLimit, quota: Quota) -> None:
+    def __init__(self, key: str, quota: Quota, cost: int = 1) -> None:
         self.key = key
-        self.limit = limit
+        self.limit = quota.rate
         self.quota = quota
+        self.cost = cost
+        if cost == 1:
+            self.arguments = quota.arguments
+        else:
+            self.arguments = quota.arguments_for(cost)
 
     @property
     def id(self) -> str:
         """The limit's name in the policy."""
         return self.quota.id
+
+    def costing(self, cost: int) -> "Take":
+        """Return a take of ``cost`` tokens from the same bucket."""
+        return self if cost == self.cost else Take(self.key, self.quota, cost)
+
+
+def asks(takes: Sequence[Take]) -> bool:
+    """Say whether anything is to be taken, and not only looked at."""
+    for take in takes:  # noqa: SIM110 - a generator for every request costs more
+        if take.cost:
+            return True
+    return False
 
 
 _remembered: dict[tuple[int, str], tuple[Sequence[Limit], list[Quota]]] = {}
@@ -187,169 +214,10 @@ def takes_for(
         client: the client's address.
 
     Example:
-        >>> rate = RateLimit.of(5, 60 * MICROSECONDS)
+        >>> rate = RateLimit.of(5, 60_000_000)
         >>> api = Limit(id="api", per=Per.SUBJECT, rates={None: rate})
         >>> [take] = takes_for((api,), role="", subject="user_123", client="192.0.2.1")
         >>> take.key
         'lb:{s:user_123}:api:*:1-12000000-60000000'
     """
     return [quota.take_of(subject, client) for quota in _quotas(limits, role)]
-
-
-def limit_fields(
-    takes: Sequence[Take], grants: Sequence[Grant]
-) -> tuple[tuple[str, str], ...]:
-    """Return RateLimit-Policy and RateLimit for the answer, as (name, value).
-
-    Args:
-        takes: what was taken from; empty for no fields at all.
-        grants: the store's answer, in the same order.
-    """
-    if not takes:
-        return ()
-    policy = ", ".join([take.quota.policy for take in takes])
-    state = ", ".join(
-        [
-            f"{take.quota.name};r={grant.remaining}{_effective_window(take, grant)}"
-            for take, grant in zip(takes, grants, strict=True)
-        ]
-    )
-    return ("RateLimit-Policy", policy), ("RateLimit", state)
-
-
-def limit_lines(takes: Sequence[Take], grants: Sequence[Grant]) -> bytes:
-    """Return ``limit_fields`` as field lines with their CRLF."""
-    if len(takes) == 1:  # nearly always
-        [take], [grant] = takes, grants
-        window = _effective_window(take, grant)
-        return f"{take.quota.lines}{grant.remaining}{window}\r\n".encode("ascii")
-    fields = limit_fields(takes, grants)
-    return "".join([f"{name}: {value}\r\n" for name, value in fields]).encode("ascii")
-
-
-def _effective_window(take: Take, grant: Grant) -> str:
-    """Return the ``t`` parameter (draft section 4.1.2), in whole seconds.
-
-    While tokens remain it is the time until the bucket is full, so that whoever spreads
-    ``r`` over ``t`` keeps to the rate. When none is left it is the time until the next
-    one, and for a refused take until it could succeed, so that ``Retry-After`` does not
-    end before it. Left out when no wait would help.
-    """
-    if not grant.allowed:
-        wait = grant.retry_after
-    elif grant.remaining:
-        wait = grant.reset_after
-    else:
-        wait = next_token_after(take.limit, grant)
-    return f";t={math.ceil(wait)}" if wait < math.inf else ""
-
-
-def next_token_after(limit: RateLimit, grant: Grant) -> float:
-    """Return the seconds until the bucket holds a whole token; 0.0 when it does."""
-    if grant.remaining:
-        return 0.0
-    from_one_to_full = (limit.capacity - limit.token) // limit.refill / MICROSECONDS
-    return round(grant.reset_after - from_one_to_full, 6)
-
-
-def retry_after(grants: Sequence[Grant]) -> str:
-    """Return Retry-After for a refusal: whole seconds, rounded up, at least 1.
-
-    It is the longest wait of the refused limits; a day when no wait would help.
-    """
-    waits = [grant.retry_after for grant in grants if not grant.allowed]
-    longest = max((wait for wait in waits if wait < math.inf), default=86_400.0)
-    return str(max(1, math.ceil(longest)))
-
-
-def granted(takes: Sequence[Take], grants: Sequence[Grant]) -> bytes:
-    """Return the field lines that tell what is left.
-
-    Args:
-        takes: what was taken from; empty for no lines at all.
-        grants: the store's answer, in the same order.
-
-    Raises:
-        Refused: RATE_LIMITED with Retry-After, when a bucket had not enough.
-    """
-    for grant in grants:
-        if not grant.allowed:
-            break
-    else:
-        return limit_lines(takes, grants)
-    names = ", ".join(
-        take.id for take, grant in zip(takes, grants, strict=True) if not grant.allowed
-    )
-    raise Refused(
-        Reason.RATE_LIMITED,
-        f"Used up: {names}.",
-        (("Retry-After", retry_after(grants)), *limit_fields(takes, grants)),
-    )
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class LimitStatus:
-    """What is left of one limit for one subject or client.
-
-    Attributes:
-        id: the limit's name.
-        per: "subject" or "client".
-        role: whose rate this is; None where the rate is every role's.
-        burst: tokens in a full bucket; None for an unlimited role.
-        remaining: whole tokens left; None for an unlimited role.
-        reset_after: seconds until the bucket is full.
-        retry_after: seconds until there is a token; 0.0 when there is one.
-    """
-
-    id: str
-    per: str
-    role: str | None
-    burst: int | None = None
-    remaining: int | None = None
-    reset_after: float = 0.0
-    retry_after: float = 0.0
-
-    @property
-    def unlimited(self) -> bool:
-        """Whether there is no bucket at all."""
-        return self.burst is None
-
-
-Look = tuple[Limit, str | None, Take | None]
-"""A limit, whose rate of it is meant, and the bucket; None for an unlimited role."""
-
-
-def looks_for(limits: Sequence[Limit], role: str | None, who: str) -> list[Look]:
-    """Return the buckets to look into to know what somebody has left.
-
-    Args:
-        limits: of the rule.
-        role: whose rate; None for every rate there is.
-        who: the subject, or the client's address where a limit is per client.
-    """
-    looks: list[Look] = []
-    for limit in limits:
-        own = role if role in limit.rates else None
-        for name in limit.rates if role is None else (own,):
-            rate = limit.rates[name]
-            take = None
-            if rate is not None:
-                take = Quota(limit, name, rate).take_of(who, who)
-            looks.append((limit, name, take))
-    return looks
-
-
-def status_of(look: Look, grant: Grant | None) -> LimitStatus:
-    """Say what a look found; ``grant`` is None where there is no bucket."""
-    limit, role, take = look
-    if take is None or grant is None:
-        return LimitStatus(id=limit.id, per=limit.per.value, role=role)
-    return LimitStatus(
-        id=limit.id,
-        per=limit.per.value,
-        role=role,
-        burst=take.limit.burst,
-        remaining=grant.remaining,
-        reset_after=grant.reset_after,
-        retry_after=next_token_after(take.limit, grant),
-    )

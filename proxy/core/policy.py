@@ -55,6 +55,29 @@ class Per(enum.Enum):
     SUBJECT = "subject"
 
 
+class OnStoreFailure(enum.Enum):
+    """What a limit does while the shared store of buckets does not answer.
+
+    LOCAL: the process's own buckets answer, each with its share of the rate. ALLOW: the
+    limit does not count. DENY: it refuses.
+    """
+
+    LOCAL = "local"
+    ALLOW = "allow"
+    DENY = "deny"
+
+
+class Precision(enum.Enum):
+    """How a limit is counted.
+
+    EXACT: each take asks the store. LEASED: a process takes tokens ahead, so that most
+    takes ask nobody, and what others have in hand is missing from the bucket.
+    """
+
+    EXACT = "exact"
+    LEASED = "leased"
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Limit:
     """A rate limit with a name.
@@ -64,11 +87,15 @@ class Limit:
         per: whose bucket.
         rates: the rate of each role; the key None is the rate of every role that has
             no key of its own. A value of None means unlimited.
+        on_store_failure: what it does while the store does not answer.
+        precision: how it is counted.
     """
 
     id: str
     per: Per
     rates: Mapping[str | None, RateLimit | None]
+    on_store_failure: OnStoreFailure = OnStoreFailure.LOCAL
+    precision: Precision = Precision.EXACT
 
     def rate_for(self, role: str | None) -> RateLimit | None:
         """Return the rate of ``role``, or None when it is unlimited."""

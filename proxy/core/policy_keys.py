@@ -126,6 +126,14 @@ LIMIT: Keys = {
     ),
     "per": Key("Whose bucket: the token's subject (usual), or the client's address."),
     "burst": Key("How many at once; usually as many as the rate counts."),
+    "on_store_failure": Key(
+        "While the store does not answer: local (usual), each process counts its share "
+        "of the rate; allow, the limit does not count; deny, it refuses."
+    ),
+    "precision": Key(
+        "exact (usual), or leased: a process takes tokens ahead, so that most requests "
+        "ask no store, and a client may find some of its tokens held elsewhere."
+    ),
 }
 
 FIELD: Keys = {

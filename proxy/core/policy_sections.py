@@ -7,6 +7,7 @@ not exist.
 Nothing here knows a rule.
 """
 
+import enum
 import fnmatch
 import ipaddress
 import re
@@ -16,11 +17,12 @@ from typing import TypeVar
 from proxy.core import policy_values as values
 from proxy.core.backends import Backend, HealthCheck, Server, Timeouts
 from proxy.core.bucket import RateLimit
-from proxy.core.policy import ANYONE, Limit, Per, View
+from proxy.core.policy import ANYONE, Limit, OnStoreFailure, Per, Precision, View
 from proxy.core.policy_keys import BACKEND, HEALTH, LIMIT, TIMEOUTS, required
 from proxy.core.policy_values import Report, refuse
 from proxy.core.yaml_source import Node, Scalar
 
+E = TypeVar("E", bound=enum.Enum)
 T = TypeVar("T")
 
 Section = Mapping[str, tuple[Scalar, Node]]
@@ -167,15 +169,13 @@ def read_limit(
 ) -> Limit | None:
     """Read one rate limit, named or inline."""
     entries = report.entries(node, LIMIT, required(LIMIT))
-    known = [per.value for per in Per]
-    per: Per | None = Per.SUBJECT
-    if "per" in entries:
-        per = report.read(
-            entries["per"], lambda n: Per(values.choice(n, "bucket", known)), None
-        )
+    per = _word(report, entries.get("per"), "bucket", Per.SUBJECT)
+    lost = entries.get("on_store_failure")
+    on_store_failure = _word(report, lost, "way", OnStoreFailure.LOCAL)
+    precision = _word(report, entries.get("precision"), "precision", Precision.EXACT)
     burst = report.read(entries.get("burst"), values.integer, None)
     rate = entries.get("rate")
-    if rate is None or per is None:
+    if rate is None or per is None or on_store_failure is None or precision is None:
         return None
     rates: dict[str | None, RateLimit | None] = {}
     if isinstance(rate, Scalar):
@@ -184,7 +184,24 @@ def read_limit(
         for role, each in report.entries(rate, (*roles, DEFAULT)).items():
             key = None if role == DEFAULT else role
             rates[key] = report.read(each, lambda n: read_rate(n, burst), None)
-    return Limit(id=name, per=per, rates=rates) if rates else None
+    if not rates:
+        return None
+    return Limit(
+        id=name,
+        per=per,
+        rates=rates,
+        on_store_failure=on_store_failure,
+        precision=precision,
+    )
+
+
+def _word(report: Report, node: Node | None, what: str, usual: E) -> E | None:
+    """Read one of the words of ``usual``'s class; None when it is another one."""
+    if node is None:
+        return usual
+    words = type(usual)
+    known = [word.value for word in words]
+    return report.read(node, lambda n: words(values.choice(n, what, known)), None)
 
 
 def read_rate(node: Node, burst: int | None) -> RateLimit | None:

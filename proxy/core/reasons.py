@@ -161,6 +161,12 @@ class Reason(enum.Enum):
         Party.CLIENT,
         "A rate limit of the policy is used up.",
     )
+    LIMITS_UNAVAILABLE = (
+        "limits-unavailable",
+        503,
+        Party.STORE,
+        "A rate limit cannot be counted now, and the policy refuses without it.",
+    )
 
     # Protected bodies.
     BODY_TOO_LARGE = (

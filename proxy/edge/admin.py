@@ -28,8 +28,8 @@ class AdminPorts:
             sentence when there is no such rule, or no rate for the role.
     """
 
-    metrics: Callable[[str], tuple[bytes, str]]
-    ready: Callable[[], tuple[bool, Mapping[str, str]]]
+    metrics: Callable[[str], Awaitable[tuple[bytes, str]]]
+    ready: Callable[[], Awaitable[tuple[bool, Mapping[str, str]]]]
     policy: Callable[[], Mapping[str, object]]
     limits: Callable[[str, str, str | None], Awaitable[Mapping[str, object]]]
 
@@ -111,14 +111,15 @@ class Admin:
         )
 
     async def _metrics(self, request: web.Request) -> web.Response:
-        body, content_type = self._ports.metrics(request.headers.get("Accept", ""))
+        accept = request.headers.get("Accept", "")
+        body, content_type = await self._ports.metrics(accept)
         return web.Response(body=body, headers={"Content-Type": content_type})
 
     async def _health(self, _: web.Request) -> web.Response:
         return web.json_response({"status": "ok"})
 
     async def _ready(self, _: web.Request) -> web.Response:
-        ready, checks = self._ports.ready()
+        ready, checks = await self._ports.ready()
         return web.json_response(
             {"status": "ready" if ready else "not ready", "checks": dict(checks)},
             status=200 if ready else 503,

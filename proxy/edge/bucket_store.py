@@ -5,11 +5,11 @@ store knows a rule, a role or a subject: it gets keys and limits, and gives gran
 """
 
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final, Protocol
 
-from proxy.core.bucket import Grant, RateLimit, State, take, us_until_full
-from proxy.core.limits import Take
+from proxy.core.bucket import Grant, RateLimit, State, settle, take, us_until_full
+from proxy.core.limits import Take, asks
 from proxy.edge.waiter import Waiter
 
 _SHARDS: Final = 256
@@ -38,6 +38,11 @@ class BucketStore(Protocol):
         ...
 
     @property
+    def local(self) -> Mapping[str, int]:
+        """Requests that a shared store did not answer, by what was done instead."""
+        ...
+
+    @property
     def state(self) -> str:
         """Return "ok", or "degraded" while a fallback answers."""
         ...
@@ -46,17 +51,25 @@ class BucketStore(Protocol):
         """Get ready; returns in bounded time whether or not it went well."""
         ...
 
-    def take(self, takes: Sequence[Take], cost: int = 1) -> Awaitable[list[Grant]]:
-        """Take ``cost`` tokens from every bucket, or from none; await the grants.
+    def take(self, takes: Sequence[Take]) -> Awaitable[list[Grant]]:
+        """Take from every bucket what it shall cost, or from none; await the grants.
 
         Never raises, and never waits longer than the store's own bound.
 
         Args:
-            takes: the buckets of one request.
-            cost: tokens from each; 0 only looks.
+            takes: the buckets of one request. One with a cost of 0 is looked at.
 
         Returns:
             One grant for each bucket, in order; all allowed, or nothing was taken.
+        """
+        ...
+
+    def settle(self, takes: Sequence[Take]) -> None:
+        """Charge each bucket its take's cost, or give back a cost below 0.
+
+        It happens whatever the bucket holds (``core.bucket.settle``), after every take
+        before it and before every take after it. Nobody waits for it, and what a
+        store loses of it with its connection stays as it was.
         """
         ...
 
@@ -82,11 +95,13 @@ class MemoryStore:
         refused: requests that did not.
         batches: commands sent: none.
         failures: times the store failed: never.
+        local: requests that a shared store did not answer: none.
         state: always "ok".
     """
 
     batches = 0
     failures = 0
+    local: Mapping[str, int] = {}
     state = "ok"
 
     def __init__(self, now_us: Callable[[], int], *, max_keys: int = 1_000_000) -> None:
@@ -107,27 +122,35 @@ class MemoryStore:
     async def open(self) -> None:
         """Do nothing: there is nothing to open."""
 
-    def take(self, takes: Sequence[Take], cost: int = 1) -> Waiter[list[Grant]]:
+    def take(self, takes: Sequence[Take]) -> Waiter[list[Grant]]:
         """Take as ``take_now`` does; what is returned has its result."""
-        return Waiter.of(self.take_now(takes, cost))
+        return Waiter.of(self.take_now(takes))
+
+    def settle(self, takes: Sequence[Take]) -> None:
+        """Charge each bucket, or give back, whatever it holds."""
+        now_us = self._now_us()
+        for one in takes:
+            state = settle(one.limit, self._read(one.key), now_us, one.cost)
+            self._write(one.key, one.limit, state, now_us)
 
     async def close(self) -> None:
         """Forget everything."""
         for shard in self._shards:
             shard.clear()
 
-    def take_now(self, takes: Sequence[Take], cost: int = 1) -> list[Grant]:
-        """Take ``cost`` tokens from every bucket, or from none."""
+    def take_now(self, takes: Sequence[Take]) -> list[Grant]:
+        """Take from every bucket what it shall cost, or from none."""
         if not takes:
             return []
         now_us = self._now_us()
-        buckets = [(one.limit, self._read(one.key)) for one in takes]
-        states, grants = take(buckets, now_us, cost)
+        buckets = [(one.limit, self._read(one.key), one.cost) for one in takes]
+        states, grants = take(buckets, now_us)
         if states is not None:
             self.taken += 1
             for one, state in zip(takes, states, strict=True):
-                self._write(one.key, one.limit, state, now_us)
-        elif cost:
+                if one.cost:
+                    self._write(one.key, one.limit, state, now_us)
+        elif asks(takes):
             self.refused += 1
         return grants
 

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Callable
 
 from proxy.core.errors import Refused
-from proxy.core.limits import LimitStatus, looks_for, status_of
+from proxy.core.limit_status import LimitStatus, looks_for, status_of
 from proxy.core.policy import Policy, Rule
 from proxy.edge.bucket_store import BucketStore
 
@@ -68,8 +68,8 @@ class Limiter:
         ):
             raise KeyError("A limit of this rule has no rate for this role")
         looks = looks_for(found.limits, role, who)
-        takes = [take for _, _, take in looks if take is not None]
-        grants = iter(await self._store.take(takes, 0))
+        takes = [take.costing(0) for _, _, take in looks if take is not None]
+        grants = iter(await self._store.take(takes))
         statuses = [
             status_of(look, None if look[2] is None else next(grants)) for look in looks
         ]

@@ -6,7 +6,7 @@ Rules of this file:
    turn of the loop. While ``max_in_flight`` commands are under way, what comes next
    waits for a reply and goes out together: the busier, the larger the batches.
 2. ``take`` never raises and never waits longer than ``timeout``. What Redis does not
-   answer in time, the process's own ``MemoryStore`` answers.
+   answer in time, the ``StandIn`` answers.
 3. A connection that failed is never used again, since its late replies would answer
    somebody else. Until another one has been seen to answer, nobody waits for it. After
    ``max_failures`` failures in a row the next attempt comes ``probe_every`` later.
@@ -19,16 +19,16 @@ import asyncio
 import hashlib
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
 from typing import Final, cast
 
 from redis.exceptions import RedisError
 
 from proxy.core.bucket import Grant, grant_of
-from proxy.core.limits import Take
-from proxy.edge.bucket_store import MemoryStore
+from proxy.core.limits import Take, asks
 from proxy.edge.redis_wire import RedisWire, Reply, open_wire, pool_of
+from proxy.edge.stand_in import StandIn
 from proxy.edge.waiter import Waiter
 
 SCRIPT: Final = resources.files(__package__).joinpath("take.lua").read_text("utf-8")
@@ -39,9 +39,6 @@ MAX_BATCH_KEYS: Final = 500
 
 _GRACE: Final = 0.001
 """Seconds between noticing that a batch is late and believing it."""
-
-_OPEN_TIMEOUT: Final = 1.0
-"""Seconds for a new connection: a name, a TLS handshake, AUTH, the script."""
 
 _SHOWN: Final = 200
 """Characters of a reply nobody expected that the log shows."""
@@ -63,22 +60,17 @@ class _Batch:
         self.deadline = deadline
         self.keys: list[str] = []
         self.arguments: list[int | bytes] = []
-        self.requests: list[tuple[Sequence[Take], int, Waiter[list[Grant]]]] = []
+        self.requests: list[tuple[Sequence[Take], Waiter[list[Grant]] | None]] = []
         self.resent = False
 
-    def add(
-        self, takes: Sequence[Take], cost: int, waiter: Waiter[list[Grant]]
-    ) -> None:
-        self.requests.append((takes, cost, waiter))
+    def add(self, takes: Sequence[Take], waiter: Waiter[list[Grant]] | None) -> None:
+        """Add the takes of one request; nobody waits for those that settle."""
+        self.requests.append((takes, waiter))
         arguments = self.arguments
-        arguments.append(len(takes))
+        arguments.append(len(takes) if waiter else -len(takes))
         for take in takes:
             self.keys.append(take.key)
-            if cost == 1:
-                arguments += take.quota.arguments
-            else:
-                limit = take.limit
-                arguments += (limit.refill, limit.capacity, cost * limit.token)
+            arguments += take.arguments
 
 
 def _is_for(batch: _Batch, reply: Reply) -> bool:
@@ -86,7 +78,8 @@ def _is_for(batch: _Batch, reply: Reply) -> bool:
     return (
         isinstance(reply, list)
         and len(reply) == 2 * len(batch.keys)
-        and all(type(number) is int and number >= 0 for number in reply)
+        and all(type(number) is int for number in reply)
+        and min(reply[1::2]) >= 0
     )
 
 
@@ -98,6 +91,8 @@ class RedisStore:
         now_us: this process's clock in microseconds, for its own buckets. One
             instance is assumed: their rates are not divided.
         timeout: seconds that a take waits at the most.
+        connect_timeout: seconds for a new connection: a name, a TLS handshake, AUTH,
+            the script.
         max_in_flight: commands under way at a time.
         max_failures: failures in a row after which attempts are spaced.
         probe_every: seconds between spaced attempts.
@@ -107,7 +102,6 @@ class RedisStore:
     Attributes:
         taken: requests that got all their tokens, wherever the answer came from.
         refused: requests that did not.
-        local: requests that this process's own buckets answered, looks included.
         batches: commands sent.
         failures: how often the connection could not be opened, broke or was late.
 
@@ -121,6 +115,7 @@ class RedisStore:
         now_us: Callable[[], int],
         *,
         timeout: float = 0.02,
+        connect_timeout: float = 1.0,
         max_in_flight: int = 2,
         max_failures: int = 3,
         probe_every: float = 1.0,
@@ -128,16 +123,16 @@ class RedisStore:
     ) -> None:
         self.taken = 0
         self.refused = 0
-        self.local = 0
         self.batches = 0
         self.failures = 0
         self._pool = pool_of(url)
         self._timeout = timeout
+        self._connect_timeout = connect_timeout
         self._max_in_flight = max_in_flight
         self._max_failures = max_failures
         self._probe_every = probe_every
         self._clock = clock
-        self._local = MemoryStore(now_us)
+        self._stand_in = StandIn(now_us)
         self._wire: RedisWire | None = None
         self._pending: deque[_Batch] = deque()
         self._in_flight: deque[_Batch] = deque()
@@ -147,6 +142,11 @@ class RedisStore:
         self._failures_in_row = 0
         self._connecting: asyncio.Task[None] | None = None
         self._closed = False
+
+    @property
+    def local(self) -> Mapping[str, int]:
+        """Requests that Redis did not answer, looks included, by what did."""
+        return self._stand_in.answered
 
     @property
     def state(self) -> str:
@@ -161,16 +161,23 @@ class RedisStore:
         if not await self._connect():
             self._reconnect()
 
-    def take(self, takes: Sequence[Take], cost: int = 1) -> Waiter[list[Grant]]:
-        """Take ``cost`` tokens from every bucket, or from none."""
+    def take(self, takes: Sequence[Take]) -> Waiter[list[Grant]]:
+        """Take from every bucket what it shall cost, or from none."""
         if not takes:
             return Waiter.of([])
         if self._wire is None:
             self._reconnect()
-            return Waiter.of(self._take_locally(takes, cost))
+            return Waiter.of(self._take_locally(takes))
         waiter: Waiter[list[Grant]] = Waiter()
-        self._batch().add(takes, cost, waiter)
+        self._batch().add(takes, waiter)
         return waiter
+
+    def settle(self, takes: Sequence[Take]) -> None:
+        """Charge each bucket, or give back, whatever it holds."""
+        if self._wire is None:
+            self._stand_in.settle(takes)
+        elif takes:
+            self._batch().add(takes, None)
 
     async def close(self) -> None:
         """Close the connection; whoever still waits is answered locally."""
@@ -226,28 +233,40 @@ class RedisStore:
             self._failed(f"Redis answered {str(reply)[:_SHOWN]!r}")
 
     def _settle(self, batch: _Batch, reply: list[int]) -> None:
-        """Give everybody their grants; ``reply`` is allowed and level, in turns."""
-        values = iter(reply)
-        for takes, cost, waiter in batch.requests:
+        """Give everybody their grants; ``reply`` is verdict and level, in turns."""
+        at = 0
+        for takes, waiter in batch.requests:
+            if waiter is None:
+                at += 2 * len(takes)
+                continue
             grants = []
             everywhere = True
             for take in takes:
-                allowed = next(values) == 1
+                verdict = reply[at]
+                allowed = verdict > 0
                 everywhere = everywhere and allowed
-                grants.append(grant_of(take.limit, next(values), cost, allowed=allowed))
-            self._count(cost, everywhere=everywhere)
+                grants.append(
+                    grant_of(
+                        take.limit,
+                        reply[at + 1],
+                        take.cost,
+                        allowed=allowed,
+                        ahead_us=verdict - 1 if allowed else -verdict,
+                    )
+                )
+                at += 2
+            self._count(takes, everywhere=everywhere)
             waiter.set(grants)
 
-    def _count(self, cost: int, *, everywhere: bool) -> None:
+    def _count(self, takes: Sequence[Take], *, everywhere: bool) -> None:
         if not everywhere:
             self.refused += 1
-        elif cost:
+        elif asks(takes):
             self.taken += 1
 
-    def _take_locally(self, takes: Sequence[Take], cost: int) -> list[Grant]:
-        self.local += 1
-        grants = self._local.take_now(takes, cost)
-        self._count(cost, everywhere=all(grant.allowed for grant in grants))
+    def _take_locally(self, takes: Sequence[Take]) -> list[Grant]:
+        grants = self._stand_in.take(takes)
+        self._count(takes, everywhere=all(grant.allowed for grant in grants))
         return grants
 
     # Failures.
@@ -296,8 +315,11 @@ class RedisStore:
         self._in_flight.clear()
         self._pending.clear()
         for batch in batches:
-            for takes, cost, waiter in batch.requests:
-                waiter.set(self._take_locally(takes, cost))
+            for takes, waiter in batch.requests:
+                if waiter is None:
+                    self._stand_in.settle(takes)
+                else:
+                    waiter.set(self._take_locally(takes))
 
     # Connecting.
 
@@ -317,7 +339,7 @@ class RedisStore:
 
     async def _connect(self) -> bool:
         try:
-            async with asyncio.timeout(_OPEN_TIMEOUT):
+            async with asyncio.timeout(self._connect_timeout):
                 self._wire = await open_wire(
                     self._pool, SCRIPT, self._replied, self._lost
                 )

@@ -7,8 +7,12 @@
 -- KEYS  the buckets of all requests, in order; one may occur again and again.
 -- ARGV  now in microseconds ("" for this server's clock), then for each request the
 --       number of its buckets, and for each of those: refill, capacity, cost, where
---       cost is in units (cost * limit.token in Python).
--- Reply for each bucket, in order: 1 or 0 for allowed, and its level in units.
+--       cost is in units (cost * limit.token in Python). A number below 0 is one of
+--       buckets to settle, where a cost below 0 is given back.
+-- Reply for each bucket, in order: a verdict and its level in units. The verdict is
+--       1 + ahead where a take was allowed, and -ahead where it was not, where ahead
+--       is how far the instant of the level is ahead of now, in microseconds; of
+--       what was settled it says nothing.
 --
 -- Lua's numbers are doubles. No sum or product here passes 2^53 (RateLimit.of sees to
 -- it), and for whole a and b with a + b < 2^53 the double a / b never rounds onto or
@@ -58,10 +62,16 @@ local lives = {}  -- microseconds from now until a written bucket is full, by ke
 local reply = {}
 local refill, capacity, cost, level, at = {}, {}, {}, {}, {}  -- of one request
 
+local function write(name, refill, capacity, level, at)
+  levels[name], instants[name] = level, at
+  -- The bucket's own instant may be ahead of now.
+  lives[name] = math.max(at - now, 0) + us_until_full(refill, capacity, level)
+end
+
 -- Takes for one request, whose buckets are KEYS[key + 1 .. key + count] and whose
 -- arguments begin at ARGV[argument].
 local function take(key, argument, count)
-  local everywhere = true
+  local everywhere, something = true, false
   for i = 1, count do
     refill[i] = tonumber(ARGV[argument])
     capacity[i] = tonumber(ARGV[argument + 1])
@@ -70,26 +80,60 @@ local function take(key, argument, count)
     level[i], at[i] = level_at(KEYS[key + i], refill[i], capacity[i])
     local enough = level[i] >= cost[i]
     everywhere = everywhere and enough
-    reply[2 * (key + i) - 1] = enough and 1 or 0
+    something = something or cost[i] > 0
+    local ahead = math.max(at[i] - now, 0)
+    reply[2 * (key + i) - 1] = enough and 1 + ahead or -ahead
   end
-  local taken = cost[1] > 0 and everywhere
+  local taken = everywhere and something
   for i = 1, count do
     if taken then
-      local name = KEYS[key + i]
       level[i] = level[i] - cost[i]
-      levels[name], instants[name] = level[i], at[i]
-      -- The bucket's own instant may be ahead of now.
-      lives[name] = math.max(at[i] - now, 0)
-        + us_until_full(refill[i], capacity[i], level[i])
+      if cost[i] > 0 then
+        write(KEYS[key + i], refill[i], capacity[i], level[i], at[i])
+      end
     end
     reply[2 * (key + i)] = level[i]
   end
 end
 
+-- Charges one bucket, or gives back.
+local function settle(name, refill, capacity, units)
+  if units <= -capacity then
+    return write(name, refill, capacity, capacity, now)
+  end
+  local level, at = level_at(name, refill, capacity)
+  units = math.min(units, capacity)
+  if units <= level then
+    if at > now and units < 0 then
+      local sooner = math.min(at - now, math.floor(-units / refill))
+      at = at - sooner
+      units = units + sooner * refill
+    end
+    return write(name, refill, capacity, math.min(level - units, capacity), at)
+  end
+  local missing = units - level
+  local later = math.ceil(missing / refill)
+  local latest = math.min(now + us_until_full(refill, capacity, 0), 2^53 - 1)
+  if at + later > latest then
+    return write(name, refill, capacity, 0, latest)
+  end
+  write(name, refill, capacity, later * refill - missing, at + later)
+end
+
 local key, argument = 0, 2
 while argument <= #ARGV do
   local count = tonumber(ARGV[argument])
-  take(key, argument + 1, count)
+  if count > 0 then
+    take(key, argument + 1, count)
+  else
+    count = -count
+    for i = 1, count do
+      local first = argument + 3 * i - 2
+      settle(KEYS[key + i], tonumber(ARGV[first]), tonumber(ARGV[first + 1]),
+        tonumber(ARGV[first + 2]))
+      reply[2 * (key + i) - 1], reply[2 * (key + i)] = 0, 0
+    end
+  end
   key = key + count
   argument = argument + 1 + 3 * count
 end

@@ -15,18 +15,10 @@ import psutil
 import pytest
 
 from backend_stub import demo
+from tests.ports import free_ports
 
 DEADLINE = 30.0
 LAST_LINE = "# Ctrl-C in this terminal stops both.\n"
-
-
-def free_ports() -> list[int]:
-    """Return three ports that nobody listens on."""
-    with contextlib.ExitStack() as stack:
-        probes = [stack.enter_context(socket.socket()) for _ in range(3)]
-        for probe in probes:
-            probe.bind((demo.HOST, 0))
-        return [probe.getsockname()[1] for probe in probes]
 
 
 class Demo:
@@ -39,7 +31,7 @@ class Demo:
     """
 
     def __init__(self, state: Path, *, by_make: bool = False, **variables: str) -> None:
-        self.ports = free_ports()
+        self.ports = free_ports(3)
         kinds = ("proxy", "metrics", "backend")
         flags = [
             f"--{kind}-port={n}" for kind, n in zip(kinds, self.ports, strict=True)
@@ -263,7 +255,7 @@ def test_taken_port_says_how_to_choose_another(tmp_path: Path) -> None:
     with socket.create_server((demo.HOST, 0)) as taken:
         port = taken.getsockname()[1]
         for kind in (kinds := ("proxy", "metrics", "backend")):
-            others = dict(zip(kinds, free_ports(), strict=True))
+            others = dict(zip(kinds, free_ports(3), strict=True))
             flags = [
                 f"--{name}-port={n}" for name, n in (others | {kind: port}).items()
             ]

@@ -5,8 +5,6 @@ all, and the medians over the rounds are compared. See README.md for the method.
 """
 
 import argparse
-import contextlib
-import http.client
 import os
 import shutil
 import signal
@@ -15,13 +13,13 @@ import tempfile
 from pathlib import Path
 
 from tests.benchmarks import report
+from tests.benchmarks.beyond import SECTIONS
 from tests.benchmarks.credentials import make_credentials
-from tests.benchmarks.load import allow_connections, check, idle_bytes, measure
-from tests.benchmarks.peers import PEERS, Site, site, start
-from tests.benchmarks.processes import BenchmarkError, Running
+from tests.benchmarks.load import allow_connections
+from tests.benchmarks.peers import PEERS, Site, site
+from tests.benchmarks.turns import ERRORS, take_turns, tell
 
-PROGRAMS = ("haproxy", "nginx", "redis-server", "taskset", "wrk")
-ERRORS = (BenchmarkError, OSError, http.client.HTTPException)
+PROGRAMS = ("haproxy", "nginx", "node", "redis-server", "taskset", "wrk")
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -30,42 +28,11 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--seconds", type=int, default=4, help="of load for a sample")
     parser.add_argument("--rounds", type=int, default=3, help="samples of each peer")
     parser.add_argument("--only", nargs="+", choices=PEERS, help="measure these alone")
+    parser.add_argument(
+        "--sections", nargs="*", choices=SECTIONS, help="measure these beyond the job"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON, not a table")
     return parser.parse_args(arguments)
-
-
-def tell(line: str) -> None:
-    """Say what is going on, where it is not taken for a result."""
-    print(line, file=sys.stderr, flush=True)
-
-
-def run(
-    site: Site, names: list[str], rounds: int, seconds: int
-) -> dict[str, report.Row]:
-    """Start the peers, let them take turns, and return what was found."""
-    rows = {name: report.Row() for name in names}
-    with contextlib.ExitStack() as stack:
-        started: dict[str, tuple[Running, int]] = {}
-        for name, row in rows.items():
-            tell(f"starting {name}")
-            try:
-                started[name] = stack.enter_context(start(site, name))
-                check(site, PEERS[name], started[name][1])
-                row.idle_bytes = idle_bytes(site, PEERS[name], *started[name])
-            except ERRORS as error:
-                row.error = str(error)
-        for turn in range(rounds):
-            for name, row in rows.items():
-                if row.error:
-                    continue
-                tell(f"round {turn + 1} of {rounds}: {name}")
-                try:
-                    row.samples.append(
-                        measure(site, PEERS[name], *started[name], seconds)
-                    )
-                except ERRORS as error:
-                    row.error = str(error)
-    return rows
 
 
 def main(arguments: list[str]) -> int:
@@ -84,15 +51,37 @@ def main(arguments: list[str]) -> int:
         # nginx's workers are another user, and look into folders of their own here.
         folder.chmod(0o755)
         with site(folder, make_credentials(folder)) as made:
-            rows = run(made, flags.only or list(PEERS), flags.rounds, flags.seconds)
+            rows, findings, failed = run(made, flags)
+    if flags.json:
+        print(report.as_json(rows, findings))
+    else:
+        lines = "\n".join(map(str, findings))
+        print(report.origin(), report.table(rows), lines, sep="\n\n")
+    return 1 if failed else 0
+
+
+def run(
+    site: Site, flags: argparse.Namespace
+) -> tuple[dict[str, report.Row], list[report.Finding], bool]:
+    """Return the table's rows, all findings, and whether something was not measured."""
+    sections = flags.sections
+    if sections is None:
+        sections = [] if flags.only else list(SECTIONS)
+    names = flags.only if flags.only or flags.sections else list(PEERS)
+    peers = {name: PEERS[name] for name in names or ()}
+    rows = take_turns(site, peers, flags.rounds, flags.seconds)
+    findings, failed = report.verdicts(rows), False
     for name, row in rows.items():
         if row.error:
+            failed = True
             tell(f"{name}: error: {row.error}")
-    if flags.json:
-        print(report.as_json(rows))
-    else:
-        print(report.origin(), report.table(rows), *report.verdicts(rows), sep="\n\n")
-    return 1 if any(row.error for row in rows.values()) else 0
+    for section in sections:
+        try:
+            findings += SECTIONS[section](site, flags.rounds, flags.seconds)
+        except ERRORS as error:
+            failed = True
+            tell(f"{section}: error: {error}")
+    return rows, findings, failed
 
 
 if __name__ == "__main__":

@@ -12,7 +12,9 @@ from tests.benchmarks.processes import BenchmarkError, Running
 
 CONNECTIONS = 64
 WARM_SECONDS = 1
-IDLE_CONNECTIONS = 1000
+WARM_REQUESTS = 1000
+SPARE_FILES = 100
+OK = 200
 UNAUTHORIZED = 401
 
 
@@ -42,10 +44,12 @@ def check(site: Site, peer: Peer, port: int) -> None:
         BenchmarkError: it does not forward, or lets a request without a token pass.
     """
     token = site.credentials.first_token(peer.algorithm)
-    status, body = _get(port, token)
-    if (status, body) != _get(site.backend, ""):
+    body = peer.body.read_bytes() if peer.body else b""
+    status, answer = _get(port, token, body)
+    # A backend that is sent a body answers with it.
+    if (status, answer) != ((OK, body) if body else _get(site.backend, "")):
         raise BenchmarkError(f"does not pass the backend's answer on: {status}")
-    if peer.algorithm and (status := _get(port, "")[0]) != UNAUTHORIZED:
+    if peer.algorithm and (status := _get(port, "", body)[0]) != UNAUTHORIZED:
         raise BenchmarkError(f"answers {status} to a request without a token")
 
 
@@ -70,36 +74,47 @@ def measure(
     )
 
 
-def idle_bytes(site: Site, peer: Peer, process: Running, port: int) -> float:
+def idle_bytes(
+    site: Site, peer: Peer, process: Running, port: int, connections: int
+) -> float:
     """Return the memory that one keep-alive connection costs between requests."""
     allow_connections()
     token = site.credentials.first_token(peer.algorithm)
-    for _ in range(IDLE_CONNECTIONS):
+    for _ in range(WARM_REQUESTS):
         _get(port, token)
     before = process.resident_bytes()
     with contextlib.ExitStack() as stack:
-        for _ in range(IDLE_CONNECTIONS):
+        for _ in range(connections):
             connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
             stack.callback(connection.close)
             _exchange(connection, token)
-        return (process.resident_bytes() - before) / IDLE_CONNECTIONS
+        return (process.resident_bytes() - before) / connections
 
 
-def allow_connections() -> None:
-    """Let this process and those it starts have as many sockets as the machine lets."""
+def allow_connections() -> int:
+    """Let this process and those it starts have as many sockets as the machine lets.
+
+    Returns:
+        how many connections that is for a proxy, which has two sockets for each.
+    """
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    return (most - SPARE_FILES) // 2
 
 
-def _get(port: int, token: str) -> tuple[int, bytes]:
+def _get(port: int, token: str, body: bytes = b"") -> tuple[int, bytes]:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     with contextlib.closing(connection):
-        return _exchange(connection, token)
+        return _exchange(connection, token, body)
 
 
-def _exchange(connection: http.client.HTTPConnection, token: str) -> tuple[int, bytes]:
+def _exchange(
+    connection: http.client.HTTPConnection, token: str, body: bytes = b""
+) -> tuple[int, bytes]:
     headers = {"Authorization": f"Bearer {token}"} if token else {}
-    connection.request("GET", PATH, headers=headers)
+    if body:
+        headers["Content-Type"] = "application/json"
+    connection.request("POST" if body else "GET", PATH, body or None, headers)
     response = connection.getresponse()
     return response.status, response.read()
 
@@ -111,6 +126,7 @@ def _wrk(site: Site, peer: Peer, port: int, seconds: int) -> dict[str, float]:
         *("--duration", f"{seconds}s", "--script", str(TEMPLATES / "load.lua")),
         *(f"http://127.0.0.1:{port}{PATH}", "--"),
         str(site.credentials.tokens[peer.algorithm]),
+        *([str(peer.body)] if peer.body else []),
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     _, found, line = done.stdout.rpartition("RESULT ")

@@ -7,17 +7,21 @@ Every peer forwards to the same backend and is started on the same core. A row o
 import contextlib
 import dataclasses
 import re
+import resource
+import shutil
 import sys
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import redis
 
 from tests.benchmarks.credentials import Credentials
-from tests.benchmarks.processes import Running, accepts, free_port, running
+from tests.benchmarks.processes import Running, accepts, running
+from tests.ports import free_port
 
-TEMPLATES = Path(__file__).parent / "templates"
+HERE = Path(__file__).parent
+TEMPLATES = HERE / "templates"
 PEER_CORE = 0
 LOAD_CORE = 1
 PATH = "/api/users/42"
@@ -42,7 +46,6 @@ class Site:
         Names stand as ``@{name}``: nginx, HAProxy and YAML have uses for ``$``.
         """
         known = {
-            **values,
             "backend": self.backend,
             "redis": self.redis,
             "take": self.take,
@@ -50,6 +53,9 @@ class Site:
             "burst": RATE_PER_HOUR,
             "per_second": RATE_PER_HOUR / 3600,
             "secret": self.credentials.secret,
+            # HAProxy opens two files for each, or refuses to start.
+            "connections": resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2 - 50,
+            **values,
         }
         text = (TEMPLATES / template).read_text(encoding="utf-8")
         path = folder / template
@@ -77,16 +83,20 @@ class Peer:
         job: what it does for each request, for the reader of the table.
         algorithm: of the tokens that it is sent; "" for none.
         launch: from site, folder, port and algorithm to the way it is started.
+        body: the file of a body that is sent with POST; None for GET without one.
     """
 
     job: str
     algorithm: str
     launch: Callable[[Site, Path, int, str], Launch]
+    body: Path | None = None
 
 
-def _nginx(template: str) -> Callable[[Site, Path, int, str], Launch]:
+def nginx(template: str, **values: str) -> Callable[[Site, Path, int, str], Launch]:
+    """Return how an nginx is started with a configuration of the templates."""
+
     def launch(site: Site, folder: Path, port: int, _algorithm: str) -> Launch:
-        config = site.write(template, folder, port=port)
+        config = site.write(template, folder, port=port, **values)
         command = ["nginx", "-e", "stderr", "-p", str(folder), "-c", str(config)]
         return Launch(command, lambda: accepts(port))
 
@@ -104,31 +114,58 @@ def _haproxy(site: Site, folder: Path, port: int, algorithm: str) -> Launch:
     return Launch(["haproxy", "-db", "-f", str(config)], lambda: accepts(port))
 
 
-def _lumina(site: Site, folder: Path, port: int, algorithm: str) -> Launch:
-    metrics = f"127.0.0.1:{free_port()}"
-    keys = {
-        "HS256": 'secret: "${JWT_SECRET}"',
-        "RS256": 'public_key: "${JWT_PUBLIC_KEY}"',
-    }
-    policy = site.write(
-        "policy.yaml" if algorithm else "policy-open.yaml",
-        folder,
-        algorithm=algorithm,
-        key=keys.get(algorithm, ""),
-    )
-    env = {
-        "LISTEN": f"127.0.0.1:{port}",
-        "METRICS_LISTEN": metrics,
-        "BACKEND_URL": f"http://127.0.0.1:{site.backend}",
-        "POLICY": str(policy),
-        "REDIS_URL": f"redis://127.0.0.1:{site.redis}/0",
-        "JWT_SECRET": site.credentials.secret,
-        "JWT_PUBLIC_KEY": site.credentials.public_key,
-        "DRAIN_GRACE": "0",
-        "ENCRYPTION_KEY": site.credentials.encryption_key,
-    }
-    command = [sys.executable, "-P", "-m", "proxy", "serve"]
-    return Launch(command, lambda: _answers(f"http://{metrics}/ready"), env)
+def lumina(
+    policy: str, extra: Mapping[str, str] | None = None, **values: str
+) -> Callable[[Site, Path, int, str], Launch]:
+    """Return how the proxy is started with a policy of the templates.
+
+    Args:
+        policy: the template's file name.
+        extra: variables of the environment beside the usual ones.
+        values: what is filled in beside the usual names.
+    """
+
+    def launch(site: Site, folder: Path, port: int, algorithm: str) -> Launch:
+        metrics = f"127.0.0.1:{free_port()}"
+        keys = {
+            "HS256": 'secret: "${JWT_SECRET}"',
+            "RS256": 'public_key: "${JWT_PUBLIC_KEY}"',
+        }
+        path = site.write(
+            policy, folder, algorithm=algorithm, key=keys.get(algorithm, ""), **values
+        )
+        env = {
+            "LISTEN": f"127.0.0.1:{port}",
+            "METRICS_LISTEN": metrics,
+            "BACKEND_URL": f"http://127.0.0.1:{site.backend}",
+            "POLICY": str(path),
+            "REDIS_URL": f"redis://127.0.0.1:{site.redis}/0",
+            "JWT_SECRET": site.credentials.secret,
+            "JWT_PUBLIC_KEY": site.credentials.public_key,
+            "DRAIN_GRACE": "0",
+            "ENCRYPTION_KEY": site.credentials.encryption_key,
+            **(extra or {}),
+        }
+        command = [sys.executable, "-P", "-m", "proxy", "serve"]
+        return Launch(command, lambda: _answers(f"http://{metrics}/ready"), env)
+
+    return launch
+
+
+def _fastify(site: Site, folder: Path, port: int, _algorithm: str) -> Launch:
+    script = site.write("fastify.js", folder, port=port)
+    # Where node looks for packages, and learns that scripts are modules.
+    shutil.copy(HERE / "package.json", folder)
+    (folder / "node_modules").symlink_to(HERE / "node_modules")
+    return Launch(["node", str(script)], lambda: accepts(port))
+
+
+def _aiohttp(site: Site, _folder: Path, port: int, _algorithm: str) -> Launch:
+    settings = (port, site.backend, site.redis, site.credentials.secret, site.take)
+    rate = (RATE_PER_HOUR / 3600, RATE_PER_HOUR)
+    program = HERE / "aiohttp_gateway.py"
+    command = [sys.executable, "-P", str(program), *map(str, settings + rate)]
+    return Launch(command, lambda: accepts(port))
 
 
 def _answers(url: str) -> bool:
@@ -140,14 +177,16 @@ def _answers(url: str) -> bool:
 
 
 PEERS = {
-    "nginx": Peer("pass through", "", _nginx("nginx.conf")),
+    "nginx": Peer("pass through", "", nginx("nginx.conf")),
     "haproxy": Peer("pass through", "", _haproxy),
     "haproxy-hs256": Peer("HS256, own table", "HS256", _haproxy),
     "haproxy-rs256": Peer("RS256, own table", "RS256", _haproxy),
-    "nginx-lua-hs256": Peer("HS256, Redis", "HS256", _nginx("nginx-lua.conf")),
-    "lumina": Peer("rule, metrics", "", _lumina),
-    "lumina-hs256": Peer("HS256, Redis, metrics", "HS256", _lumina),
-    "lumina-rs256": Peer("RS256, Redis, metrics", "RS256", _lumina),
+    "nginx-lua-hs256": Peer("HS256, Redis", "HS256", nginx("nginx-lua.conf")),
+    "fastify-hs256": Peer("HS256, Redis", "HS256", _fastify),
+    "aiohttp-hs256": Peer("HS256, Redis, metrics", "HS256", _aiohttp),
+    "lumina": Peer("rule, metrics", "", lumina("policy-open.yaml")),
+    "lumina-hs256": Peer("HS256, Redis, metrics", "HS256", lumina("policy.yaml")),
+    "lumina-rs256": Peer("RS256, Redis, metrics", "RS256", lumina("policy.yaml")),
 }
 
 
@@ -173,7 +212,7 @@ def site(folder: Path, credentials: Credentials) -> Iterator[Site]:
         made = Site(folder, credentials, take=take, store=store, **ports)
         backend_folder = folder / "backend"
         backend_folder.mkdir()
-        launch = _nginx("backend.conf")(made, backend_folder, made.backend, "")
+        launch = nginx("backend.conf")(made, backend_folder, made.backend, "")
         stack.enter_context(
             running(
                 launch.command,
@@ -186,9 +225,9 @@ def site(folder: Path, credentials: Credentials) -> Iterator[Site]:
 
 
 @contextlib.contextmanager
-def start(site: Site, name: str) -> Iterator[tuple[Running, int]]:
-    """Run one peer, and yield it with its port."""
-    peer, port, folder = PEERS[name], free_port(), site.folder / name
+def start(site: Site, name: str, peer: Peer) -> Iterator[tuple[Running, int]]:
+    """Run one peer in a folder called ``name``, and yield it with its port."""
+    port, folder = free_port(), site.folder / name
     folder.mkdir()
     launch = peer.launch(site, folder, port, peer.algorithm)
     with running(

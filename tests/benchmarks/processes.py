@@ -54,13 +54,6 @@ class Running:
         return found
 
 
-def free_port() -> int:
-    """Return a loopback port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
-
-
 def accepts(port: int) -> bool:
     """Tell whether somebody listens on a loopback port."""
     with socket.socket() as probe:

@@ -18,7 +18,7 @@ from proxy.core.authn import VerificationKey
 from proxy.core.keyset import Keyset
 from proxy.edge.redis_store import RedisStore
 from tests.documents import text_of
-from tests.e2e.conftest import free_port
+from tests.ports import free_port
 from tests.redis_server import RedisServer
 
 DOMAIN = "lms.example.test"

@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from proxy.core.bucket import (
@@ -13,6 +13,7 @@ from proxy.core.bucket import (
     RateLimit,
     State,
     level_at,
+    settle,
     take,
     us_until_full,
 )
@@ -88,7 +89,7 @@ def test_timeline(limit: RateLimit, timeline: list[tuple[int, int, bool, int]]) 
     """Takes at these instants are answered like this."""
     state: State | None = None
     for now_us, cost, allowed, remaining in timeline:
-        states, [grant] = take([(limit, state)], now_us, cost)
+        states, [grant] = take([(limit, state, cost)], now_us)
         if states is not None:
             [state] = states
 
@@ -102,18 +103,18 @@ def test_timeline(limit: RateLimit, timeline: list[tuple[int, int, bool, int]]) 
 def test_a_refusal_says_when_it_would_be_allowed() -> None:
     """To the microsecond: then, and not one earlier."""
     limit = RateLimit.of(7, MINUTE)
-    states, _ = take([(limit, None)], 0, 7)
+    states, _ = take([(limit, None, 7)], 0)
     assert states is not None
-    _, [refused] = take([(limit, states[0])], 0, 3)
+    _, [refused] = take([(limit, states[0], 3)], 0)
     when = round(refused.retry_after * MICROSECONDS)
 
-    assert not take([(limit, states[0])], when - 1, 3)[1][0].allowed
-    assert take([(limit, states[0])], when, 3)[1][0].allowed
+    assert not take([(limit, states[0], 3)], when - 1)[1][0].allowed
+    assert take([(limit, states[0], 3)], when)[1][0].allowed
 
 
 def test_a_cost_above_the_burst_never_has_a_time() -> None:
     """No wait would help, so none is promised."""
-    _, [grant] = take([(RateLimit.of(5, MINUTE), None)], 0, 6)
+    _, [grant] = take([(RateLimit.of(5, MINUTE), None, 6)], 0)
 
     assert Grant(False, 5, math.inf, 0.0) == grant
 
@@ -121,10 +122,10 @@ def test_a_cost_above_the_burst_never_has_a_time() -> None:
 def test_all_buckets_give_or_none_does() -> None:
     """One empty bucket keeps the others as they were, and says it was that one."""
     small, large = RateLimit.of(1, MINUTE), RateLimit.of(5, MINUTE)
-    states, _ = take([(small, None), (large, None)], 0)
+    states, _ = take([(small, None, 1), (large, None, 1)], 0)
     assert states == [(0, 0), (large.capacity - large.token, 0)]
 
-    after, grants = take(list(zip((small, large), states, strict=True)), 0)
+    after, grants = take([(small, states[0], 1), (large, states[1], 1)], 0)
 
     assert after is None
     assert [grant.allowed for grant in grants] == [False, True]
@@ -133,7 +134,7 @@ def test_all_buckets_give_or_none_does() -> None:
 
 def test_no_bucket_is_no_limit() -> None:
     """A request without limits takes nothing."""
-    assert take([], 0) == ([], [])
+    assert take([], 0) == (None, [])
 
 
 @pytest.mark.parametrize(
@@ -202,7 +203,7 @@ def test_no_window_gives_more_than_burst_and_rate(
         now = max(latest - us_until_full(limit, 0), now + advance)
         # Before the first take there is no clock that could have gone back.
         latest = max(latest, now) if state else now
-        states, [grant] = take([(limit, state)], now, cost)
+        states, [grant] = take([(limit, state, cost)], now)
         if states is not None:
             [state] = states
             given_at.append((latest, cost))
@@ -239,9 +240,78 @@ def test_what_is_left_does_not_depend_on_the_order_of_equal_instants(
     roomy = RateLimit.of(limit.count, limit.period_us, burst=7)
     state: State | None = None
     for cost in costs:
-        states, [grant] = take([(roomy, state)], 0, cost)
+        states, [grant] = take([(roomy, state, cost)], 0)
         assert grant.allowed
         if states is not None:
             [state] = states
 
     assert state == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("state", "now_us", "tokens", "expected"),
+    [
+        (None, 5, 2, (3 * 12 * SECOND, 5)),
+        ((0, 0), 0, 1, (0, 12 * SECOND)),
+        ((12 * SECOND, 0), 0, 1, (0, 0)),
+        ((0, 0), 12 * SECOND, 2, (0, 24 * SECOND)),
+        ((0, 0), 0, 100, (0, MINUTE)),
+        ((0, MINUTE), 0, 1, (0, MINUTE)),
+        ((0, 24 * SECOND), 0, -1, (0, 12 * SECOND)),
+        ((0, 12 * SECOND), 0, -2, (12 * SECOND, 0)),
+        ((0, 0), 0, -2, (24 * SECOND, 0)),
+        ((4 * 12 * SECOND, 0), 0, -2, (MINUTE, 0)),
+        ((0, MINUTE), 7, -5, (MINUTE, 7)),
+        ((0, 0), 0, 0, (0, 0)),
+    ],
+    ids=[
+        "of a full one",
+        "owed",
+        "exactly what is there",
+        "partly there",
+        "a burst at the most",
+        "no more than a burst in all",
+        "given back of what is owed",
+        "more than is owed",
+        "given back",
+        "given back to a full one",
+        "a burst given back",
+        "nothing",
+    ],
+)
+def test_settling(
+    state: State | None, now_us: int, tokens: int, expected: State
+) -> None:
+    """Charges and gives back, whatever is there."""
+    assert settle(RateLimit.of(5, MINUTE), state, now_us, tokens) == expected
+
+
+def test_what_is_owed_is_never_rounded() -> None:
+    """Units that do not fill a microsecond are kept."""
+    limit = RateLimit.of(7, MINUTE)  # 7 units a microsecond, a token is MINUTE of them
+
+    level, at_us = settle(limit, (0, 0), 0, 1)
+
+    assert at_us * limit.refill - level == limit.token
+
+
+def test_an_instant_stays_within_what_a_double_holds() -> None:
+    """Even one of a bucket that takes centuries to fill."""
+    limit = RateLimit.of(1, MAX_EXACT - 2)
+
+    assert settle(limit, (0, MAX_EXACT // 2), MAX_EXACT // 2, 1) == (0, MAX_EXACT - 1)
+
+
+@given(limit=limits(), level=st.integers(0, 2**53), tokens=st.integers(0, 10**6))
+def test_what_was_charged_can_be_given_back(
+    limit: RateLimit, level: int, tokens: int
+) -> None:
+    """The bucket has as much as before, whether or not it had the tokens."""
+    assume(limit.refill <= limit.token)  # else a microsecond overfills it
+    level = min(level, limit.capacity)
+    tokens = min(tokens, limit.burst - 1)
+
+    owing = settle(limit, (level, 0), 0, tokens)
+    back, at_us = settle(limit, owing, 0, -tokens)
+
+    assert back - at_us * limit.refill == level

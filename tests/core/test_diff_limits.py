@@ -71,6 +71,36 @@ EDITS = [
         id="per",
     ),
     pytest.param(
+        [("rate: 5/minute,", "rate: 5/minute, on_store_failure: allow,")],
+        [
+            (
+                "+ limits: login is loosened: 5/minute per client -> 5/minute per "
+                "client, allow without the store: POST /login, POST /form"
+            )
+        ],
+        id="allowed-without-the-store",
+    ),
+    pytest.param(
+        [("rate: 5/minute,", "rate: 5/minute, on_store_failure: deny,")],
+        [
+            (
+                "- limits: login is tightened: 5/minute per client -> 5/minute per "
+                "client, deny without the store: POST /login, POST /form"
+            )
+        ],
+        id="denied-without-the-store",
+    ),
+    pytest.param(
+        [("rate: 5/minute,", "rate: 5/minute, precision: leased,")],
+        [
+            (
+                "~ limits: login is changed: 5/minute per client -> 5/minute per "
+                "client, leased: POST /login, POST /form"
+            )
+        ],
+        id="leased",
+    ),
+    pytest.param(
         [
             ("limits: [login]", "limits: [door]"),
             ("  api:", "  door: {rate: 5/minute, per: client}\n  api:"),

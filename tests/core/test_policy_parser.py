@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from proxy.core.backends import HealthCheck, Server, Timeouts
 from proxy.core.bucket import RateLimit
 from proxy.core.errors import Finding, PolicyError
-from proxy.core.policy import Per, Policy, View
+from proxy.core.policy import OnStoreFailure, Per, Policy, Precision, View
 from proxy.core.policy_parser import compile_policy, parse_policy
 from proxy.core.policy_rules import OWN_METRICS
 from proxy.core.reasons import Reason
 from proxy.core.routing import Ambiguity
-from proxy.edge import metrics
+from proxy.edge import families
 
 ROOT = Path(__file__).parents[2]
 POLICIES = Path(__file__).parents[1] / "policies"
@@ -156,6 +156,20 @@ def test_limits_have_a_rate_for_each_role(everything: Policy) -> None:
     assert api.rate_for("student") == RateLimit.of(100, hour)
     assert api.rate_for("teacher") is None
     assert api.rate_for("urn:lti#Instructor") == RateLimit.of(10, minute // 2)
+
+
+def test_limits_are_exact_and_local_unless_they_say_so(everything: Policy) -> None:
+    """What is done without the store, and how exactly is counted, is each limit's."""
+    [login, *_] = everything.rules
+    first, second = login.limits
+    api = everything.limits["api"]
+
+    assert first.on_store_failure is OnStoreFailure.DENY
+    assert second.precision is Precision.LEASED
+    assert (api.on_store_failure, api.precision) == (
+        OnStoreFailure.LOCAL,
+        Precision.EXACT,
+    )
 
 
 def test_inline_limit_is_named_after_its_rule(everything: Policy) -> None:
@@ -395,9 +409,11 @@ def test_any_shape_is_a_policy_or_a_policy_error(document: dict[str, object]) ->
 def test_no_counter_of_a_policy_is_a_metric_of_the_proxy() -> None:
     """Every family of the proxy begins as no counter of a policy may."""
     for_policies = {"lumina_pathways_generated", "lumina_assessments_completed"}
-    own = {*metrics._COUNTERS, *metrics._GAUGES, *metrics._HISTOGRAMS} - for_policies
+    own = {*families.COUNTERS, *families.GAUGES, *families.HISTOGRAMS} - for_policies
 
-    assert [name for name in own if not f"{name}_".startswith(OWN_METRICS)] == []
+    assert [
+        name for name in own if not f"{name}_".startswith((*OWN_METRICS, "python_"))
+    ] == []
 
 
 def test_compiled_policy_knows_where_its_rules_stand() -> None:

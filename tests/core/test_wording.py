@@ -5,7 +5,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.core.bucket import RateLimit
-from proxy.core.workbench.wording import joined, methods_text, quota_text, rate_text
+from proxy.core.policy import OnStoreFailure
+from proxy.core.workbench.wording import (
+    joined,
+    methods_text,
+    quota_text,
+    rate_text,
+    store_text,
+)
 
 SECOND = 1_000_000
 
@@ -28,6 +35,22 @@ def test_rate_reads_as_it_was_written(
 ) -> None:
     """A rate has its period's name or unit, and its burst if that is special."""
     assert quota_text(RateLimit.of(count, period_us, burst)) == expected
+
+
+@pytest.mark.parametrize(
+    ("on_failure", "leased", "expected"),
+    [
+        (OnStoreFailure.LOCAL, False, ""),
+        (OnStoreFailure.LOCAL, True, ", leased"),
+        (OnStoreFailure.ALLOW, False, ", allow without the store"),
+        (OnStoreFailure.DENY, True, ", leased, deny without the store"),
+    ],
+)
+def test_only_what_is_unusual_is_said(
+    on_failure: OnStoreFailure, leased: bool, expected: str
+) -> None:
+    """A limit that is exact, and local without the store, says nothing of it."""
+    assert store_text(on_failure, leased=leased) == expected
 
 
 def test_no_rate_is_unlimited() -> None:

@@ -2,7 +2,6 @@
 
 import base64
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -13,15 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.ports import free_ports
+
 ROOT = Path(__file__).parents[2]
 DEADLINE = 20.0
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 def wait_until_up(url: str, process: subprocess.Popen[bytes]) -> None:
@@ -53,7 +47,7 @@ class Stack:
     def __init__(self, folder: Path, extra: Mapping[str, str]) -> None:
         self.database = folder / "lms.sqlite3"
         self.log = folder / "proxy.log"
-        self.backend, self.data, self.metrics = (free_port() for _ in range(3))
+        self.backend, self.data, self.metrics = free_ports(3)
         environment = {
             **os.environ,
             "LISTEN": f"127.0.0.1:{self.data}",

@@ -28,11 +28,11 @@ class BuggyStore:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
 
-    def take(self, takes: Sequence[Take], cost: int = 1) -> Awaitable[list[Grant]]:
+    def take(self, takes: Sequence[Take]) -> Awaitable[list[Grant]]:
         """Take, or raise what nobody expects."""
         if any(take.id == "bug" for take in takes):
             raise RuntimeError("a bug")
-        return self._store.take(takes, cost)
+        return self._store.take(takes)
 
 
 class ImpatientServing(serving.Serving):

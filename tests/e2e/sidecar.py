@@ -15,7 +15,8 @@ from typing import Any
 
 import jwt
 
-from tests.e2e.conftest import DEADLINE, ROOT, free_port, wait_until_up
+from tests.e2e.conftest import DEADLINE, ROOT, wait_until_up
+from tests.ports import free_ports
 
 ROLES = ("student", "teacher", "admin")
 FAR = 4_000_000_000
@@ -47,7 +48,7 @@ class Sidecar:
         program: tuple[str, ...] = ("-P", "-m", "proxy", "serve"),
     ) -> None:
         """Start it; ``extra`` is environment, ``program`` what Python runs."""
-        self.data, self.metrics = free_port(), free_port()
+        self.data, self.metrics = free_ports(2)
         self.secret = base64.urlsafe_b64encode(os.urandom(32)).decode()
         self.key = base64.urlsafe_b64encode(os.urandom(32)).decode()
         self.policy = folder / "policy.yaml"

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from proxy.core.keyset import Keyset
-from tests.e2e.conftest import DEADLINE, ROOT, free_port, wait_until_up
+from tests.e2e.conftest import DEADLINE, ROOT, wait_until_up
+from tests.ports import free_port
 
 OLD, NEW = bytes(range(32)), bytes(range(32, 64))
 

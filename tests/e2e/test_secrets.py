@@ -30,13 +30,16 @@ from proxy.core.reasons import Reason
 from proxy.core.yaml_source import read_yaml
 from proxy.ports import Snapshot
 from proxy.settings import Environment, Settings
-from tests.e2e.conftest import DEADLINE, free_port
+from tests.e2e.conftest import DEADLINE
 from tests.e2e.sidecar import FAR, Sidecar
 from tests.e2e.wiretap import Heard, Wiretap, answer, json_answer, saying
+from tests.ports import free_port
+from tests.redis_server import RedisServer, redis_server
 
 NAME = "Canarina Serinus"
 NOTE = "sings at dawn in C sharp"
 METRICS_TOKEN = "canary-of-the-metrics-port"
+REDIS_PASSWORD = "canary-of-redis"
 
 POLICY = """\
 version: 1
@@ -53,6 +56,7 @@ roles: [student, teacher]
 limits:
   few: {rate: 1/hour, per: client}
   bug: {rate: 1/hour, per: client}
+  strict: {rate: 1/hour, per: client, on_store_failure: deny}
 fields:
   user.name: {mode: random, max_bytes: 999}
   user.login: {mode: deterministic}
@@ -78,6 +82,7 @@ rules:
       response: {$.login: user.login}
   - {id: teachers, match: GET /teachers, allow: [teacher], backend: lms}
   - {id: few, match: GET /few, allow: anyone, backend: lms, limits: [few]}
+  - {id: strict, match: GET /strict, allow: anyone, backend: lms, limits: [strict]}
   - {id: bug, match: POST /bug, allow: [teacher], backend: lms, limits: [bug]}
   - {id: busy, match: GET /busy, allow: [teacher], backend: busy}
   - {id: gone, match: GET /gone, allow: [teacher], backend: gone}
@@ -96,13 +101,14 @@ class Canaries:
         secrets: what must be nowhere in it.
     """
 
-    def __init__(self, sidecar: Sidecar, wiretap: Wiretap) -> None:
+    def __init__(self, sidecar: Sidecar, wiretap: Wiretap, redis: RedisServer) -> None:
         self.sidecar = sidecar
+        self.redis = redis
         self.wiretap = wiretap
         self.shown: dict[str, str] = {}
         key = base64.urlsafe_b64decode(sidecar.key)
         texts = (sidecar.secret, sidecar.key, key.hex(), METRICS_TOKEN)
-        self.secrets = {*texts, *NAME.split(), NOTE, "sings"}
+        self.secrets = {*texts, REDIS_PASSWORD, *NAME.split(), NOTE, "sings"}
 
     @property
     def reasons(self) -> set[str]:
@@ -165,18 +171,21 @@ class Canaries:
 def canaries(tmp_path: Path) -> Iterator[Canaries]:
     """A proxy whose every secret is known, in front of a backend that misbehaves."""
     wiretap = Wiretap()
-    environment = {
-        "BACKEND_URL": f"http://127.0.0.1:{wiretap.port}",
-        "GONE_URL": f"http://127.0.0.1:{free_port()}",
-        "METRICS_TOKEN": METRICS_TOKEN,
-    }
-    sidecar = Sidecar(tmp_path, POLICY, environment, ("-m", "tests.e2e.impatient"))
-    try:
-        sidecar.wait()
-        yield Canaries(sidecar, wiretap)
-    finally:
-        sidecar.stop()
-        wiretap.stop()
+    options = ("--requirepass", REDIS_PASSWORD)
+    with redis_server(tmp_path, *options, password=REDIS_PASSWORD) as redis:
+        environment = {
+            "BACKEND_URL": f"http://127.0.0.1:{wiretap.port}",
+            "GONE_URL": f"http://127.0.0.1:{free_port()}",
+            "METRICS_TOKEN": METRICS_TOKEN,
+            "REDIS_URL": redis.url,
+        }
+        sidecar = Sidecar(tmp_path, POLICY, environment, ("-m", "tests.e2e.impatient"))
+        try:
+            sidecar.wait()
+            yield Canaries(sidecar, wiretap, redis)
+        finally:
+            sidecar.stop()
+            wiretap.stop()
 
 
 def provoke_refusals_of_messages(canaries: Canaries) -> None:
@@ -193,6 +202,8 @@ def provoke_refusals_of_messages(canaries: Canaries) -> None:
     ask("DELETE", "/teachers" + query)
     ask("GET", "/few")
     ask("GET", "/few")
+    canaries.redis.kill()
+    ask("GET", "/strict")
 
 
 def provoke_refusals_of_tokens(canaries: Canaries) -> None:

@@ -23,14 +23,14 @@ class Process:
         self.is_ready = True
         self.error: Exception | None = None
 
-    def metrics(self, accept: str) -> tuple[bytes, str]:
+    async def metrics(self, accept: str) -> tuple[bytes, str]:
         """Note the Accept value."""
         if self.error is not None:
             raise self.error
         self.accepted.append(accept)
         return b"lumina_x 1\n", "text/plain; version=0.0.4; charset=utf-8"
 
-    def ready(self) -> tuple[bool, Mapping[str, str]]:
+    async def ready(self) -> tuple[bool, Mapping[str, str]]:
         """Say what was set."""
         return self.is_ready, {"draining": "no" if self.is_ready else "yes"}
 

@@ -51,16 +51,23 @@ def bucket(name: str, rate: RateLimit) -> Take:
     return one
 
 
+def costing(takes: list[Take], cost: int) -> list[Take]:
+    """Return what takes so much from each of these buckets."""
+    return [one.costing(cost) for one in takes]
+
+
 @asynccontextmanager
 async def redis_store(server: RedisServer, clock: Clock) -> AsyncIterator[RedisStore]:
     """Open a store that has all the time it needs, and must not need its fallback."""
-    store = RedisStore(server.url, clock, clock=clock, timeout=10.0)
+    store = RedisStore(
+        server.url, clock, clock=clock, timeout=30.0, connect_timeout=30.0
+    )
     await store.open()
     try:
         yield store
     finally:
         await store.close()
-    assert (store.failures, store.local) == (0, 0)
+    assert (store.failures, sum(store.local.values())) == (0, 0)
 
 
 @pytest.fixture
@@ -104,14 +111,14 @@ async def test_a_bucket_empties_and_fills(store: BucketStore, clock: Clock) -> N
 async def test_a_refusal_says_when(store: BucketStore, clock: Clock) -> None:
     """To the microsecond, on both sides of the instant."""
     one = [bucket("a", RateLimit.of(7, MINUTE))]
-    await store.take(one, 7)
-    [refused] = await store.take(one, 3)
+    await store.take(costing(one, 7))
+    [refused] = await store.take(costing(one, 3))
     when = START + round(refused.retry_after * SECOND)
 
     clock.now = when - 1
-    assert not (await store.take(one, 3))[0].allowed
+    assert not (await store.take(costing(one, 3)))[0].allowed
     clock.now = when
-    assert (await store.take(one, 3))[0].allowed
+    assert (await store.take(costing(one, 3)))[0].allowed
 
 
 async def test_all_buckets_give_or_none_does(store: BucketStore) -> None:
@@ -125,23 +132,25 @@ async def test_all_buckets_give_or_none_does(store: BucketStore) -> None:
             one is not small for one in takes
         ]
 
-    assert [grant.remaining for grant in await store.take([small, large], 0)] == [0, 5]
+    assert [
+        grant.remaining for grant in await store.take(costing([small, large], 0))
+    ] == [0, 5]
 
 
 async def test_looking_takes_nothing(store: BucketStore) -> None:
     """A cost of 0 answers what is there, an empty bucket too."""
     one = [bucket("a", FIVE)]
-    assert await store.take(one, 0) == [Grant(True, 5, 0.0, 0.0)]
-    await store.take(one, 5)
-    assert await store.take(one, 0) == [Grant(True, 0, 0.0, 60.0)]
+    assert await store.take(costing(one, 0)) == [Grant(True, 5, 0.0, 0.0)]
+    await store.take(costing(one, 5))
+    assert await store.take(costing(one, 0)) == [Grant(True, 0, 0.0, 60.0)]
 
 
 async def test_a_cost_above_the_burst_is_refused_for_ever(store: BucketStore) -> None:
     """And takes nothing."""
     one = [bucket("a", FIVE)]
 
-    assert await store.take(one, 6) == [Grant(False, 5, math.inf, 0.0)]
-    assert await store.take(one, 2**60) == [Grant(False, 5, math.inf, 0.0)]
+    assert await store.take(costing(one, 6)) == [Grant(False, 5, math.inf, 0.0)]
+    assert await store.take(costing(one, 2**60)) == [Grant(False, 5, math.inf, 0.0)]
 
 
 async def test_one_bucket_twice_in_a_request_counts_once(store: BucketStore) -> None:
@@ -151,7 +160,7 @@ async def test_one_bucket_twice_in_a_request_counts_once(store: BucketStore) -> 
     grants = await store.take([one, one])
 
     assert [grant.remaining for grant in grants] == [4, 4]
-    assert (await store.take([one], 0))[0].remaining == 4
+    assert (await store.take(costing([one], 0)))[0].remaining == 4
 
 
 async def test_a_clock_that_goes_back_gives_nothing(
@@ -159,7 +168,7 @@ async def test_a_clock_that_goes_back_gives_nothing(
 ) -> None:
     """Time that was counted once is not counted again."""
     one = [bucket("a", FIVE)]
-    await store.take(one, 5)
+    await store.take(costing(one, 5))
     for now in (START - 30 * SECOND, START, START + 12 * SECOND - 1):
         clock.now = now
         assert not (await store.take(one))[0].allowed
@@ -174,7 +183,7 @@ async def test_a_clock_that_was_wrong_locks_nobody_out(
     """What was written years ahead is forgotten once the clock is right again."""
     one = [bucket("a", FIVE)]
     clock.now = START + 10**14
-    await store.take(one, 5)
+    await store.take(costing(one, 5))
     clock.now = START
 
     assert (await store.take(one))[0].remaining == 4
@@ -192,6 +201,74 @@ async def test_concurrent_takes_get_what_there_is_and_no_more(
     assert (store.taken, store.refused) == (100, 1900)
 
 
+async def test_each_bucket_has_its_own_cost(store: BucketStore) -> None:
+    """What is only looked at stays as it was, whatever the others give."""
+    one, two, three = bucket("a", FIVE), bucket("b", FIVE), bucket("c", FIVE)
+
+    grants = await store.take([one.costing(4), two, three.costing(0)])
+
+    assert [grant.remaining for grant in grants] == [1, 4, 5]
+    refused = await store.take([one.costing(2), two, three.costing(0)])
+    assert [grant.allowed for grant in refused] == [False, True, True]
+    assert [grant.remaining for grant in refused] == [1, 4, 5]
+
+
+async def test_what_is_charged_afterwards_is_owed(
+    store: BucketStore, clock: Clock
+) -> None:
+    """The bucket is empty until what it owes has flowed in, and says so."""
+    one = bucket("a", FIVE)
+    await store.take([one.costing(4)])
+
+    store.settle([one.costing(3)])
+
+    [grant] = await store.take([one])
+    assert grant == Grant(False, 0, 36.0, 84.0)
+    clock.now += 36 * SECOND
+    assert (await store.take([one]))[0] == Grant(True, 0, 0.0, 60.0)
+
+
+async def test_nobody_owes_more_than_a_bucket(store: BucketStore, clock: Clock) -> None:
+    """However much is charged, a wait of twice a fill is the longest."""
+    one = bucket("a", FIVE)
+    for _ in range(5):
+        store.settle([one.costing(2**70)])
+
+    assert await store.take([one]) == [Grant(False, 0, 72.0, 120.0)]
+    clock.now += 72 * SECOND
+    assert (await store.take([one]))[0].allowed
+
+
+async def test_what_is_given_back_can_be_taken_again(store: BucketStore) -> None:
+    """Up to a full bucket, and what is owed first."""
+    one, other = bucket("a", FIVE), bucket("b", FIVE)
+    await store.take([one.costing(4), other])
+
+    store.settle([one.costing(-2), other.costing(-4)])
+
+    grants = await store.take([one.costing(0), other.costing(0)])
+    assert [grant.remaining for grant in grants] == [3, 5]
+    store.settle([one.costing(5), one.costing(-3)])
+    assert (await store.take([one.costing(0)]))[0].remaining == 1
+
+
+async def test_a_burst_given_back_makes_it_full(store: BucketStore) -> None:
+    """Whatever it owed."""
+    one = bucket("a", FIVE)
+    store.settle([one.costing(9)])
+    store.settle([one.costing(-5)])
+
+    assert await store.take([one.costing(0)]) == [Grant(True, 5, 0.0, 0.0)]
+
+
+async def test_settling_nothing_is_nothing(store: BucketStore) -> None:
+    """And is counted as no request."""
+    store.settle([])
+    store.settle([bucket("a", FIVE)])
+
+    assert (store.taken, store.refused) == (0, 0)
+
+
 async def test_no_bucket_is_no_limit(store: BucketStore) -> None:
     """A request without limits is not counted."""
     assert await store.take([]) == []
@@ -200,7 +277,7 @@ async def test_no_bucket_is_no_limit(store: BucketStore) -> None:
 
 async def test_looking_is_not_counted(store: BucketStore) -> None:
     """The counters are of requests."""
-    await store.take([bucket("a", FIVE)], 0)
+    await store.take(costing([bucket("a", FIVE)], 0))
 
     assert (store.taken, store.refused) == (0, 0)
     assert store.state == "ok"
@@ -210,8 +287,8 @@ async def test_strange_names_have_buckets_of_their_own(store: BucketStore) -> No
     """NUL, newline, braces, blanks, bytes that are no text, and ten kilobytes."""
     names = ["a", "a\x00", "a\n", "{a}", "a}", "}:{", " a", "\ud800", "a" * 10_240, "ä"]
     for name in names:
-        await store.take([bucket(name, FIVE)], 5)
-        [other] = await store.take([bucket(name + "!", FIVE)], 0)
+        await store.take(costing([bucket(name, FIVE)], 5))
+        [other] = await store.take(costing([bucket(name + "!", FIVE)], 0))
 
         assert (name, other.remaining) == (name, 5)
 
@@ -244,9 +321,17 @@ steps = st.one_of(
 """How the clock moves: the kind, microseconds, and whose bucket's fill is meant."""
 
 requests = st.tuples(
-    st.lists(st.integers(0, 2), min_size=1, max_size=4), st.integers(0, 3)
+    st.sampled_from(["take", "take", "settle"]),
+    st.lists(
+        st.tuples(
+            st.integers(0, 2),
+            st.one_of(st.integers(0, 3), st.integers(-2500, 2500)),
+        ),
+        min_size=1,
+        max_size=4,
+    ),
 )
-"""Which buckets, and the cost."""
+"""What is asked, of which buckets, and the cost of each."""
 
 _examples = itertools.count()
 
@@ -265,7 +350,7 @@ _examples = itertools.count()
 async def test_lua_and_python_agree(
     redis: RedisServer,
     limits: list[RateLimit],
-    ticks: list[tuple[tuple[str, int, int], list[tuple[list[int], int]]]],
+    ticks: list[tuple[tuple[str, int, int], list[tuple[str, list[tuple[int, int]]]]]],
 ) -> None:
     """The same history gives the same grants, whatever the clock does."""
     clock, example = Clock(), next(_examples)
@@ -274,16 +359,24 @@ async def test_lua_and_python_agree(
     async with redis_store(redis, clock) as shared:
         for (kind, advance, which), wanted in ticks:
             if kind == "to full":
-                [grant] = memory.take_now([buckets[which]], 0)
+                [grant] = memory.take_now([buckets[which].costing(0)])
                 advance += round(grant.reset_after * SECOND)
             elif kind == "back a fill":
                 advance -= us_until_full(limits[which], 0)
             clock.now = min(max(clock.now + advance, 0), MAX_EXACT // 2)
-            takes = [([buckets[n] for n in chosen], cost) for chosen, cost in wanted]
+            answers, expected = [], []
+            # Last a look, so that whatever was settled before it has its instant.
+            for verb, pairs in [*wanted, ("take", [(0, 0), (1, 0), (2, 0)])]:
+                if verb == "settle":
+                    takes = [buckets[n].costing(cost) for n, cost in pairs]
+                    shared.settle(takes)
+                    memory.settle(takes)
+                else:
+                    takes = [buckets[n].costing(abs(cost)) for n, cost in pairs]
+                    answers.append(shared.take(takes))
+                    expected.append(memory.take_now(takes))
 
-            answers = await asyncio.gather(*(shared.take(*one) for one in takes))
-
-            assert answers == [memory.take_now(*one) for one in takes]
+            assert [await answer for answer in answers] == expected
 
 
 # Memory only.
@@ -309,8 +402,8 @@ async def test_memory_of_one_bucket_holds_the_latest(clock: Clock) -> None:
     await store.take([bucket("a", FIVE)])
     await store.take([bucket("b", FIVE)])
 
-    assert (await store.take([bucket("b", FIVE)], 0))[0].remaining == 4
-    assert (await store.take([bucket("a", FIVE)], 0))[0].remaining == 5
+    assert (await store.take(costing([bucket("b", FIVE)], 0)))[0].remaining == 4
+    assert (await store.take(costing([bucket("a", FIVE)], 0)))[0].remaining == 5
 
 
 async def test_full_buckets_are_forgotten(clock: Clock) -> None:
@@ -332,8 +425,8 @@ async def test_full_buckets_are_forgotten(clock: Clock) -> None:
 async def test_looking_remembers_nothing(clock: Clock) -> None:
     """Who only asks costs no memory, and neither does who is refused."""
     store = MemoryStore(clock)
-    await store.take([bucket("a", FIVE)], 0)
-    await store.take([bucket("a", FIVE)], 6)
+    await store.take(costing([bucket("a", FIVE)], 0))
+    await store.take(costing([bucket("a", FIVE)], 6))
 
     assert len(store) == 0
 

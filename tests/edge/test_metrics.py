@@ -9,17 +9,19 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from prometheus_client import ProcessCollector
 from prometheus_client.core import Metric
 from prometheus_client.openmetrics.parser import (
     text_string_to_metric_families as parse_openmetrics,
 )
 from prometheus_client.parser import text_string_to_metric_families as parse_text
-from prometheus_client.registry import CollectorRegistry
 
 from proxy.core.exchange import Exchange
 from proxy.core.policy_rules import OWN_METRICS
 from proxy.core.reasons import Reason
-from proxy.edge.metrics import ACTIVE_MINUTES, MAX_ACTIVE, Metrics
+from proxy.edge.exposition import expose
+from proxy.edge.metrics import Metrics
+from proxy.edge.people import ACTIVE_MINUTES, MAX_ACTIVE
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 SPECIFIED = {"lumina_pathways_generated", "lumina_assessments_completed"}
@@ -56,12 +58,17 @@ def metrics_fixture(clock: Clock) -> Metrics:
 
 def fresh(clock: Clock | None = None, **caps: int) -> Metrics:
     """Return metrics with a registry of their own."""
-    return Metrics(CollectorRegistry(), now=clock or Clock(), version="1.2.3", **caps)
+    return Metrics(now=clock or Clock(), version="1.2.3", **caps)
+
+
+def shown_by(metrics: Metrics, accept: str = "") -> tuple[bytes, str]:
+    """Return body and content type of a scrape."""
+    return expose(metrics.numbers(), accept, [ProcessCollector(registry=None)])
 
 
 def families(metrics: Metrics, accept: str = "") -> dict[str, Metric]:
     """Return what a scrape shows, parsed back; no family is there twice."""
-    body, content_type = metrics.expose(accept)
+    body, content_type = shown_by(metrics, accept)
     is_openmetrics = content_type.startswith("application/openmetrics-text")
     parse = parse_openmetrics if is_openmetrics else parse_text
     parsed = list(parse(body.decode("utf-8")))
@@ -381,7 +388,7 @@ def test_people_are_counted_once(metrics: Metrics) -> None:
     for subject in ("ada", "bob", "ada", "", "ada"):
         metrics.record(over(subject=subject))
 
-    assert metrics.active_users() == 2
+    assert metrics.people.active() == 2
     assert active(metrics) == 2.0
 
 
@@ -396,7 +403,7 @@ def test_whoever_was_seen_stays_for_the_window(metrics: Metrics, clock: Clock) -
     metrics.record(over(subject="ada"))
     seen = []
     for _ in range(7):
-        seen.append(metrics.active_users())
+        seen.append(metrics.people.active())
         clock.now += 60.0
 
     assert seen == [1] * ACTIVE_MINUTES + [0, 0]
@@ -412,10 +419,10 @@ def test_skipped_minutes_count_as_minutes(
     for _ in range(gap):
         clock.now += 60.0
         if asked:
-            metrics.active_users()
+            metrics.people.active()
     metrics.record(over(subject="bob"))
 
-    assert metrics.active_users() == (2 if gap < ACTIVE_MINUTES else 1)
+    assert metrics.people.active() == (2 if gap < ACTIVE_MINUTES else 1)
 
 
 def test_coming_back_keeps_somebody_active(metrics: Metrics, clock: Clock) -> None:
@@ -423,7 +430,7 @@ def test_coming_back_keeps_somebody_active(metrics: Metrics, clock: Clock) -> No
     for _ in range(12):
         metrics.record(over(subject="ada"))
         clock.now += 240.0
-        assert metrics.active_users() == 1
+        assert metrics.people.active() == 1
 
 
 def test_a_night_without_requests_forgets_everybody(
@@ -433,7 +440,7 @@ def test_a_night_without_requests_forgets_everybody(
     metrics.record(over(subject="ada"))
     clock.now += 8 * 3600.0
 
-    assert metrics.active_users() == 0
+    assert metrics.people.active() == 0
 
 
 @pytest.mark.parametrize("back", [1.0, 60.0, 3600.0, 86_400.0])
@@ -447,17 +454,17 @@ def test_clock_that_goes_back_loses_nobody(
     metrics.record(over(subject="bob"))
     clock.now -= back
     metrics.record(over(subject="eve"))
-    assert metrics.active_users() == 3
+    assert metrics.people.active() == 3
     for _ in range(10):
         clock.now += 0.001
         metrics.record(over(subject="eve"))
         clock.now -= 0.001
-    assert metrics.active_users() == 3
+    assert metrics.people.active() == 3
     clock.now += 60.0 * (ACTIVE_MINUTES - 1)
-    assert metrics.active_users() >= 2
+    assert metrics.people.active() >= 2
 
     clock.now += 60.0
-    assert metrics.active_users() == 0
+    assert metrics.people.active() == 0
 
 
 def test_people_are_capped(clock: Clock) -> None:
@@ -466,7 +473,7 @@ def test_people_are_capped(clock: Clock) -> None:
     for minute in range(10):
         for number in range(100):
             metrics.record(over(subject=f"{minute}-{number}"))
-        assert metrics.active_users() == min(50, 10 * (minute + 1))
+        assert metrics.people.active() == min(50, 10 * (minute + 1))
         clock.now += 60.0
 
     assert MAX_ACTIVE >= 1_000_000
@@ -638,6 +645,7 @@ def busy(metrics: Metrics) -> None:
     for name, labels in {
         "lumina_limiter_takes": ("allowed",),
         "lumina_limiter_store_up": (),
+        "lumina_limiter_local_takes": ("local",),
         "lumina_upstream_connections": ("lms", "idle"),
         "lumina_upstream_up": ("lms", "127.0.0.1:9000"),
         "lumina_downstream_connections": (),
@@ -718,7 +726,7 @@ def test_accept_chooses_the_format(
     metrics: Metrics, accept: str, content_type: str
 ) -> None:
     """What is asked for and can be written; else the text format. Never an error."""
-    body, shown = metrics.expose(accept)
+    body, shown = shown_by(metrics, accept)
 
     assert shown.partition("; escaping=")[0] == content_type
     assert body.endswith(b"# EOF\n") == (content_type == OPEN_1)
@@ -728,7 +736,7 @@ def test_accept_chooses_the_format(
 @settings(max_examples=25)
 def test_no_accept_value_fails(accept: str) -> None:
     """Whatever a client sends, it gets metrics."""
-    body, content_type = fresh().expose(accept)
+    body, content_type = shown_by(fresh(), accept)
 
     assert b"lumina_build_info" in body
     assert content_type in {TEXT, TEXT_1, OPEN_1}
@@ -766,7 +774,7 @@ def test_no_subject_is_a_label(metrics: Metrics) -> None:
     """Who people are is in no scrape."""
     metrics.record(over(subject="ada@example.org"))
 
-    assert b"ada" not in metrics.expose("")[0]
+    assert b"ada" not in shown_by(metrics)[0]
 
 
 def test_a_scrape_changes_nothing(metrics: Metrics) -> None:

@@ -31,6 +31,11 @@ def bucket(name: str, rate: RateLimit = HUNDRED) -> Take:
     return one
 
 
+def costing(takes: list[Take], cost: int) -> list[Take]:
+    """Return what takes so much from each of these buckets."""
+    return [one.costing(cost) for one in takes]
+
+
 @asynccontextmanager
 async def opened(
     url: str, *, patience: float = 10.0, probe_every: float = 0.05
@@ -52,11 +57,46 @@ async def store(redis: RedisServer) -> AsyncIterator[RedisStore]:
         yield one
 
 
+def local(store: RedisStore) -> int:
+    """Return how many requests Redis did not answer."""
+    return sum(store.local.values())
+
+
 async def timed(answer: Awaitable[list[Grant]]) -> tuple[list[Grant], float]:
     """Return the answer and the seconds it took."""
     started = time.monotonic()
     grants = await answer
     return grants, time.monotonic() - started
+
+
+# Settling.
+
+
+async def test_settling_goes_with_the_takes_of_its_tick(
+    store: RedisStore,
+) -> None:
+    """In their order, in one command, and nobody waits for it."""
+    one = bucket("a")
+    first = store.take([one])
+    store.settle([one.costing(9)])
+    second = store.take([one])
+
+    assert [(await answer)[0].remaining for answer in (first, second)] == [99, 89]
+    assert store.batches == 1
+
+
+async def test_what_a_lost_redis_was_not_told_is_settled_here(tmp_path: Path) -> None:
+    """So that this process's own buckets know of it."""
+    with redis_server(tmp_path) as server:
+        async with opened(server.url, patience=0.05, probe_every=60) as store:
+            server.pause()
+            store.settle([bucket("a").costing(40)])
+            try:
+                assert (await store.take([bucket("a")]))[0].remaining == 59
+                store.settle([bucket("a").costing(9)])
+                assert (await store.take([bucket("a")]))[0].remaining == 49
+            finally:
+                server.resume()
 
 
 # Batches.
@@ -116,10 +156,10 @@ async def test_processes_share_a_bucket(store: RedisStore, redis: RedisServer) -
     """What one took, the other has not."""
     one = [bucket("a")]
     async with opened(redis.url) as other:
-        await store.take(one, 40)
+        await store.take(costing(one, 40))
 
-        assert (await other.take(one, 40))[0].remaining == 20
-        assert not (await store.take(one, 40))[0].allowed
+        assert (await other.take(costing(one, 40)))[0].remaining == 20
+        assert not (await store.take(costing(one, 40)))[0].allowed
 
 
 # The script.
@@ -143,7 +183,7 @@ async def test_a_bucket_lives_until_it_is_full(
     """And a second more, so that idle subjects cost nothing."""
     one = bucket("a")
     for taken, seconds in ((1, 36), (9, 360), (90, 3600)):
-        await store.take([one], taken)
+        await store.take(costing([one], taken))
 
         left = redis.command("PTTL", one.key) / 1000
         assert seconds - 30 < left <= seconds + 1
@@ -153,8 +193,8 @@ async def test_looking_and_refusals_write_nothing(
     store: RedisStore, redis: RedisServer
 ) -> None:
     """Who only asks leaves no key."""
-    await store.take([bucket("a")], 0)
-    await store.take([bucket("a")], 101)
+    await store.take(costing([bucket("a")], 0))
+    await store.take(costing([bucket("a")], 101))
 
     assert redis.command("DBSIZE") == 0
 
@@ -180,7 +220,7 @@ async def test_a_foreign_value_is_mended(
     for remaining in (99, 98):
         answers = await asyncio.gather(store.take([one]), store.take([bucket("b")]))
         assert [grants[0].remaining for grants in answers] == [remaining, remaining]
-    assert (store.failures, store.local) == (0, 0)
+    assert (store.failures, local(store)) == (0, 0)
 
 
 async def test_a_forgotten_script_is_loaded_again(
@@ -189,17 +229,17 @@ async def test_a_forgotten_script_is_loaded_again(
     """Batches that were under way together are answered, each from its own bucket."""
     redis.command("SCRIPT", "FLUSH")
 
-    first = asyncio.ensure_future(store.take([bucket("a")], 10))
+    first = asyncio.ensure_future(store.take(costing([bucket("a")], 10)))
     await asyncio.sleep(0)
     await asyncio.sleep(0)
-    second = asyncio.ensure_future(store.take([bucket("b")], 20))
+    second = asyncio.ensure_future(store.take(costing([bucket("b")], 20)))
     await asyncio.gather(first, second)
     third = await store.take([bucket("a")])
 
     assert first.result()[0].remaining == 90
     assert second.result()[0].remaining == 80
     assert third[0].remaining == 89
-    assert (store.failures, store.local) == (0, 0)
+    assert (store.failures, local(store)) == (0, 0)
     assert 1 <= redis.calls("eval") <= 2
 
 
@@ -212,22 +252,22 @@ async def test_a_silent_redis_is_answered_for_in_time(
     """Takes wait for the timeout once, then not at all, and Redis comes back."""
     one = [bucket("a")]
     async with opened(doomed_redis.url, patience=0.05) as store:
-        await store.take(one, 50)
+        await store.take(costing(one, 50))
         doomed_redis.pause()
 
-        grants, waited = await timed(store.take(one, 30))
-        assert (grants[0].remaining, store.local) == (70, 1)  # this process's own
+        grants, waited = await timed(store.take(costing(one, 30)))
+        assert (grants[0].remaining, local(store)) == (70, 1)  # this process's own
         assert 0.04 < waited < 0.5
         assert store.state == "degraded"
-        grants, waited = await timed(store.take(one, 30))
-        assert (grants[0].remaining, store.local) == (40, 2)
+        grants, waited = await timed(store.take(costing(one, 30)))
+        assert (grants[0].remaining, local(store)) == (40, 2)
         assert waited < 0.04
         assert store.failures >= 1
 
         doomed_redis.resume()
         await eventually(lambda: store.state == "ok")
         # What was sent before the silence may have been taken.
-        assert (await store.take(one, 0))[0].remaining in (20, 50)
+        assert (await store.take(costing(one, 0)))[0].remaining in (20, 50)
 
 
 async def test_whoever_waits_behind_a_silent_batch_is_answered_too(
@@ -246,7 +286,7 @@ async def test_whoever_waits_behind_a_silent_batch_is_answered_too(
 
         assert all(waited < 0.5 for _, waited in answers)
         assert [grants[0].remaining for grants, _ in answers] == [99] * 5
-        assert store.local == 5
+        assert local(store) == 5
         doomed_redis.resume()
 
 
@@ -256,11 +296,11 @@ async def test_a_killed_redis_is_answered_for_at_once(
     """Without a wait, until another one has been seen to answer."""
     one = [bucket("a")]
     async with opened(doomed_redis.url) as store:
-        await store.take(one, 50)
+        await store.take(costing(one, 50))
         doomed_redis.kill()
 
         for remaining in (70, 40):
-            grants, waited = await timed(store.take(one, 30))
+            grants, waited = await timed(store.take(costing(one, 30)))
             assert grants[0].remaining == remaining
             assert waited < 5
         await eventually(lambda: store.failures > 3)
@@ -278,11 +318,11 @@ async def test_a_refusing_redis_is_answered_for(doomed_redis: RedisServer) -> No
         doomed_redis.command("CONFIG", "SET", "maxmemory", 1)
 
         assert (await store.take(one))[0].remaining == 99
-        assert (store.failures, store.local) == (1, 1)
+        assert (store.failures, local(store)) == (1, 1)
 
         doomed_redis.command("CONFIG", "SET", "maxmemory", 0)
         await eventually(lambda: store.state == "ok")
-        assert (await store.take(one, 0))[0].remaining == 100
+        assert (await store.take(costing(one, 0)))[0].remaining == 100
 
 
 async def test_failures_in_a_row_space_the_attempts(doomed_redis: RedisServer) -> None:
@@ -296,7 +336,7 @@ async def test_failures_in_a_row_space_the_attempts(doomed_redis: RedisServer) -
                 await eventually(lambda: store.state == "ok")
 
         await asyncio.gather(*(store.take([bucket("a")]) for _ in range(10)))
-        assert (store.state, store.failures, store.local) == ("degraded", 3, 13)
+        assert (store.state, store.failures, local(store)) == ("degraded", 3, 13)
 
 
 async def test_a_redis_that_was_never_there(doomed_redis: RedisServer) -> None:
@@ -305,7 +345,7 @@ async def test_a_redis_that_was_never_there(doomed_redis: RedisServer) -> None:
     async with opened(doomed_redis.url) as store:
         assert store.state == "degraded"
         assert (await store.take([bucket("a")]))[0].remaining == 99
-        assert (store.local, store.taken) == (1, 1)
+        assert (local(store), store.taken) == (1, 1)
 
         doomed_redis.start()
         await eventually(lambda: store.state == "ok")
@@ -316,7 +356,7 @@ async def test_a_store_that_nobody_opened(redis: RedisServer) -> None:
     store = RedisStore(redis.url, now_us)
 
     assert (await store.take([bucket("a")]))[0].remaining == 99
-    assert store.local == 1
+    assert local(store) == 1
     await eventually(lambda: store.state == "ok")
 
     await store.close()
@@ -332,7 +372,7 @@ async def test_closing_answers_whoever_waits(doomed_redis: RedisServer) -> None:
 
         assert (await taking)[0].remaining == 99
         assert (await store.take([bucket("a")]))[0].remaining == 98
-        assert (store.state, store.local) == ("degraded", 2)
+        assert (store.state, local(store)) == ("degraded", 2)
         doomed_redis.resume()
 
 
@@ -401,7 +441,7 @@ async def test_nonsense_is_answered_for(reply: bytes) -> None:
         grants = await store.take([bucket("a")])
 
         assert grants[0].remaining == 99
-        assert (store.failures, store.local) == (1, 1)
+        assert (store.failures, local(store)) == (1, 1)
 
 
 # Opening is redis-py's business, and stays so.
@@ -426,7 +466,7 @@ async def test_other_ways_to_connect(
     with redis_server(tmp_path, *options, url=url, password=password) as server:
         async with opened(f"{server.url}?db=3") as store:
             assert (await store.take([bucket("a")]))[0].remaining == 99
-            assert store.local == 0
+            assert local(store) == 0
             assert "db3" in server.command("INFO", "keyspace")
 
 

@@ -23,7 +23,8 @@ from typing import Any
 
 import yaml
 
-from tests.e2e.conftest import DEADLINE, ROOT, Stack, free_port, wait_until_up
+from tests.e2e.conftest import DEADLINE, ROOT, Stack, wait_until_up
+from tests.ports import free_port
 from tests.redis_server import RedisServer
 
 SHIPPED = ROOT / "grafana"

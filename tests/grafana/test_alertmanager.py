@@ -14,8 +14,9 @@ import pytest
 import yaml
 
 from tests.documents import blocks
-from tests.e2e.conftest import DEADLINE, ROOT, free_port, wait_until_up
+from tests.e2e.conftest import DEADLINE, ROOT, wait_until_up
 from tests.grafana.rules import Alert, alerts, load
+from tests.ports import free_port
 
 CONFIG = ROOT / "grafana/alertmanager/alertmanager.yml"
 RECEIVERS = {"critical": "page", "warning": "ticket", "none": "watchdog"}

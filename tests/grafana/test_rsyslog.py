@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import DEADLINE, ROOT, free_port
+from tests.e2e.conftest import DEADLINE, ROOT
 from tests.grafana.stand import PATH
+from tests.ports import free_port
 
 CONFIG = ROOT / "grafana/rsyslog/rsyslog.conf"
 

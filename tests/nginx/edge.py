@@ -18,20 +18,12 @@ from pathlib import Path
 from typing import ClassVar
 
 from tests.e2e.conftest import DEADLINE, ROOT, wait_until_up
+from tests.ports import free_ports
 
 HOST = "lms.example.test"
 EDGE = ROOT / "nginx" / "edge.sh"
 PATHS = f"{os.environ['PATH']}:/usr/sbin:/sbin"
 """Debian keeps nginx where only root's PATH looks."""
-
-
-def free_ports(count: int) -> list[int]:
-    """Return ports that nobody listens on, no two of them the same."""
-    with contextlib.ExitStack() as held:
-        probes = [held.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [int(probe.getsockname()[1]) for probe in probes]
 
 
 class Answer:

@@ -14,9 +14,10 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from tests.e2e.conftest import DEADLINE, ROOT, free_port, wait_until_up
-from tests.nginx.edge import Edge, Talker, edge, fetched, free_ports
+from tests.e2e.conftest import DEADLINE, ROOT, wait_until_up
+from tests.nginx.edge import Edge, Talker, edge, fetched
 from tests.nginx.test_edge import served, wait_for
+from tests.ports import free_port, free_ports
 
 ACME = ROOT / "nginx" / "acme.sh"
 TEN_DAYS = 864_000

@@ -25,7 +25,8 @@ from typing import Any, Self
 import pytest
 
 from tests.documents import ROOT
-from tests.nginx.edge import Answer, free_ports
+from tests.nginx.edge import Answer
+from tests.ports import free_ports
 from tests.stack.engine import Engine, engine
 
 DOMAIN = "lms.example.test"

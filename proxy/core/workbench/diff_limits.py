@@ -4,11 +4,13 @@ import dataclasses
 from fractions import Fraction
 
 from proxy.core.bucket import RateLimit
-from proxy.core.policy import ANYONE
+from proxy.core.policy import ANYONE, OnStoreFailure
 from proxy.core.workbench.decision import Decision
 from proxy.core.workbench.diff_changes import Area, Changes, Direction
 from proxy.core.workbench.diff_requests import Asked, Meeting
-from proxy.core.workbench.wording import joined, quota_text
+from proxy.core.workbench.wording import joined, quota_text, store_text
+
+_LOOSER = (OnStoreFailure.DENY, OnStoreFailure.LOCAL, OnStoreFailure.ALLOW)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -17,10 +19,15 @@ class _Quota:
 
     per: str
     rate: RateLimit | None
+    on_failure: OnStoreFailure = OnStoreFailure.LOCAL
+    leased: bool = False
 
     @property
     def text(self) -> str:
-        return f"{quota_text(self.rate)} per {self.per}" if self.rate else "unlimited"
+        if not self.rate:
+            return "unlimited"
+        unusual = store_text(self.on_failure, leased=self.leased)
+        return f"{quota_text(self.rate)} per {self.per}{unusual}"
 
 
 class LimitChanges:
@@ -84,7 +91,10 @@ class LimitChanges:
 
 def _quotas(decision: Decision) -> dict[str, _Quota]:
     taken = {
-        take.id: _Quota(take.quota.per.value, take.limit) for take in decision.takes
+        take.id: _Quota(
+            take.quota.per.value, take.limit, take.quota.on_failure, take.quota.leased
+        )
+        for take in decision.takes
     }
     return taken | {limit.id: _Quota("", None) for limit in decision.unlimited}
 
@@ -106,13 +116,15 @@ def _direction(was: _Quota, now: _Quota) -> Direction:
         return Direction.OPENS
     if was.rate is None:
         return Direction.CLOSES
-    if was.per != now.per:
+    if was.per != now.per or was.leased != now.leased:
         return Direction.CHANGES
     faster = _speed(now.rate) - _speed(was.rate)
     larger = now.rate.burst - was.rate.burst
-    if faster >= 0 and larger >= 0:
+    looser = _LOOSER.index(now.on_failure) - _LOOSER.index(was.on_failure)
+    if faster >= 0 and larger >= 0 and looser >= 0:
         return Direction.OPENS
-    return Direction.CLOSES if faster <= 0 and larger <= 0 else Direction.CHANGES
+    tighter = faster <= 0 and larger <= 0 and looser <= 0
+    return Direction.CLOSES if tighter else Direction.CHANGES
 
 
 def _speed(rate: RateLimit) -> Fraction:

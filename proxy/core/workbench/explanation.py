@@ -18,6 +18,7 @@ from proxy.core.workbench.wording import (
     methods_text,
     quota_text,
     rate_text,
+    store_text,
 )
 
 
@@ -119,7 +120,9 @@ def _authorisation(decision: Decision) -> Iterator[str]:
 
 def _limits(decision: Decision) -> Iterator[str]:
     for take in decision.takes:
-        yield f"{take.id}: {quota_text(take.limit)}, per {take.quota.per.value}"
+        quota = take.quota
+        unusual = store_text(quota.on_failure, leased=quota.leased)
+        yield f"{take.id}: {quota_text(take.limit)}, per {quota.per.value}{unusual}"
     for limit in decision.unlimited:
         yield f"{limit.id}: {rate_text(None)}"
     if not decision.takes and not decision.unlimited:

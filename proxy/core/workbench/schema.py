@@ -15,7 +15,7 @@ from typing import Any
 
 from proxy.core.authn import FAMILIES
 from proxy.core.paths import INTOLERABLE, Ambiguity
-from proxy.core.policy import ANYONE, Per, View
+from proxy.core.policy import ANYONE, OnStoreFailure, Per, Precision, View
 from proxy.core.policy_fields import (
     KEY_ID,
     MODES,
@@ -207,6 +207,8 @@ def _limit() -> Schema:
             "rate": {"anyOf": [_RATE, _table(role, _RATE)]},
             "per": _words([per.value for per in Per]),
             "burst": _POSITIVE,
+            "on_store_failure": _words([way.value for way in OnStoreFailure]),
+            "precision": _words([one.value for one in Precision]),
         },
     )
 

@@ -6,7 +6,7 @@ For people who compare what they read here with their YAML. Nothing here decides
 from collections.abc import Iterable
 
 from proxy.core.bucket import MICROSECONDS, RateLimit
-from proxy.core.policy import ANYONE, Rule
+from proxy.core.policy import ANYONE, OnStoreFailure, Rule
 from proxy.core.policy_rules import METHODS
 from proxy.core.policy_sections import UNLIMITED
 
@@ -41,6 +41,19 @@ def quota_text(rate: RateLimit | None) -> str:
     if rate is None or rate.burst == rate.count:
         return rate_text(rate)
     return f"{rate_text(rate)}, burst {rate.burst}"
+
+
+def store_text(on_failure: OnStoreFailure, *, leased: bool) -> str:
+    """Return what is unusual about how a limit is counted, each after a comma.
+
+    Example:
+        >>> store_text(OnStoreFailure.DENY, leased=True)
+        ', leased, deny without the store'
+    """
+    ahead = ", leased" if leased else ""
+    if on_failure is OnStoreFailure.LOCAL:
+        return ahead
+    return f"{ahead}, {on_failure.value} without the store"
 
 
 def _duration(microseconds: int) -> str:

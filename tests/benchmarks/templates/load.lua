@@ -1,12 +1,18 @@
 -- For wrk: one request for each line of the file named after `--`, a token each, in turn;
--- an empty line is a request without one. Ends with one line of JSON.
+-- an empty line is a request without one. A second file is a JSON body to POST. Ends with
+-- one line of JSON.
 local requests, turn = {}, 0
 
 function init(arguments)
+  local method, body = "GET", nil
+  if arguments[2] then
+    method, body = "POST", io.open(arguments[2]):read("a")
+  end
   for token in io.lines(arguments[1]) do
     local headers = {}
     if token ~= "" then headers["Authorization"] = "Bearer " .. token end
-    requests[#requests + 1] = wrk.format("GET", nil, headers)
+    if body then headers["Content-Type"] = "application/json" end
+    requests[#requests + 1] = wrk.format(method, nil, headers, body)
   end
 end
 

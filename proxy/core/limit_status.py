@@ -1,0 +1,77 @@
+"""What is left of limits, as operators are told."""
+
+import dataclasses
+from collections.abc import Sequence
+
+from proxy.core.bucket import Grant
+from proxy.core.limit_fields import next_token_after
+from proxy.core.limits import Quota, Take
+from proxy.core.policy import Limit
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class LimitStatus:
+    """What is left of one limit for one subject or client.
+
+    Attributes:
+        id: the limit's name.
+        per: "subject" or "client".
+        role: whose rate this is; None where the rate is every role's.
+        burst: tokens in a full bucket; None for an unlimited role.
+        remaining: whole tokens left; None for an unlimited role.
+        reset_after: seconds until the bucket is full.
+        retry_after: seconds until there is a token; 0.0 when there is one.
+    """
+
+    id: str
+    per: str
+    role: str | None
+    burst: int | None = None
+    remaining: int | None = None
+    reset_after: float = 0.0
+    retry_after: float = 0.0
+
+    @property
+    def unlimited(self) -> bool:
+        """Whether there is no bucket at all."""
+        return self.burst is None
+
+
+Look = tuple[Limit, str | None, Take | None]
+"""A limit, whose rate of it is meant, and the bucket; None for an unlimited role."""
+
+
+def looks_for(limits: Sequence[Limit], role: str | None, who: str) -> list[Look]:
+    """Return the buckets to look into to know what somebody has left.
+
+    Args:
+        limits: of the rule.
+        role: whose rate; None for every rate there is.
+        who: the subject, or the client's address where a limit is per client.
+    """
+    looks: list[Look] = []
+    for limit in limits:
+        own = role if role in limit.rates else None
+        for name in limit.rates if role is None else (own,):
+            rate = limit.rates[name]
+            take = None
+            if rate is not None:
+                take = Quota(limit, name, rate).take_of(who, who)
+            looks.append((limit, name, take))
+    return looks
+
+
+def status_of(look: Look, grant: Grant | None) -> LimitStatus:
+    """Say what a look found; ``grant`` is None where there is no bucket."""
+    limit, role, take = look
+    if take is None or grant is None:
+        return LimitStatus(id=limit.id, per=limit.per.value, role=role)
+    return LimitStatus(
+        id=limit.id,
+        per=limit.per.value,
+        role=role,
+        burst=take.limit.burst,
+        remaining=grant.remaining,
+        reset_after=grant.reset_after,
+        retry_after=next_token_after(take.limit, grant),
+    )

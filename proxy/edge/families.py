@@ -1,0 +1,125 @@
+"""Every family of metrics that the proxy has, declared in one place.
+
+A family's labels come from closed sets; no subject, path, token or value is ever one.
+Where several processes serve, counters and histograms are summed; what becomes of
+gauges is said here too.
+"""
+
+from typing import Final
+
+OVERHEAD: Final[tuple[float, ...]] = (
+    *(0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005),
+    *(0.01, 0.025, 0.05, 0.1, 0.25, 1.0),
+)
+DURATION: Final[tuple[float, ...]] = (
+    *(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25),
+    *(0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0),
+)
+BY_RESPONSE: Final = ("rule", "method", "status")
+
+HISTOGRAMS: Final[dict[str, tuple[str, tuple[float, ...]]]] = {
+    "lumina_request_duration_seconds": (
+        "From a request's complete head to the last byte of its response.",
+        DURATION,
+    ),
+    "lumina_upstream_duration_seconds": (
+        "From sending a request to the backend to the last byte of its answer.",
+        DURATION,
+    ),
+    "lumina_overhead_seconds": (
+        "The proxy's own share of a request: total minus upstream.",
+        OVERHEAD,
+    ),
+}
+
+COUNTERS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
+    "lumina_decisions": (
+        "Requests by the rule and role that decided and the reason, or served.",
+        ("rule", "role", "reason"),
+    ),
+    "lumina_aborted": ("Responses that broke off before their end.", ("rule",)),
+    "lumina_cipher_operations": (
+        "Protected leaves by field, operation and outcome.",
+        ("field", "operation", "outcome"),
+    ),
+    "lumina_internal_errors": ("Bugs of the proxy: logged, answered with 500.", ()),
+    "lumina_limiter_takes": ("Requests that took tokens.", ("outcome",)),
+    "lumina_limiter_store_failures": (
+        "Calls that the store of limits did not answer in time.",
+        (),
+    ),
+    "lumina_limiter_local_takes": (
+        "Requests that the store of limits did not answer, by what was done instead.",
+        ("answer",),
+    ),
+    "lumina_limiter_batches": ("Calls to the store of limits.", ()),
+    "python_gc_collections": ("Garbage collections.", ("generation",)),
+    "python_gc_objects_collected": (
+        "Objects that the garbage collector found.",
+        ("generation",),
+    ),
+    "python_gc_objects_uncollectable": (
+        "Objects that the garbage collector found and could not free.",
+        ("generation",),
+    ),
+    "lumina_pathways_generated": ("Learning pathways generated.", ()),
+    "lumina_assessments_completed": ("Assessments completed.", ()),
+}
+
+GAUGES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
+    "lumina_system_cpu_usage": ("CPU usage of the machine in percent.", ()),
+    "lumina_system_memory_usage": ("Memory usage of the machine in percent.", ()),
+    "lumina_active_users": (
+        "Distinct subjects in this minute and the four before it.",
+        (),
+    ),
+    "lumina_limiter_store_up": ("Whether the store of limits answers.", ()),
+    "lumina_upstream_connections": (
+        "Connections to backends by what they do.",
+        ("backend", "state"),
+    ),
+    "lumina_upstream_up": (
+        "Whether a server's health check succeeds.",
+        ("backend", "server"),
+    ),
+    "lumina_downstream_connections": ("Open connections of clients.", ()),
+    "lumina_policy_info": ("The policy in force, by its digest.", ("digest",)),
+    "lumina_policy_last_reload_timestamp_seconds": (
+        "When the policy was last loaded, or refused, in epoch seconds.",
+        (),
+    ),
+    "lumina_policy_last_reload_success": (
+        "Whether the last load of the policy succeeded.",
+        (),
+    ),
+    "lumina_build_info": ("The running version.", ("version",)),
+}
+
+WORST: Final = frozenset(
+    (
+        "lumina_limiter_store_up",
+        "lumina_policy_last_reload_success",
+        "lumina_upstream_up",
+    )
+)
+"""Gauges that are 1 of all processes together only if they are 1 of each."""
+
+SAME: Final = frozenset(
+    (
+        "lumina_build_info",
+        "lumina_policy_info",
+        "lumina_policy_last_reload_timestamp_seconds",
+        "lumina_system_cpu_usage",
+        "lumina_system_memory_usage",
+    )
+)
+"""Gauges of the machine, or of what all processes share: the largest counts."""
+
+
+def combined(name: str, one: float, other: float) -> float:
+    """Return the value of a counter or gauge over two processes."""
+    if name in WORST:
+        return min(one, other)
+    if name in SAME:
+        return max(one, other)
+    return one + other
