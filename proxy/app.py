@@ -9,10 +9,12 @@ import logging
 import signal
 import time
 from collections.abc import Mapping
+from typing import Any
 
 from prometheus_client import PlatformCollector, ProcessCollector
 
 from proxy import __version__
+from proxy.core.authn import Trusted
 from proxy.core.errors import PolicyError
 from proxy.edge.admin import Admin, AdminPorts
 from proxy.edge.exposition import expose
@@ -39,6 +41,7 @@ class App:
         self._settings = settings
         self._environment = environment
         self._source = PolicySource(settings.policy, environment)
+        self._trusted = Trusted()
         self._metrics = Metrics(now=time.time, version=__version__)
         self._others = (
             ProcessCollector(registry=None),
@@ -63,14 +66,16 @@ class App:
             await self._stop()
 
     def _build(self) -> None:
-        snapshot = snapshot_of(self._source.load(), self._environment)
+        policy = self._source.load()
+        snapshot = snapshot_of(policy, self._environment, self._trusted)
         self._warn()
-        self._serving = Serving(self._settings, snapshot, self._metrics)
+        self._serving = Serving(self._settings, snapshot, self._metrics, self._trusted)
         ports = AdminPorts(
             metrics=self._expose,
             ready=self._ready,
             policy=self._policy,
             limits=self._serving.limits,
+            commands={"/keys/refresh": self._refresh_keys},
         )
         self._admin = Admin(ports, self._settings.metrics_token)
 
@@ -99,6 +104,9 @@ class App:
             "loaded_at": self._source.loaded_at,
             "last_error": self._source.last_error,
         }
+
+    async def _refresh_keys(self, _: Mapping[str, Any]) -> Mapping[str, object]:
+        return {"issuers": await self._serving.keys.refresh()}
 
     async def _start(self) -> None:
         await self._serving.start()
@@ -133,7 +141,7 @@ class App:
             self._keep_last_good(str(error))
             return
         try:
-            snapshot = snapshot_of(policy, self._environment)
+            snapshot = snapshot_of(policy, self._environment, self._trusted)
         except StartError as error:
             # The policy is good, but the keys are not, or lack one that it asks for.
             self._source.revoke(str(error))

@@ -29,7 +29,15 @@ from proxy.core.message import Request
 from proxy.core.policy import Rule
 from proxy.core.reasons import Reason
 from proxy.core.target import split_target
-from proxy.ports import BucketStore, Clocks, Downstream, Recorder, Snapshot, Upstream
+from proxy.ports import (
+    BucketStore,
+    Clocks,
+    Downstream,
+    Inquiries,
+    Recorder,
+    Snapshot,
+    Upstream,
+)
 from proxy.taking import Taking
 
 
@@ -47,6 +55,7 @@ class Pipeline:
         store: BucketStore,
         upstream: Upstream,
         recorder: Recorder,
+        inquiries: Inquiries,
         clocks: Clocks,
         trusted: Sequence[Network] = (),
         body_bytes: int,
@@ -58,7 +67,7 @@ class Pipeline:
         self._recorder = recorder
         self._clock = clocks.monotonic
         self._new_id = clocks.request_id
-        self._admission = Admission(clocks.wall)
+        self._admission = Admission(clocks.wall, inquiries)
         self._taking = Taking(trusted)
         self._answers = Answers(clocks)
         self._bodies = Bodies(
@@ -78,6 +87,8 @@ class Pipeline:
             headers = examine(request.headers, request.version)
             rule, target = self._matched(snapshot, request, headers, exchange)
             identity = self._admission.admitted(snapshot, rule, headers, exchange)
+            if identity is None:
+                identity = await self._admission.ask(snapshot, rule, headers, exchange)
             # take tokens
             takes = self._taking.takes(rule, request, headers, exchange)
             limited = granted(takes, await self._store.take(takes)) if takes else b""
@@ -103,8 +114,7 @@ class Pipeline:
         except Refused as refused:
             self._stopped(refused, snapshot, request, downstream, exchange)
         except Exception as error:  # noqa: BLE001 - a bug: 500, logged and counted
-            self._recorder.failed(error, exchange)
-            self._answers.refuse(Refused(Reason.INTERNAL), downstream, exchange)
+            self._failed(error, downstream, exchange)
         finally:
             exchange.ended = self._clock()
             self._recorder.record(exchange)
@@ -140,6 +150,12 @@ class Pipeline:
             self._answers.refuse(refused, downstream, exchange)
         else:
             self._answers.serving(downstream, exchange)
+
+    def _failed(
+        self, error: Exception, downstream: Downstream, exchange: Exchange
+    ) -> None:
+        self._recorder.failed(error, exchange)
+        self._answers.refuse(Refused(Reason.INTERNAL), downstream, exchange)
 
     def reject(self, refused: Refused, downstream: Downstream) -> None:
         """Answer what could not be read as a request."""

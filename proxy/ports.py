@@ -8,7 +8,7 @@ import dataclasses
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
-from proxy.core.authn import Authenticator
+from proxy.core.authn import Authenticator, Unsettled
 from proxy.core.backends import Backend
 from proxy.core.bucket import Grant
 from proxy.core.cipher import Cipher
@@ -84,6 +84,17 @@ class Upstream(Protocol):
         chunked: bool = False,
     ) -> Awaitable[Response]:
         """Send a request; awaited, return the answer once its head has come."""
+        ...
+
+
+class Inquiries(Protocol):
+    """Who asks issuers what is not known here."""
+
+    def inquire(self, question: Unsettled) -> Awaitable[bool]:
+        """Ask; awaited, in bounded time, return whether the issuer answered.
+
+        Then the authenticator knows more, and is asked again.
+        """
         ...
 
 

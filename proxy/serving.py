@@ -10,10 +10,12 @@ import logging
 from collections.abc import Callable, Mapping
 
 from proxy import bindings
+from proxy.core.authn import Trusted
 from proxy.core.forwarding import Network, is_trusted
 from proxy.core.policy import OnStoreFailure, Policy
 from proxy.edge.bucket_store import MemoryStore
 from proxy.edge.health import HealthChecks
+from proxy.edge.key_source import KeySource
 from proxy.edge.limiter import Limiter
 from proxy.edge.limits import WireLimits
 from proxy.edge.listener import Listener
@@ -26,6 +28,9 @@ from proxy.settings import Address, Settings
 from proxy.snapshots import StartError
 
 log = logging.getLogger("lumina")
+
+_FIRST_LOOK = 5.0
+"""Seconds that the start waits for the keys of issuers; it goes on without them."""
 
 _GC_THRESHOLD = 20_000
 """Allocations between collections of the young; a request leaves no cycles behind."""
@@ -58,8 +63,10 @@ class Serving:
         settings: what the process is told.
         snapshot: what is in force at first.
         metrics: notes what happens.
+        trusted: what the process knows of issuers; kept current from here on.
 
     Attributes:
+        keys: fetches the keys of issuers.
         draining: whether it was told to end.
 
     Raises:
@@ -67,7 +74,11 @@ class Serving:
     """
 
     def __init__(
-        self, settings: Settings, snapshot: Snapshot, metrics: Metrics
+        self,
+        settings: Settings,
+        snapshot: Snapshot,
+        metrics: Metrics,
+        trusted: Trusted,
     ) -> None:
         self._settings = settings
         self._metrics = metrics
@@ -76,11 +87,13 @@ class Serving:
         self._health = HealthChecks()
         self._upstreams = Upstreams(self._health.is_up)
         self._store = self._make_store()
+        self.keys = KeySource(trusted.keys)
         self._pipeline = Pipeline(
             snapshot,
             store=self._store,
             upstream=self._upstreams,
             recorder=metrics,
+            inquiries=self.keys,
             clocks=bindings.clocks(),
             trusted=settings.trusted_proxies,
             body_bytes=limits.body_bytes,
@@ -119,6 +132,8 @@ class Serving:
         )
         watch("lumina_limiter_batches", lambda: [((), store.batches)])
         watch("lumina_limiter_store_up", lambda: [((), float(store.state == "ok"))])
+        watch("lumina_jwks_age_seconds", self.keys.ages)
+        watch("lumina_jwks_fetch_failures", self.keys.failures)
         watch(
             "lumina_downstream_connections", lambda: [((), self._listener.connections)]
         )
@@ -146,6 +161,8 @@ class Serving:
     def put_in_force(self, snapshot: Snapshot) -> None:
         """Swap what requests that start now will hold; it must have been started."""
         self._apply(snapshot)
+        self.keys.configure(snapshot.policy.issuers.values())
+        self.keys.refresh_soon()
         self._health.configure(snapshot.policy.backends.values())
 
     def _apply(self, snapshot: Snapshot) -> None:
@@ -168,14 +185,14 @@ class Serving:
         """Say whether requests are served as they should be, and a word per check."""
         down = [name for name, server, up in self._health.snapshot() if not up]
         checks = {
-            "keys": "ok",
+            "keys": self.keys.state,
             "limits": self._store.state,
             "backends": f"down: {', '.join(sorted(set(down)))}" if down else "ok",
             "listening": "yes" if self._listener.port else "no",
             "draining": "yes" if self.draining else "no",
         }
         # The metrics port is there first; a probe must not find the data port missing.
-        serving = self._listener.port > 0 and not self.draining
+        serving = self._listener.port > 0 and not self.draining and self.keys.complete
         return serving and not self._denies_without_store(), checks
 
     def _denies_without_store(self) -> bool:
@@ -211,6 +228,8 @@ class Serving:
         except TypeError:  # what redis-py makes of a name that it does not know
             raise StartError("REDIS_URL: there is no such option as in it.") from None
         self._health.configure(self.policy.backends.values())
+        self.keys.configure(self.policy.issuers.values())
+        await self.keys.first_look(_FIRST_LOOK)
 
     async def listen(self) -> None:
         """Accept connections.
@@ -240,6 +259,7 @@ class Serving:
     async def stop(self) -> None:
         """End everything now."""
         await self._listener.stop()
+        await self.keys.stop()
         await self._health.stop()
         await self._upstreams.close()
         await self._store.close()

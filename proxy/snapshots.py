@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from proxy.bindings import nonces
-from proxy.core.authn import Authenticator
+from proxy.core.authn import Authenticator, Trusted
 from proxy.core.cipher import Cipher
 from proxy.core.field_keys import Scope
 from proxy.core.keyset import Keyset
@@ -15,13 +15,16 @@ class StartError(Exception):
     """The process cannot start; the message is one line for people."""
 
 
-def snapshot_of(policy: Policy, environment: Mapping[str, str]) -> Snapshot:
+def snapshot_of(
+    policy: Policy, environment: Mapping[str, str], trusted: Trusted
+) -> Snapshot:
     """Build what is in force from a policy and the secrets beside it.
 
     Args:
         policy: has no errors.
         environment: where the keys are; asked again by every reload, for a file may
             hold another one than at the start.
+        trusted: what the process knows of issuers.
 
     Raises:
         StartError: the keys are none, or lack one that the policy asks for.
@@ -32,4 +35,4 @@ def snapshot_of(policy: Policy, environment: Mapping[str, str]) -> Snapshot:
         cipher = Cipher(keyset, scope, policy.fields, nonces().__next__)
     except ValueError as error:
         raise StartError(f"ENCRYPTION_KEY: {error}.") from None
-    return Snapshot(policy, Authenticator(policy.issuers), cipher)
+    return Snapshot(policy, Authenticator(policy.issuers, trusted=trusted), cipher)

@@ -31,8 +31,9 @@ __all__ = [
     "FAMILIES",
     "Authenticator",
     "Issuer",
-    "Keyring",
+    "IssuerKeys",
     "Principal",
+    "Trusted",
     "Unsettled",
     "VerificationKey",
 ]
@@ -57,7 +58,7 @@ class Unsettled(Refused):
         self.kid = kid
 
 
-class Keyring:
+class IssuerKeys:
     """The keys in force of issuers whose keys are fetched; an edge keeps it current.
 
     Attributes:
@@ -68,7 +69,7 @@ class Keyring:
         self.withdrawn = 0
         self._keys: dict[str, tuple[VerificationKey, ...]] = {}
 
-    def keys(self, issuer: str) -> tuple[VerificationKey, ...] | None:
+    def of(self, issuer: str) -> tuple[VerificationKey, ...] | None:
         """Return the keys of an ``iss``; None when none are known to be good."""
         return self._keys.get(issuer)
 
@@ -90,6 +91,21 @@ def _stands_alone(key: VerificationKey, keys: tuple[VerificationKey, ...]) -> bo
     return not any(key == other for other in keys)
 
 
+class Trusted:
+    """What is known of issuers beside the policy; edges keep it current.
+
+    It outlives policies: a reload forgets neither keys nor revocations.
+
+    Attributes:
+        keys: the keys of issuers whose keys are fetched.
+        revocations: tokens that are good no longer.
+    """
+
+    def __init__(self) -> None:
+        self.keys = IssuerKeys()
+        self.revocations = Revocations()
+
+
 _Known = tuple[float, float, Principal, int]
 """First valid instant, first invalid instant, who, and the version of revocations."""
 
@@ -103,8 +119,7 @@ class Authenticator:
 
     Args:
         issuers: whom to trust; their ``issuer`` values decide, not the mapping's keys.
-        keyring: the keys of issuers whose keys are fetched.
-        revocations: tokens that are good no longer.
+        trusted: what is known beside them.
         cache_size: the most tokens to remember, at least two.
         cache_bytes: the most bytes of tokens to remember.
         keep_claims: whether principals hold every claim, for conditions to ask.
@@ -114,17 +129,17 @@ class Authenticator:
         self,
         issuers: Mapping[str, Issuer],
         *,
-        keyring: Keyring | None = None,
-        revocations: Revocations | None = None,
+        trusted: Trusted | None = None,
         cache_size: int = 100_000,
         cache_bytes: int = MAX_REMEMBERED_BYTES,
         keep_claims: bool = False,
     ) -> None:
         self._issuers = {issuer.issuer: issuer for issuer in issuers.values()}
         self._names = {issuer.id: name for name, issuer in self._issuers.items()}
-        self._keyring = keyring or Keyring()
-        self._withdrawn = self._keyring.withdrawn
-        self._revocations = Revocations() if revocations is None else revocations
+        trusted = trusted or Trusted()
+        self._issuer_keys = trusted.keys
+        self._withdrawn = self._issuer_keys.withdrawn
+        self._revocations = trusted.revocations
         self._keep_claims = keep_claims
         self._generation_size = max(1, cache_size // 2)
         self._generation_bytes = max(1, cache_bytes // 2)
@@ -146,7 +161,7 @@ class Authenticator:
         """
         if authorization is None:
             raise refused(Reason.TOKEN_MISSING)
-        if self._withdrawn != self._keyring.withdrawn:
+        if self._withdrawn != self._issuer_keys.withdrawn:
             self._forget()
         known = self._young.get(authorization)
         if known is None:
@@ -172,7 +187,7 @@ class Authenticator:
 
     def _forget(self) -> None:
         """Remember nothing: what was verified may be so by a key that is gone."""
-        self._withdrawn = self._keyring.withdrawn
+        self._withdrawn = self._issuer_keys.withdrawn
         self._young, self._young_bytes, self._old = {}, 0, {}
 
     def _remember(self, authorization: bytes, known: _Known) -> None:
@@ -213,7 +228,7 @@ class Authenticator:
             raise refused(Reason.ALGORITHM_NOT_ALLOWED)
         keys: tuple[VerificationKey, ...] | None = issuer.keys
         if issuer.remote is not None:
-            keys = self._keyring.keys(issuer.issuer)
+            keys = self._issuer_keys.of(issuer.issuer)
         refusal = _signature_refusal(token, keys)
         if refusal is None:
             return

@@ -40,6 +40,7 @@ OWN_METRICS = (
     "lumina_decisions_",
     "lumina_downstream_",
     "lumina_internal_",
+    "lumina_jwks_",
     "lumina_limiter_",
     "lumina_overhead_",
     "lumina_policy_",

@@ -18,15 +18,16 @@ from hypothesis import strategies as st
 from proxy.core.authn import (
     Authenticator,
     Issuer,
-    Keyring,
+    IssuerKeys,
     Principal,
+    Trusted,
     Unsettled,
     VerificationKey,
 )
 from proxy.core.errors import Refused
 from proxy.core.issuer import RemoteKeys
 from proxy.core.reasons import Reason
-from proxy.core.revocations import Kind, Revocation, Revocations
+from proxy.core.revocations import Kind, Revocation
 
 NOW = 1_000_000.0
 SECRET = "sixty-four bytes, of which every one is as secret as the others!"
@@ -674,12 +675,12 @@ OTHER = VerificationKey(
 )
 
 
-def far(*keys: VerificationKey) -> tuple[Keyring, Authenticator]:
+def far(*keys: VerificationKey) -> tuple[IssuerKeys, Authenticator]:
     """Return an issuer's keys, to be changed, and who uses them."""
-    ring = Keyring()
+    trusted = Trusted()
     if keys:
-        ring.put(REMOTE.issuer, keys)
-    return ring, Authenticator({"far": REMOTE}, keyring=ring)
+        trusted.keys.put(REMOTE.issuer, keys)
+    return trusted.keys, Authenticator({"far": REMOTE}, trusted=trusted)
 
 
 @pytest.mark.parametrize(
@@ -741,8 +742,9 @@ def test_a_withdrawn_key_ends_its_tokens() -> None:
 
 def test_a_revoked_token_is_refused_and_forgotten() -> None:
     """From the next request on, remembered or not; and good again once restored."""
-    revocations = Revocations()
-    by = Authenticator(ISSUERS, revocations=revocations)
+    trusted = Trusted()
+    revocations = trusted.revocations
+    by = Authenticator(ISSUERS, trusted=trusted)
     authorization = signed(but(jti="1"))
     by.authenticate(authorization, NOW)
     one = Revocation(
@@ -793,4 +795,4 @@ def test_a_flood_of_bad_tokens_displaces_nobody(kid: str | None) -> None:
             by.authenticate(signed(at("far", n=number), head, another, "ES256"), NOW)
 
     assert (dict(by._young), by._young_bytes) == before
-    assert ring.keys(REMOTE.issuer) == (PUBLIC,)
+    assert ring.of(REMOTE.issuer) == (PUBLIC,)

@@ -194,9 +194,7 @@ def with_claims(issuer: Issuer, claims: Mapping[str, Any], now: float) -> Identi
     body = json.dumps(payload).encode()
     token = jwt.PyJWS().encode(body, _STAND_IN, algorithm="HS256")
     key = VerificationKey(kid=None, key=_STAND_IN)
-    known = dataclasses.replace(
-        issuer, algorithms=("HS256",), keys=(key,), remote=None
-    )
+    known = dataclasses.replace(issuer, algorithms=("HS256",), keys=(key,), remote=None)
     value = b"Bearer " + token.encode()
     return lambda: Authenticator({known.id: known}).authenticate(value, now)
 
