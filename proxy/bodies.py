@@ -52,29 +52,38 @@ class Bodies:
         self._buffered_bytes = buffered_bytes
 
     def outgoing(
-        self, rule: Rule, body: Body, headers: RequestHeaders
+        self, rule: Rule, body: Body, headers: RequestHeaders, exchange: Exchange
     ) -> tuple[bytes | Body, bytes]:
         """Return the body to send, bounded, and the field line that frames it."""
         noted = headers.noted
         length = noted.get(b"content-length")
         if length is None and b"transfer-encoding" not in noted:
             return b"", b""
-        most = self._body_bytes
-        if rule.max_body_bytes is not None:
-            most = rule.max_body_bytes
-        if rule.protects_body:
-            most = min(most, self._buffered_bytes)
-        if length is not None and int(length) > most:
+        most = self._most(rule, length, exchange)
+        if most is not None and length is not None and int(length) > most:
             raise Refused(Reason.BODY_TOO_LARGE, f"At most {most} bytes are taken.")
         if body.complete:
             data = body.whole()
-            if len(data) > most:
+            if most is not None and len(data) > most:
                 raise Refused(Reason.BODY_TOO_LARGE)
             return data, b"Content-Length: %d\r\n" % len(data)
         body.limit = most
         if length is not None:
             return body, b"Content-Length: %b\r\n" % length
         return body, CHUNKED
+
+    def _most(self, rule: Rule, length: bytes | None, exchange: Exchange) -> int | None:
+        """Return how many bytes are taken; None, in shadow mode, for any number."""
+        most = self._body_bytes
+        if rule.max_body_bytes is not None:
+            most = rule.max_body_bytes
+        if rule.protects_body:  # it has to be held, whatever the mode
+            return min(most, self._buffered_bytes)
+        if not rule.shadow:
+            return most
+        if length is not None and int(length) > most:
+            exchange.note_shadow(Reason.BODY_TOO_LARGE)
+        return None
 
     def encrypted_target(
         self, snapshot: Snapshot, rule: Rule, target: str, exchange: Exchange

@@ -16,7 +16,12 @@ from proxy.answers import Answers
 from proxy.bodies import CHUNKED, Bodies
 from proxy.core.errors import Refused
 from proxy.core.exchange import Exchange
-from proxy.core.forwarding import Network, forwarded_lines, request_id_of
+from proxy.core.forwarding import (
+    Network,
+    client_of,
+    forwarded_lines,
+    request_id_of,
+)
 from proxy.core.headers import (
     RequestHeaders,
     examine,
@@ -24,10 +29,10 @@ from proxy.core.headers import (
     request_lines,
     value_of,
 )
-from proxy.core.limit_fields import granted
 from proxy.core.message import Request
-from proxy.core.policy import Rule
+from proxy.core.policy import Policy, Rule
 from proxy.core.reasons import Reason
+from proxy.core.routing import NEVER_MEANT
 from proxy.core.target import split_target
 from proxy.ports import (
     BucketStore,
@@ -38,7 +43,7 @@ from proxy.ports import (
     Snapshot,
     Upstream,
 )
-from proxy.taking import Taking
+from proxy.taking import granted, takes_of
 
 
 class Pipeline:
@@ -67,8 +72,8 @@ class Pipeline:
         self._recorder = recorder
         self._clock = clocks.monotonic
         self._new_id = clocks.request_id
+        self._trusted = trusted
         self._admission = Admission(clocks.wall, inquiries)
-        self._taking = Taking(trusted)
         self._answers = Answers(clocks)
         self._bodies = Bodies(
             recorder,
@@ -79,27 +84,27 @@ class Pipeline:
 
     async def handle(self, request: Request, downstream: Downstream) -> None:
         """Answer one request. Raises nothing but CancelledError."""
-        exchange = Exchange(request.method, self._clock())
-        exchange.aborted = True  # until the answer is whole
-        snapshot, bodies, answers = self.snapshot, self._bodies, self._answers
+        exchange = Exchange(request.method, self._clock(), request.peer)
+        snapshot, bodies, admission = self.snapshot, self._bodies, self._admission
         try:
             # sanitise, match, authenticate, authorise
             headers = examine(request.headers, request.version)
             rule, target = self._matched(snapshot, request, headers, exchange)
-            identity = self._admission.admitted(snapshot, rule, headers, exchange)
-            if identity is None:
-                identity = await self._admission.ask(snapshot, rule, headers, exchange)
+            who = admission.admit(snapshot, rule, request, headers, exchange)
+            if who is None:
+                who = await admission.ask(snapshot, rule, request, headers, exchange)
             # take tokens
-            takes = self._taking.takes(rule, request, headers, exchange)
-            limited = granted(takes, await self._store.take(takes)) if takes else b""
+            takes = takes_of(rule, exchange)
+            grants = await self._store.take(takes) if takes else ()
+            limited = granted(rule, takes, grants, exchange)
             # encrypt
             target = bodies.encrypted_target(snapshot, rule, target, exchange)
-            body, framing = bodies.outgoing(rule, request.body, headers)
+            body, framing = bodies.outgoing(rule, request.body, headers, exchange)
             if framing and rule.protects_body:
                 body = await bodies.encrypted(snapshot, rule, body, headers, exchange)
                 framing = b"Content-Length: %d\r\n" % len(body)
             # exchange
-            head = _head(request, target, headers, exchange, rule, (identity, framing))
+            head = _head(request, target, headers, exchange, rule, (who, framing))
             exchange.upstream_started = self._clock()
             response = await self._upstream.exchange(
                 rule.backend, request.method, head, body, chunked=framing is CHUNKED
@@ -108,9 +113,9 @@ class Pipeline:
             if rule.protect_response is not None:
                 response = await bodies.decrypted(snapshot, rule, response, exchange)
             if response.body.complete and not response.bodiless:
-                answers.send(response, limited, downstream, exchange)
+                self._answers.send(response, limited, downstream, exchange)
             else:
-                await answers.stream(response, limited, downstream, exchange)
+                await self._answers.stream(response, limited, downstream, exchange)
         except Refused as refused:
             self._stopped(refused, snapshot, request, downstream, exchange)
         except Exception as error:  # noqa: BLE001 - a bug: 500, logged and counted
@@ -130,12 +135,19 @@ class Pipeline:
         exchange.request_id = (
             request_id_of(headers.noted, trusted=request.peer_trusted) or self._new_id()
         )
+        exchange.client = client_of(request, headers, self._trusted)
         path, query = split_target(request.target, headers.host)
-        match = snapshot.policy.router.match(request.method, path)
-        rule = match.rule
+        exchange.path = path
+        try:
+            match = snapshot.policy.router.match(request.method, path)
+        except Refused as refused:
+            rule = _unmatched(snapshot.policy, refused, exchange)
+            return rule, f"{path}?{query}" if query else path
+        rule, path = match.rule, match.path
+        exchange.path = path
         exchange.rule = rule.id
         exchange.counter = rule.count
-        return rule, f"{match.path}?{query}" if query else match.path
+        return rule, f"{path}?{query}" if query else path
 
     def _stopped(
         self,
@@ -164,6 +176,17 @@ class Pipeline:
         self._answers.refuse(refused, downstream, exchange)
         exchange.ended = self._clock()
         self._recorder.record(exchange)
+
+
+def _unmatched(policy: Policy, refused: Refused, exchange: Exchange) -> Rule:
+    """Return what serves a request that no rule matches, or refuse it."""
+    rule = policy.unmatched
+    if rule is None or exchange.method in NEVER_MEANT:
+        raise refused
+    if policy.is_health(exchange.method, exchange.path):
+        raise refused
+    exchange.note_shadow(refused.reason)
+    return rule
 
 
 def _head(  # noqa: PLR0917 - a part of the head each

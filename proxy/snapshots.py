@@ -35,4 +35,7 @@ def snapshot_of(
         cipher = Cipher(keyset, scope, policy.fields, nonces().__next__)
     except ValueError as error:
         raise StartError(f"ENCRYPTION_KEY: {error}.") from None
-    return Snapshot(policy, Authenticator(policy.issuers, trusted=trusted), cipher)
+    authenticator = Authenticator(
+        policy.issuers, trusted=trusted, keep_claims=policy.asks_claims
+    )
+    return Snapshot(policy, authenticator, cipher)

@@ -23,8 +23,9 @@ ANSWERS = 'lumina_request_duration_seconds_count{@, rule=~"login.*", method="POS
 IDENTITY = (
     "token-missing|token-malformed|token-expired|token-not-yet-valid|"
     "algorithm-not-allowed|issuer-not-trusted|key-unknown|signature-invalid|"
-    "claim-invalid|audience-mismatch"
+    "claim-invalid|audience-mismatch|token-revoked"
 )
+RIGHTS = "role-not-allowed|address-not-allowed|scope-missing|not-owner|condition-.*"
 MESSAGE = (
     "no-rule|method-not-allowed|path-ambiguous|parameter-ambiguous|malformed-request|"
     "uri-too-long|headers-too-large|request-timeout|expectation-unknown"
@@ -109,13 +110,13 @@ SUMMARY = [
 REFUSALS = [
     lines(
         "Decisions",
-        "What becomes of requests. Token: missing or no good. Role: known, but may "
+        "What becomes of requests. Token: missing or no good. Rights: known, but may "
         "not. Request: matches no rule, or can be read in two ways. Body: too large, "
         "or not what a protected rule accepts.",
         _share("served", "served"),
         _share("rate-limited", "over a limit"),
         _share(IDENTITY, "token"),
-        _share("role-not-allowed", "role"),
+        _share(RIGHTS, "rights"),
         _share(MESSAGE, "request"),
         _share(BODY, "body"),
         unit="reqps",
@@ -124,7 +125,7 @@ REFUSALS = [
             "served": BLUE,
             "over a limit": ORANGE,
             "token": VERMILLION,
-            "role": PURPLE,
+            "rights": PURPLE,
             "request": SKY,
             "body": GREY,
         },
@@ -155,6 +156,23 @@ REFUSALS = [
         },
         width=24,
     ),
+    table(
+        "Would be refused",
+        "Requests of this time that were served because their rule, or the whole "
+        "policy, is in shadow mode, and would have been refused else.",
+        query(
+            "topk(50, sum by (rule, role, reason) "
+            "(increase(lumina_shadow_refusals_total{@}[$__range])) > 0)"
+        ),
+        unit="short",
+        columns={
+            "rule": "Rule",
+            "role": "Role",
+            "reason": "Reason",
+            "Value": "Requests",
+        },
+        width=24,
+    ),
     lines(
         "Tokens that were no good",
         "What was wrong with tokens. Expired ones are everyday; the others are "
@@ -165,6 +183,29 @@ REFUSALS = [
             "{{reason}}",
         ),
         unit="reqps",
+        shade=VERMILLION,
+    ),
+    lines(
+        "Age of issuers' keys",
+        "How long ago it was last seen that the keys that tokens are verified with are "
+        "those that their issuer publishes. A saw is well; what climbs is not answered.",
+        query(
+            "max by (issuer) (lumina_jwks_age_seconds{@})",
+            "{{issuer}}",
+        ),
+        unit="s",
+        shade=BLUE,
+        limits=steps((None, BLUE), (3600, ORANGE), (12 * 3600, VERMILLION)),
+    ),
+    lines(
+        "Issuers that do not answer",
+        "How often the keys of an issuer were asked for in vain.",
+        query(
+            "sum by (issuer) (rate(lumina_jwks_fetch_failures_total{@}"
+            "[$__rate_interval]))",
+            "{{issuer}}",
+        ),
+        unit="ops",
         shade=VERMILLION,
     ),
     lines(

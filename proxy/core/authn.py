@@ -132,7 +132,7 @@ class Authenticator:
         trusted: Trusted | None = None,
         cache_size: int = 100_000,
         cache_bytes: int = MAX_REMEMBERED_BYTES,
-        keep_claims: bool = False,
+        keep_claims: bool = True,
     ) -> None:
         self._issuers = {issuer.issuer: issuer for issuer in issuers.values()}
         self._names = {issuer.id: name for name, issuer in self._issuers.items()}

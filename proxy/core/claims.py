@@ -67,7 +67,7 @@ def principal_of(
         acr=_text(claims, "acr"),
         amr=_strings(claims.get("amr", []), "amr"),
         authenticated_at=_instant(claims, "auth_time", NEVER),
-        **({"claims": claims} if keep_claims else {}),
+        claims=claims if keep_claims else {},
     )
 
 

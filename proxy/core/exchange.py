@@ -14,13 +14,17 @@ class Exchange:
     Attributes:
         method: upper case, from the parser's closed set; "" before it is known.
         started: monotonic seconds when the request's head was complete.
+        client: the address that the request is from, as far as it can be trusted.
         request_id: ours, or the one a trusted peer sent.
+        path: the canonical path, without its query; "" when none was matched.
         rule: the id of the rule, or "" when none was matched.
         role: the acting role, or "" without a token.
         subject: the verified subject, or "" without a token.
         counter: what a 2xx response of this rule adds one to; None for nothing.
         status: of the response; 0 when the client left before there was one.
         reason: why it was refused; None when it was served.
+        shadow: why it would have been refused, were its rule enforced; None when it
+            would have been served.
         upstream_started: monotonic seconds when the backend got the request; 0.0
             when it never did.
         upstream_seconds: from then to the last byte of the backend's answer.
@@ -30,13 +34,16 @@ class Exchange:
 
     __slots__ = (
         "aborted",
+        "client",
         "counter",
         "ended",
         "method",
+        "path",
         "reason",
         "request_id",
         "role",
         "rule",
+        "shadow",
         "started",
         "status",
         "subject",
@@ -44,20 +51,30 @@ class Exchange:
         "upstream_started",
     )
 
-    def __init__(self, method: str = "", started: float = 0.0) -> None:
+    def __init__(
+        self, method: str = "", started: float = 0.0, client: str = ""
+    ) -> None:
         self.method = method
         self.started = started
+        self.client = client
         self.request_id = ""
+        self.path = ""
         self.rule = ""
         self.role = ""
         self.subject = ""
         self.counter: str | None = None
         self.status = 0
         self.reason: Reason | None = None
+        self.shadow: Reason | None = None
         self.upstream_started = 0.0
         self.upstream_seconds = 0.0
         self.ended = 0.0
-        self.aborted = False
+        self.aborted = True  # until the answer is whole
+
+    def note_shadow(self, reason: Reason) -> None:
+        """Note what a rule in shadow mode would have refused; the first counts."""
+        if self.shadow is None:
+            self.shadow = reason
 
     @property
     def total_seconds(self) -> float:

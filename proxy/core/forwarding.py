@@ -51,6 +51,19 @@ def client_address(
     return client
 
 
+def client_of(
+    request: Request, headers: RequestHeaders, trusted: Sequence[Network]
+) -> str:
+    """Return the address of a request's client, as far as it can be believed."""
+    if not request.peer_trusted:
+        return request.peer
+    return client_address(
+        request.peer,
+        trusted=trusted,
+        forwarded_for=headers.noted.get(b"x-forwarded-for"),
+    )
+
+
 def request_id_of(noted: dict[bytes, bytes], *, trusted: bool) -> str:
     """Return the X-Request-ID that a trusted peer sent, or ""."""
     if not trusted:

@@ -73,7 +73,8 @@ class Quota:
         # Roles without a rate of their own share one bucket. A role named "*" is
         # quoted, as is everything that could end a part of the key.
         shown = "*" if role is None else quote(role, safe="")
-        self.suffix = f"}}:{quote(limit.id, safe='#')}:{shown}:{numbers}"
+        shadow = ":shadow" if limit.shadow else ""
+        self.suffix = f"}}:{quote(limit.id, safe='#')}:{shown}:{numbers}{shadow}"
         # RFC 9651 section 3.3.3; quoting leaves no character that needs escaping.
         self.name = '"' + quote(limit.id, safe="#") + '"'
         # The burst and the time it takes to fill: their ratio is the rate.

@@ -17,6 +17,7 @@ from proxy.core.backends import Backend, Timeouts
 from proxy.core.bucket import RateLimit
 from proxy.core.field import Field
 from proxy.core.fields import Selection
+from proxy.core.guard import Guard
 from proxy.core.parameters import Parameters
 from proxy.core.routing import Ambiguity, Pattern, Router
 
@@ -89,6 +90,8 @@ class Limit:
             no key of its own. A value of None means unlimited.
         on_store_failure: what it does while the store does not answer.
         precision: how it is counted.
+        shadow: whether it is of a rule in shadow mode, and so has buckets of its own:
+            what is not enforced takes nothing from what is.
     """
 
     id: str
@@ -96,6 +99,7 @@ class Limit:
     rates: Mapping[str | None, RateLimit | None]
     on_store_failure: OnStoreFailure = OnStoreFailure.LOCAL
     precision: Precision = Precision.EXACT
+    shadow: bool = False
 
     def rate_for(self, role: str | None) -> RateLimit | None:
         """Return the rate of ``role``, or None when it is unlimited."""
@@ -124,6 +128,8 @@ class Rule:
         count: the counter that a 2xx response adds one to; None for no counter.
         tolerate: ambiguities of the path that this rule lets pass.
         max_body_bytes: the largest request body; None means the process's limit.
+        guard: what is asked for beside a role; None for nothing.
+        shadow: whether who may, and how often, is decided and noted but not enforced.
     """
 
     id: str
@@ -140,6 +146,8 @@ class Rule:
     tolerate: frozenset[Ambiguity] = frozenset()
     max_body_bytes: int | None = None
     timeouts: Timeouts | None = None
+    guard: Guard | None = None
+    shadow: bool = False
 
     @property
     def protects_body(self) -> bool:
@@ -160,6 +168,8 @@ class Policy:
         views: what each role (or ``anyone``) sees of each field; a pair that is
             not in here is masked, for nothing is allowed by omission.
         router: the compiled rules.
+        unmatched: what serves a request that no rule matches, in a policy that is in
+            shadow mode as a whole; None where such a request is refused.
     """
 
     digest: str
@@ -173,6 +183,12 @@ class Policy:
     views: Mapping[str, Mapping[str, View]]
     rules: tuple[Rule, ...]
     router: "Router[Rule]"
+    unmatched: Rule | None = None
+
+    @property
+    def asks_claims(self) -> bool:
+        """Whether a rule looks at claims of the token beside subject and roles."""
+        return any(rule.guard and rule.guard.asks_claims for rule in self.rules)
 
     def view(self, role: str | None, field: str) -> View:
         """Return what ``role`` sees of ``field``; None is a request without a token."""

@@ -39,9 +39,17 @@ DOCUMENT: Keys = {
         "The path at which the data port itself says that it serves, or none. /health "
         "when it is missing. A rule that matches there wins."
     ),
+    "mode": Key(
+        "enforce (usual); or shadow: every rule decides and notes what it would have "
+        "refused, and nothing is enforced."
+    ),
     "backends": Key("The services behind the proxy, by name."),
     "issuers": Key("Whom tokens are trusted from, by name."),
-    "roles": Key("The roles there are."),
+    "roles": Key(
+        "The roles there are. {teacher: [student]} is a role that may whatever the "
+        "roles in the list may."
+    ),
+    "addresses": Key("Lists of addresses and networks, by name."),
     "limits": Key("Rate limits, by name."),
     "fields": Key("What is protected, by logical name, wherever it travels."),
     "views": Key(
@@ -173,6 +181,17 @@ RULE: Keys = {
         required=True,
     ),
     "allow": Key("A list of roles; or anyone, who needs no token.", required=True),
+    "scopes": Key("The token must have all of these scopes."),
+    "owner": Key("The parameter of the path that must be the token's sub."),
+    "when": Key(
+        "What must be true, in CEL: claims, role, path.NAME, method, headers, client, "
+        "now. An error of it refuses."
+    ),
+    "addresses": Key("Where requests may come from; deny wins."),
+    "mode": Key(
+        "enforce (usual); or shadow: who may, and how often, is decided and noted, and "
+        "not enforced. What is protected stays protected."
+    ),
     "backend": Key("Where requests go, when there are several backends."),
     "limits": Key(
         "Names of limits, or limits written out. A request takes from all, or from "
@@ -182,6 +201,11 @@ RULE: Keys = {
     "count": Key("A counter that each 2xx answer adds one to: lumina_…_total."),
     "tolerate": Key("Ways in which a path may be read in two ways, and still passes."),
     "max_body": Key("The largest request body: 64KiB, 10MB, 1GiB."),
+}
+
+ADDRESSES: Keys = {
+    "allow": Key("Nobody else may: addresses, networks and names of lists."),
+    "deny": Key("These may not, whatever allow says."),
 }
 
 PROTECT: Keys = {
@@ -212,6 +236,9 @@ CASE: Keys = {
         "aud, sub and exp. Times are durations from now: exp: -1m is a minute ago."
     ),
     "issuer": Key("Which issuer makes that token, when there are several."),
+    "client": Key("The address of the client; 192.0.2.1 when it is missing."),
+    "headers": Key("Fields of the request, by lower-case name."),
+    "time": Key("When: 2026-03-01T08:30:00Z. Now when it is missing."),
     "expect": Key("What has to come out; only this is compared.", required=True),
 }
 

@@ -22,7 +22,7 @@ from proxy.core.policy_rules import Known
 from proxy.core.policy_sections import Section
 from proxy.core.policy_values import Report
 from proxy.core.routing import MAX_DEPTH, Pattern, Router
-from proxy.core.yaml_source import Node, Place, Table
+from proxy.core.yaml_source import Listing, Node, Place, Scalar, Table
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "PROPFIND", "REPORT"})
 
@@ -183,6 +183,8 @@ def _unused(report: Report, draft: Draft) -> None:
     for name in draft.known.limits:
         if name not in limits:
             report.warning(draft.place("limits", name), f"no rule uses {name!r}")
+    for name in draft.known.addresses.keys() - _lists_of_addresses(draft):
+        report.warning(draft.place("addresses", name), f"no rule uses {name!r}")
     fields = {
         field
         for rule in rules
@@ -193,6 +195,24 @@ def _unused(report: Report, draft: Draft) -> None:
     for name in draft.known.fields:
         if name not in fields:
             report.warning(draft.place("fields", name), f"no rule protects {name!r}")
+
+
+def _lists_of_addresses(draft: Draft) -> set[str]:
+    """Return the names of lists that rules use, and every address beside them."""
+    tables = (table.values.get("addresses") for table, _ in draft.rules)
+    lists = (
+        one
+        for table in tables
+        if isinstance(table, Table)
+        for one in table.values.values()
+    )
+    return {
+        item.text
+        for one in lists
+        if isinstance(one, Listing)
+        for item in one.items
+        if isinstance(item, Scalar)
+    }
 
 
 def _open_writes(report: Report, draft: Draft) -> None:

@@ -16,16 +16,13 @@ from proxy.core import policy_values as values
 from proxy.core.errors import Finding, PolicyError
 from proxy.core.policy import Policy, Rule
 from proxy.core.policy_fields import read_fields
+from proxy.core.policy_guards import read_addresses, read_shadow
 from proxy.core.policy_issuers import read_issuers
 from proxy.core.policy_keys import DOCUMENT, required
 from proxy.core.policy_lint import Draft, find_contradictions, find_omissions
+from proxy.core.policy_roles import read_roles
 from proxy.core.policy_rules import Known, read_rule
-from proxy.core.policy_sections import (
-    read_backends,
-    read_limits,
-    read_roles,
-    read_views,
-)
+from proxy.core.policy_sections import read_backends, read_limits, read_views
 from proxy.core.policy_values import Report, refuse
 from proxy.core.routing import Pattern, Router
 from proxy.core.yaml_source import Node, Place, Scalar, Table, read_yaml
@@ -35,9 +32,9 @@ DEFAULT_DEPLOYMENT = "default"
 DEFAULT_HEALTH = "/health"
 NO_HEALTH = "none"
 
-_TABLES = ("backends", "issuers", "limits", "fields", "views")
+_TABLES = ("backends", "issuers", "addresses", "limits", "fields", "views")
 _LISTS = ("roles", "rules")
-_WORDS = ("deployment", "health")
+_WORDS = ("deployment", "health", "mode")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,11 +111,13 @@ class _Document:
             section: {} for section in _TABLES
         }
         self.lists: dict[str, list[Node]] = {section: [] for section in _LISTS}
+        self.texts: dict[str, str] = {}
 
     def add(
         self, report: Report, file: str, text: str, environment: Mapping[str, str]
     ) -> None:
         """Add one file. One that cannot be read makes the document incomplete."""
+        self.texts[file] = text
         root, findings = read_yaml(file, text, environment)
         report.findings.extend(findings)
         if root is None and not findings:
@@ -192,12 +191,20 @@ def _draft(report: Report, document: _Document) -> Draft:
     roles = read_roles(report, document.lists["roles"])
     known = Known(
         backends=read_backends(report, tables["backends"]),
-        roles=roles,
-        limits=read_limits(report, tables["limits"], roles),
+        roles=roles.names,
+        heirs=roles.heirs,
+        limits=read_limits(report, tables["limits"], roles.names),
         fields=read_fields(report, tables["fields"]),
+        addresses=read_addresses(report, tables["addresses"]),
+        texts=document.texts,
+        shadow=read_shadow(report, document.words.get("mode")),
     )
     issuers = read_issuers(report, tables["issuers"])
-    views = read_views(report, tables["views"], roles, known.fields)
+    views = read_views(report, tables["views"], roles.names, known.fields)
+    if known.shadow and len(known.backends) > 1:
+        message = "a request that no rule matches is refused, even in shadow mode"
+        hint = "nobody says which of the backends is meant: add a rule for every path"
+        report.warning(document.words["mode"].at, message, hint)
     rules: list[tuple[Table, Rule]] = []
     for node in document.lists["rules"]:
         rule = read_rule(report, node, known)
@@ -243,4 +250,21 @@ def _policy(
         views=draft.views,
         rules=rules,
         router=router,
+        unmatched=_unmatched(known),
+    )
+
+
+def _unmatched(known: Known) -> Rule | None:
+    """Return what serves requests without a rule where nothing is enforced."""
+    backends = [backend for backend in known.backends.values() if backend]
+    if not known.shadow or len(backends) > 1:
+        return None  # with several backends nobody says which of them is meant
+    pattern = Pattern.parse("/{path...}")
+    return Rule(
+        id="",
+        methods=frozenset(),
+        pattern=pattern,
+        backend=backends[0],
+        allow=None,
+        shadow=True,
     )

@@ -14,6 +14,7 @@ from proxy.core.field import Field
 from proxy.core.fields import Selection
 from proxy.core.parameters import Parameters
 from proxy.core.policy import ANYONE, Limit, Rule
+from proxy.core.policy_guards import Context, Networks, read_guard, read_shadow
 from proxy.core.policy_keys import PROTECT, RULE, required
 from proxy.core.policy_sections import read_limit
 from proxy.core.policy_values import Report, refuse
@@ -45,6 +46,7 @@ OWN_METRICS = (
     "lumina_overhead_",
     "lumina_policy_",
     "lumina_request_",
+    "lumina_shadow_",
     "lumina_system_",
     "lumina_upstream_",
 )
@@ -56,6 +58,10 @@ class Known:
     """The sections that a rule refers to; None is what could not be read.
 
     Attributes:
+        heirs: to each role those that may what it may, itself among them.
+        addresses: lists of addresses, by name.
+        texts: the text of each file, by its name.
+        shadow: whether the policy as a whole enforces nothing.
         selections: what was compiled before, by what was written: many rules protect
             the same places, and one compiled form serves them all.
     """
@@ -64,6 +70,10 @@ class Known:
     roles: tuple[str, ...]
     limits: Mapping[str, Limit | None]
     fields: Mapping[str, Field]
+    heirs: Mapping[str, frozenset[str]]
+    addresses: Mapping[str, Networks | None]
+    texts: Mapping[str, str]
+    shadow: bool = False
     selections: dict[tuple[tuple[str, str], ...], Selection] = dataclasses.field(
         default_factory=dict
     )
@@ -77,30 +87,31 @@ def read_rule(report: Report, node: Node, known: Known) -> Rule | None:
     allow = report.read(entries.get("allow"), lambda n: _allow(report, n, known), None)
     backend = _backend(report, node, entries, known)
     limits = _limits(report, entries.get("limits"), rule_id or "", known)
-    protect = report.entries(entries.get("protect"), PROTECT)
-    request = _selection(report, protect.get("request"), known)
-    response = _selection(report, protect.get("response"), known)
-    query = _parameters(report, protect.get("query"), known)
-    form = _parameters(report, protect.get("form"), known)
+    protected = _protected(report, entries.get("protect"), known)
     count = report.read(entries.get("count"), _counter, None)
     tolerate = _tolerate(report, entries.get("tolerate"))
     max_body = report.read(entries.get("max_body"), values.size, None)
+    shadow = read_shadow(report, entries.get("mode")) or known.shadow
     if not (rule_id and match and allow and backend):
         return None
+    token = allow != {ANYONE}
+    context = Context(match[1], token, known.addresses, known.texts)
     return Rule(
         id=rule_id,
         methods=match[0],
         pattern=match[1],
         backend=backend,
-        allow=None if allow == {ANYONE} else allow,
-        limits=limits,
-        protect_request=request,
-        protect_response=response,
-        protect_query=query,
-        protect_form=form,
+        allow=allow if token else None,
+        limits=tuple(dataclasses.replace(one, shadow=shadow) for one in limits),
+        protect_request=protected[0],
+        protect_response=protected[1],
+        protect_query=protected[2],
+        protect_form=protected[3],
         count=count,
         tolerate=tolerate,
         max_body_bytes=max_body,
+        guard=read_guard(report, entries, context),
+        shadow=shadow,
     )
 
 
@@ -149,7 +160,8 @@ def _allow(report: Report, node: Node, known: Known) -> frozenset[str]:
         for item in node.items:
             if isinstance(item, Scalar) and item.text == ANYONE:
                 raise refuse(item, "'anyone' is not a role", f"write allow: {ANYONE}")
-    return frozenset(report.choices(node, "role", known.roles))
+    named = report.choices(node, "role", known.roles)
+    return frozenset().union(*(known.heirs[role] for role in named))
 
 
 def _backend(
@@ -185,6 +197,19 @@ def _limits(
         elif chosen:
             limits[chosen] = known.limits[chosen]
     return tuple(limit for limit in limits.values() if limit)
+
+
+def _protected(
+    report: Report, node: Node | None, known: Known
+) -> tuple[Selection | None, Selection | None, Parameters | None, Parameters | None]:
+    """Read what is protected of the request, the answer, the query and a form."""
+    entries = report.entries(node, PROTECT)
+    return (
+        _selection(report, entries.get("request"), known),
+        _selection(report, entries.get("response"), known),
+        _parameters(report, entries.get("query"), known),
+        _parameters(report, entries.get("form"), known),
+    )
 
 
 def _selection(report: Report, node: Node | None, known: Known) -> Selection | None:

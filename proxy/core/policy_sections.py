@@ -11,7 +11,7 @@ import enum
 import fnmatch
 import ipaddress
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from typing import TypeVar
 
 from proxy.core import policy_values as values
@@ -19,6 +19,7 @@ from proxy.core.backends import Backend, HealthCheck, Server, Timeouts
 from proxy.core.bucket import RateLimit
 from proxy.core.policy import ANYONE, Limit, OnStoreFailure, Per, Precision, View
 from proxy.core.policy_keys import BACKEND, HEALTH, LIMIT, TIMEOUTS, required
+from proxy.core.policy_roles import DEFAULT
 from proxy.core.policy_values import Report, refuse
 from proxy.core.yaml_source import Node, Scalar
 
@@ -28,12 +29,8 @@ T = TypeVar("T")
 Section = Mapping[str, tuple[Scalar, Node]]
 """The entries of a section over all files: name to (key, value)."""
 
-DEFAULT = "default"
-"""The key of a role map that stands for every role without a key of its own."""
-
 UNLIMITED = "unlimited"
 
-ROLE = re.compile(r"[!-~]{1,128}")
 SERVER = re.compile(
     r"http://(?:\[(?P<six>[0-9a-fA-F:.]+)\]|(?P<host>[A-Za-z0-9](?:[A-Za-z0-9._-]*"
     r"[A-Za-z0-9])?)):(?P<port>[0-9]{1,5})"
@@ -43,31 +40,6 @@ _LABEL = re.compile(r"[A-Za-z0-9_-]{1,63}").fullmatch
 _RATE = re.compile(r"([0-9]{1,15}) ?/ ?([A-Za-z0-9]+)")
 PERIODS = {"second": "1s", "minute": "1m", "hour": "1h", "day": "1d"}
 GLOB = re.compile(r"[A-Za-z0-9_.*-]{1,64}")
-
-
-def read_roles(report: Report, items: Sequence[Node]) -> tuple[str, ...]:
-    """Read the names of all roles."""
-    roles: dict[str, None] = {}
-    for item in items:
-        role = report.read(item, _role, None)
-        if role in roles:
-            report.error(item.at, f"the role {role!r} is listed twice")
-        elif role is not None:
-            roles[role] = None
-    return tuple(roles)
-
-
-def _role(node: Node) -> str:
-    scalar = values.written(node)
-    if scalar.text in (ANYONE, DEFAULT):
-        raise refuse(node, f"{values.quoted(scalar)} is a reserved word, not a role")
-    if not ROLE.fullmatch(scalar.text):
-        raise refuse(
-            node,
-            f"{values.quoted(scalar)} is not a role",
-            "printable ASCII without spaces",
-        )
-    return scalar.text
 
 
 def named(

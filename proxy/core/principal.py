@@ -33,8 +33,8 @@ class Principal:
         amr: by which means; () when the token does not say (RFC 8176).
         authenticated_at: epoch seconds, from ``auth_time``; NEVER when the token does
             not say.
-        claims: every claim of the token, as verified; empty unless the authenticator
-            was told to keep them. Not to be changed by anybody.
+        claims: everything that the token says; empty where nobody asks for it. Not to
+            be changed by anybody.
         subject_value: the subject as a field value, see ``header_value``.
     """
 
@@ -51,7 +51,7 @@ class Principal:
     amr: tuple[str, ...] = ()
     authenticated_at: float = NEVER
     claims: Mapping[str, Any] = dataclasses.field(
-        default_factory=lambda: _NOTHING, repr=False
+        default_factory=lambda: _NOTHING, repr=False, compare=False
     )
     subject_value: bytes = dataclasses.field(init=False, repr=False, compare=False)
 

@@ -153,6 +153,31 @@ class Reason(enum.Enum):
         Party.CLIENT,
         "The role of this token may not do this.",
     )
+    ADDRESS_NOT_ALLOWED = (
+        "address-not-allowed",
+        403,
+        Party.CLIENT,
+        "Requests from this address may not do this.",
+    )
+    SCOPE_MISSING = (
+        "scope-missing",
+        403,
+        Party.CLIENT,
+        "The token lacks a scope that this needs.",
+    )
+    NOT_OWNER = ("not-owner", 403, Party.CLIENT, "This belongs to somebody else.")
+    CONDITION_NOT_MET = (
+        "condition-not-met",
+        403,
+        Party.CLIENT,
+        "A condition of the rule does not hold.",
+    )
+    CONDITION_FAILED = (
+        "condition-failed",
+        403,
+        Party.CLIENT,
+        "A condition of the rule cannot be decided for this request.",
+    )
 
     # Limits.
     RATE_LIMITED = (

@@ -37,6 +37,10 @@ COUNTERS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
         "Requests by the rule and role that decided and the reason, or served.",
         ("rule", "role", "reason"),
     ),
+    "lumina_shadow_refusals": (
+        "Requests that were served and, were their rule enforced, would not have been.",
+        ("rule", "role", "reason"),
+    ),
     "lumina_aborted": ("Responses that broke off before their end.", ("rule",)),
     "lumina_cipher_operations": (
         "Protected leaves by field, operation, outcome and key id.",

@@ -146,6 +146,9 @@ class Metrics:
             decision = ("other", "other", decision[2])
             so_far = decisions.get(decision, 0)
         decisions[decision] = so_far + 1
+        if exchange.shadow is not None:
+            refused = (rule, exchange.role, exchange.shadow.slug)
+            self._add("lumina_shadow_refusals", refused)
         if exchange.subject:
             self.people.note(exchange.subject)
         if exchange.aborted:

@@ -452,3 +452,52 @@ def test_role_of_a_token_is_told_if_the_policy_has_it(everything: Policy) -> Non
     asked = [everything.known_role(roles) for roles in (("x", known), ("x",), ())]
 
     assert asked == [known, "", ""]
+
+
+GUARDED = POLICIES / "good" / "guards.yaml"
+
+
+@pytest.fixture(name="guarded", scope="module")
+def guarded_fixture() -> Policy:
+    """A policy that asks for all there is beside a role."""
+    return parse(GUARDED.read_text("utf-8"))
+
+
+def test_roles_inherit_permission(guarded: Policy) -> None:
+    """Near and far, and only upwards."""
+    allowed = {rule.id: rule.allow for rule in guarded.rules}
+
+    assert allowed == {
+        "own": {"student", "teacher", "head"},
+        "office-hours": {"teacher", "head"},
+        "open": None,
+        "audit": {"auditor", "head"},
+    }
+    assert guarded.roles == ("student", "teacher", "head", "auditor")
+
+
+def test_rule_asks_for_what_is_written(guarded: Policy) -> None:
+    """Scopes, owner, condition and addresses, those of a list among them."""
+    guard = guarded.rules[0].guard
+    assert guard is not None
+    assert guard.addresses is not None
+    assert guard.condition is not None
+
+    assert (guard.scopes, guard.owner) == (("notes.read", "urn:lms:notes"), "id")
+    assert guard.condition.names == {"claims", "path.note"}
+    assert guard.addresses.admits("2001:db8::1")
+    assert not guard.addresses.admits("10.9.0.1")
+    assert guard.places == (("id", 2), ("note", 4))
+    assert guarded.asks_claims
+    assert not parse(BEGINNING + RULE).asks_claims
+
+
+def test_mode_is_of_a_rule_or_of_all(guarded: Policy) -> None:
+    """A policy that is in shadow mode as a whole serves what no rule matches, too."""
+    whole = parse(GUARDED.read_text("utf-8").replace("mode: enforce", "mode: shadow"))
+
+    assert [rule.shadow for rule in guarded.rules] == [False, True, False, False]
+    assert all(rule.shadow for rule in whole.rules)
+    assert guarded.unmatched is None
+    assert whole.unmatched is not None
+    assert (whole.unmatched.id, whole.unmatched.backend.id) == ("", "lms")

@@ -103,6 +103,7 @@ def over(
     role: str = "",
     subject: str = "",
     reason: Reason | None = None,
+    shadow: Reason | None = None,
     aborted: bool = False,
 ) -> Exchange:
     """Return an exchange that took ``total`` seconds; None is no upstream."""
@@ -110,6 +111,7 @@ def over(
     exchange.method, exchange.status = method, status
     exchange.rule, exchange.role, exchange.subject = rule, role, subject
     exchange.reason, exchange.aborted = reason, aborted
+    exchange.shadow = shadow
     exchange.started, exchange.ended = 0.0, total
     exchange.upstream_started = 0.0 if upstream is None else 1e-9
     exchange.upstream_seconds = upstream or 0.0
@@ -640,10 +642,13 @@ def busy(metrics: Metrics) -> None:
     """Record something in every family."""
     metrics.record(over(total=0.01, upstream=0.005, subject="ada", aborted=True))
     metrics.record(over(reason=Reason.NO_RULE, status=404))
+    metrics.record(over(shadow=Reason.NOT_OWNER))
     metrics.cipher("user.name", "encrypt", "ok", "00000001")
     metrics.policy_loaded("digest")
     metrics.declare_counters(["lumina_uploads_total"])
     for name, labels in {
+        "lumina_jwks_age_seconds": ("people",),
+        "lumina_jwks_fetch_failures": ("people",),
         "lumina_limiter_takes": ("allowed",),
         "lumina_limiter_store_up": (),
         "lumina_limiter_local_takes": ("local",),

@@ -13,6 +13,7 @@ from proxy.core.backends import Backend, Server
 from proxy.core.policy import Policy, Rule
 from proxy.core.policy_parser import NO_HEALTH
 from proxy.core.workbench.diff_changes import Area, Changes, Direction
+from proxy.core.workbench.diff_guards import compare_guards
 from proxy.core.workbench.diff_requests import Meeting
 from proxy.core.workbench.wording import joined
 
@@ -20,6 +21,7 @@ _DECIDED = frozenset(
     {
         *("id", "methods", "pattern", "backend", "allow", "limits"),
         *("protect_request", "protect_response", "tolerate", "max_body_bytes"),
+        *("guard", "shadow"),
     }
 )
 """Of a rule: what is compared by what it decides, or by itself."""
@@ -126,7 +128,7 @@ def compare_rules(changes: Changes, meeting: Meeting) -> None:
     if old.backend.id != new.backend.id:
         text = f"requests go to {new.backend.id}, no longer to {old.backend.id}"
         changes.add(Area.BACKENDS, Direction.CHANGES, text, meeting.requests)
-    for way, text in _tolerance_and_size(old, new):
+    for way, text in (*compare_guards(old, new), *_tolerance_and_size(old, new)):
         changes.add(Area.RULES, way, text, meeting.requests)
     for one, was, now in _differing(old, new, _DECIDED):
         text = f"{one}: {_shown(was)} -> {_shown(now)}"

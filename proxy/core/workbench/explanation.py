@@ -5,7 +5,7 @@ Read by people who did not write the policy, so it names what they can look up i
 
 import dataclasses
 import enum
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from proxy.core.errors import Refused
 from proxy.core.policy import Policy, View
@@ -50,6 +50,8 @@ def steps(decision: Decision) -> tuple[Step, ...]:
     taken = []
     verdict = Verdict.OK
     for stage in Stage:
+        if stage is Stage.ADDRESS and not _asks_address(decision):
+            continue
         if verdict is not Verdict.OK:
             verdict = Verdict.NOT_REACHED
         elif stage is decision.stage:
@@ -57,6 +59,11 @@ def steps(decision: Decision) -> tuple[Step, ...]:
         details = () if verdict is Verdict.NOT_REACHED else _details(decision, stage)
         taken.append(Step(stage=stage, verdict=verdict, details=tuple(details)))
     return tuple(taken)
+
+
+def _asks_address(decision: Decision) -> bool:
+    guard = decision.rule.guard if decision.rule else None
+    return guard is not None and guard.addresses is not None
 
 
 _HOW = {View.PLAIN: "decrypted", View.MASK: "masked", View.DROP: "left out"}
@@ -68,25 +75,7 @@ def _details(decision: Decision, stage: Stage) -> Iterator[str]:
         yield decision.refused.reason.title
         if decision.refused.detail:
             yield decision.refused.detail
-    match stage:
-        case Stage.MATCH:
-            yield from _matching(decision)
-        case Stage.AUTHENTICATE:
-            yield from _authentication(decision)
-        case Stage.AUTHORISE:
-            yield from _authorisation(decision)
-        case Stage.LIMITS:
-            yield from _limits(decision)
-        case Stage.ENCRYPT:
-            for place, field in decision.encrypted:
-                yield f"{place} is encrypted as {field}"
-            if not decision.encrypted:
-                yield "nothing: the body passes as it is"
-        case Stage.DECRYPT:
-            for place, field, view in decision.shown:
-                yield f"{place} is {field}, {_HOW.get(view, f'shown as {view.value}')}"
-            if not decision.shown:
-                yield "nothing: the answer passes as it is"
+    yield from _DETAILS[stage](decision)
 
 
 def _matching(decision: Decision) -> Iterator[str]:
@@ -94,6 +83,33 @@ def _matching(decision: Decision) -> Iterator[str]:
         yield f"{decision.rule.id}: {match_text(decision.rule)}"
     for name, value in decision.params.items():
         yield f"{name} = {value}"
+
+
+def _address(decision: Decision) -> Iterator[str]:
+    guard = decision.rule.guard if decision.rule else None
+    if guard and guard.addresses:
+        if guard.addresses.allow:
+            yield f"allowed: {joined(map(str, guard.addresses.allow.networks))}"
+        if guard.addresses.deny:
+            yield f"denied: {joined(map(str, guard.addresses.deny.networks))}"
+        if decision.granted:
+            yield "taken for granted: an address that may"
+
+
+def _guard(decision: Decision) -> Iterator[str]:
+    """Say what the rule asks beside a role."""
+    guard = decision.rule.guard if decision.rule else None
+    if guard is None:
+        return
+    asked = []
+    if guard.scopes:
+        asked.append(f"the token has the scopes {joined(guard.scopes)}")
+    if guard.owner:
+        asked.append(f"{guard.owner} of the path is the token's sub")
+    if guard.condition:
+        asked.append(" ".join(guard.condition.text.split()))
+    for one in asked:
+        yield f"taken for granted: {one}" if decision.granted else f"asks: {one}"
 
 
 def _authentication(decision: Decision) -> Iterator[str]:
@@ -111,11 +127,13 @@ def _authorisation(decision: Decision) -> Iterator[str]:
     principal = decision.principal
     if decision.rule and decision.rule.allow is None:
         yield "anyone may"
-    elif decision.rule and decision.refused and principal:
+    elif decision.rule and decision.refused and principal and not decision.role:
         roles = joined(principal.roles)
         yield f"The rule allows {allow_text(decision.rule)}; the token has {roles}."
     elif decision.rule:
         yield f"acts as {decision.role}; the rule allows {allow_text(decision.rule)}"
+    if not (decision.refused and decision.reason is Reason.ROLE_NOT_ALLOWED):
+        yield from _guard(decision)
 
 
 def _limits(decision: Decision) -> Iterator[str]:
@@ -127,6 +145,32 @@ def _limits(decision: Decision) -> Iterator[str]:
         yield f"{limit.id}: {rate_text(None)}"
     if not decision.takes and not decision.unlimited:
         yield "none"
+
+
+def _encryption(decision: Decision) -> Iterator[str]:
+    for place, field in decision.encrypted:
+        yield f"{place} is encrypted as {field}"
+    if not decision.encrypted:
+        yield "nothing: the body passes as it is"
+
+
+def _decryption(decision: Decision) -> Iterator[str]:
+    for place, field, view in decision.shown:
+        yield f"{place} is {field}, {_HOW.get(view, f'shown as {view.value}')}"
+    if not decision.shown:
+        yield "nothing: the answer passes as it is"
+
+
+_DETAILS: Mapping[Stage, Callable[[Decision], Iterator[str]]] = {
+    Stage.MATCH: _matching,
+    Stage.ADDRESS: _address,
+    Stage.AUTHENTICATE: _authentication,
+    Stage.AUTHORISE: _authorisation,
+    Stage.LIMITS: _limits,
+    Stage.ENCRYPT: _encryption,
+    Stage.DECRYPT: _decryption,
+}
+"""What there is to say of each stage."""
 
 
 _ADVICE = {
@@ -182,6 +226,19 @@ _ADVICE = {
     Reason.ROLE_NOT_ALLOWED: (
         "Use a token with the role {roles}, or add a role to the rule's allow."
     ),
+    Reason.ADDRESS_NOT_ALLOWED: (
+        "Ask from another network, or change the rule's addresses. Behind another "
+        "proxy, name its network in TRUSTED_PROXIES, or every client has its address."
+    ),
+    Reason.SCOPE_MISSING: "Ask the issuer for a token with the scopes {scopes}.",
+    Reason.NOT_OWNER: (
+        "Ask for what belongs to the token's sub; compare {owner} of the path with it."
+    ),
+    Reason.CONDITION_NOT_MET: "Compare the request with the rule's when: {when}",
+    Reason.CONDITION_FAILED: (
+        "The rule's when asks for what is not there, or is of another type; guard it "
+        "with has(): {when}"
+    ),
 }
 """How to get on after a refusal of the stages from match to authorise. What stands in
 braces is filled in from the policy."""
@@ -199,7 +256,19 @@ def advice(policy: Policy, decision: Decision) -> str:
         issuers=joined(sorted(policy.issuers), "or"),
         roles=joined(sorted(roles), "or"),
         near=_near(policy, decision),
+        **_asked(decision),
     )
+
+
+def _asked(decision: Decision) -> dict[str, str]:
+    """Return what a rule asks beside a role, in the words of advice."""
+    guard = decision.rule.guard if decision.rule else None
+    condition = guard.condition if guard else None
+    return {
+        "scopes": joined(guard.scopes) if guard else "",
+        "owner": str(guard.owner) if guard else "",
+        "when": " ".join(condition.text.split()) if condition else "",
+    }
 
 
 def _near(policy: Policy, decision: Decision) -> str:

@@ -14,6 +14,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from proxy.core.authn import FAMILIES
+from proxy.core.conditions import MAX_LENGTH
 from proxy.core.paths import INTOLERABLE, Ambiguity
 from proxy.core.policy import ANYONE, OnStoreFailure, Per, Precision, View
 from proxy.core.policy_fields import (
@@ -27,8 +28,11 @@ from proxy.core.policy_fields import (
     STEPS,
     YES_OR_NO,
 )
+from proxy.core.policy_guards import MODES as POLICY_MODES
+from proxy.core.policy_guards import SCOPE
 from proxy.core.policy_issuers import CLAIM_PATH, KEY_SOURCES
 from proxy.core.policy_keys import (
+    ADDRESSES,
     BACKEND,
     CASE,
     CASES,
@@ -45,8 +49,9 @@ from proxy.core.policy_keys import (
     Keys,
     required,
 )
+from proxy.core.policy_roles import DEFAULT, ROLE
 from proxy.core.policy_rules import COUNTER, METHODS, RULE_ID
-from proxy.core.policy_sections import DEFAULT, GLOB, PERIODS, ROLE, SERVER, UNLIMITED
+from proxy.core.policy_sections import GLOB, PERIODS, SERVER, UNLIMITED
 from proxy.core.policy_values import DURATION, NAME, SIZE
 from proxy.core.reasons import Reason
 
@@ -146,6 +151,13 @@ _SIZE: Schema = {
 }
 _ROLE: Schema = {**_word(ROLE), "not": {"enum": [ANYONE, DEFAULT]}}
 _VERSION: Schema = {"enum": [1, "1"]}
+_ADDRESSES = {**_set(_WORD), "examples": [["10.0.0.0/8", "2001:db8::/32"]]}
+
+
+def _heir() -> Schema:
+    """A role that may whatever others may."""
+    role = {**_table(_word(ROLE), _set(_ROLE)), "maxProperties": 1}
+    return {**role, "examples": [{"teacher": ["student"]}]}
 
 
 def _backend() -> Schema:
@@ -178,7 +190,7 @@ def _issuer() -> Schema:
             "secret": _WORD,
             "public_key": _WORD,
             "keys": _list({**key, "oneOf": _exactly_one("secret", "public_key")}),
-            "jwks": _value(re.compile(r"(?:https?://|file:).+"), *_ADDRESSES),
+            "jwks": _value(re.compile(r"(?:https?://|file:).+"), *_KEY_PLACES),
             "discovery": _value(re.compile(r"https?://.+"), _METADATA),
             "refresh": _DURATION,
             "keep": _DURATION,
@@ -193,7 +205,7 @@ def _issuer() -> Schema:
 
 
 _METADATA = "https://login.example/.well-known/openid-configuration"
-_ADDRESSES = ("https://login.example/jwks", "file:/run/keys/jwks.json")
+_KEY_PLACES = ("https://login.example/jwks", "file:/run/keys/jwks.json")
 
 
 def _exactly_one(*names: str) -> list[Schema]:
@@ -223,6 +235,16 @@ def _rule() -> Schema:
             "id": _word(RULE_ID),
             "match": {"type": "string", "pattern": _match(), "examples": _MATCHES},
             "allow": {"anyOf": [{"const": ANYONE}, _set(_ROLE)]},
+            "scopes": _set(_word(SCOPE)),
+            "owner": {"type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_]*$"},
+            "when": {
+                "type": "string",
+                "minLength": 1,
+                "maxLength": MAX_LENGTH,
+                "examples": ["claims.sub == path.id || role == 'admin'"],
+            },
+            "addresses": _object(ADDRESSES, {"allow": _ADDRESSES, "deny": _ADDRESSES}),
+            "mode": _words(POLICY_MODES),
             "backend": _NAME,
             "limits": _list({"anyOf": [_NAME, {"$ref": "#/$defs/limit"}]}),
             "protect": _object(
@@ -278,9 +300,11 @@ def policy_schema() -> Schema:
         "version": _VERSION,
         "deployment": _WORD,
         "health": {"type": "string", "pattern": r"^(?:none|/.*)$"},
+        "mode": _words(POLICY_MODES),
         "backends": _table(_NAME, {"$ref": "#/$defs/backend"}),
         "issuers": _table(_NAME, {"$ref": "#/$defs/issuer"}),
-        "roles": _set(_ROLE),
+        "roles": _set({"anyOf": [_ROLE, _heir()]}),
+        "addresses": _table(_NAME, _ADDRESSES),
         "limits": _table(_NAME, {"$ref": "#/$defs/limit"}),
         "fields": _table(_NAME, _field()),
         "views": _table(_word(ROLE), view),
@@ -327,6 +351,9 @@ def cases_schema() -> Schema:
             "as": _one_or_many(_word(ROLE)),
             "claims": {"type": "object", "minProperties": 1},
             "issuer": _NAME,
+            "client": _WORD,
+            "headers": _table(_word(re.compile(r"[a-z0-9_.-]+")), _WORD),
+            "time": {**_WORD, "examples": ["2026-03-01T08:30:00Z"]},
             "expect": expect,
         },
     )
