@@ -142,13 +142,13 @@ class App:
             return
         try:
             snapshot = snapshot_of(policy, self._environment, self._trusted)
+            self._serving.put_in_force(snapshot)
         except StartError as error:
-            # The policy is good, but the keys are not, or lack one that it asks for.
+            # The policy is good, but the keys or certificates that it asks for are not.
             self._source.revoke(str(error))
             self._keep_last_good(str(error))
             return
         self._warn()
-        self._serving.put_in_force(snapshot)
         log.info("policy %s is in force", policy.digest)
 
     def _keep_last_good(self, why: str) -> None:

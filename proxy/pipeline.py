@@ -107,7 +107,7 @@ class Pipeline:
             head = _head(request, target, headers, exchange, rule, (who, framing))
             exchange.upstream_started = self._clock()
             response = await self._upstream.exchange(
-                rule.backend, request.method, head, body, chunked=framing is CHUNKED
+                rule, request.method, head, body, chunked=framing is CHUNKED
             )
             # decrypt or mask, answer
             if rule.protect_response is not None:

@@ -20,8 +20,9 @@ from proxy.edge.limiter import Limiter
 from proxy.edge.limits import WireLimits
 from proxy.edge.listener import Listener
 from proxy.edge.metrics import Metrics
-from proxy.edge.pool import Upstreams
 from proxy.edge.redis_store import RedisStore
+from proxy.edge.tls import TlsError
+from proxy.edge.upstreams import Upstreams
 from proxy.pipeline import Pipeline
 from proxy.ports import Snapshot
 from proxy.settings import Address, Settings
@@ -70,7 +71,8 @@ class Serving:
         draining: whether it was told to end.
 
     Raises:
-        StartError: an option of the store's URL is wrong.
+        StartError: an option of the store's URL is wrong, or a file of a backend's
+            certificate cannot be used.
     """
 
     def __init__(
@@ -84,8 +86,10 @@ class Serving:
         self._metrics = metrics
         self.draining = False
         limits = WireLimits()
-        self._health = HealthChecks()
-        self._upstreams = Upstreams(self._health.is_up)
+        self._upstreams = Upstreams()
+        self._health = HealthChecks(
+            self._upstreams.tls_of, self._upstreams.health_changed
+        )
         self._store = self._make_store()
         self.keys = KeySource(trusted.keys)
         self._pipeline = Pipeline(
@@ -137,12 +141,18 @@ class Serving:
         watch(
             "lumina_downstream_connections", lambda: [((), self._listener.connections)]
         )
+        upstreams = self._upstreams
+        watch("lumina_upstream_connections", upstreams.connections)
+        watch("lumina_upstream_pending", upstreams.pending)
+        watch("lumina_upstream_retries", upstreams.retries)
+        watch("lumina_upstream_failures", upstreams.failures)
+        watch("lumina_upstream_ejections", upstreams.ejections)
+        watch("lumina_upstream_ejected", upstreams.ejected)
         watch(
-            "lumina_upstream_connections",
-            lambda: [
-                ((name, state), n) for name, state, n in self._upstreams.snapshot()
-            ],
+            "lumina_upstream_certificate_expiry_timestamp_seconds",
+            upstreams.certificates,
         )
+        watch("lumina_upstream_certificate_reload_success", upstreams.certificates_good)
         watch(
             "lumina_upstream_up",
             lambda: [
@@ -159,7 +169,12 @@ class Serving:
         return self._pipeline.snapshot.policy
 
     def put_in_force(self, snapshot: Snapshot) -> None:
-        """Swap what requests that start now will hold; it must have been started."""
+        """Swap what requests that start now will hold; it must have been started.
+
+        Raises:
+            StartError: a file of a backend's certificate cannot be used; what was in
+                force stays.
+        """
         self._apply(snapshot)
         self.keys.configure(snapshot.policy.issuers.values())
         self.keys.refresh_soon()
@@ -167,7 +182,13 @@ class Serving:
 
     def _apply(self, snapshot: Snapshot) -> None:
         policy = snapshot.policy
-        self._upstreams.configure(policy.backends.values())
+        try:
+            self._upstreams.configure(
+                policy.backends.values(),
+                [rule.timeouts for rule in policy.rules if rule.timeouts],
+            )
+        except TlsError as error:
+            raise StartError(f"backends: {error}.") from None
         self._metrics.declare_counters(
             rule.count for rule in policy.rules if rule.count
         )

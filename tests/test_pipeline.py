@@ -15,7 +15,6 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from proxy.core.authn import Authenticator, Trusted, Unsettled, VerificationKey
-from proxy.core.backends import Backend
 from proxy.core.bucket import Grant
 from proxy.core.cipher import Cipher
 from proxy.core.errors import Refused
@@ -24,6 +23,7 @@ from proxy.core.field_keys import Scope
 from proxy.core.keyset import Keyset
 from proxy.core.limits import Take
 from proxy.core.message import Body, RawHeaders, Request, Response, Whole
+from proxy.core.policy import Rule
 from proxy.core.policy_parser import parse_policy
 from proxy.core.reasons import Reason
 from proxy.edge.body import BodyStream
@@ -171,7 +171,7 @@ class Ports:
 
     def exchange(
         self,
-        backend: Backend,
+        rule: Rule,
         method: str,
         head: bytes,
         body: bytes | Body,
@@ -179,7 +179,7 @@ class Ports:
         chunked: bool = False,
     ) -> Waiter[Response]:
         """Note what is sent; answer with ``answer``."""
-        self.told.append(f"exchange {backend.id} {method}")
+        self.told.append(f"exchange {rule.backend.id} {method}")
         self.sent = head, body, chunked
         return self.answer
 

@@ -147,8 +147,10 @@ TRAFFIC = [
         "connect: the backend is slow to accept.",
         query("sum(lumina_downstream_connections{@})", "clients"),
         query("sum by (state) (lumina_upstream_connections{@})", "backends, {{state}}"),
+        query("sum(lumina_upstream_pending{@})", "requests that wait for one"),
         unit="short",
         colors={
+            "requests that wait for one": VERMILLION,
             "clients": PURPLE,
             "backends, idle": SKY,
             "backends, active": BLUE,
@@ -166,6 +168,44 @@ TRAFFIC = [
         ),
         unit="s",
         links=[to_rule()],
+    ),
+    lines(
+        "Failures by server",
+        "Exchanges that a server failed and connections that it did not take, and "
+        "requests that were sent again for it. One server that stands out is ejected "
+        "by the proxy; all of them are a matter of the backend.",
+        query(
+            "sum by (backend, server) "
+            "(rate(lumina_upstream_failures_total{@}[$__rate_interval]))",
+            "{{backend}}, {{server}}",
+        ),
+        query(
+            "sum by (backend) "
+            "(rate(lumina_upstream_retries_total{@}[$__rate_interval]))",
+            "{{backend}}, sent again",
+        ),
+        unit="reqps",
+        shade=VERMILLION,
+    ),
+    lines(
+        "Ejected servers",
+        "How many proxies leave a server alone for a while because it failed them.",
+        query(
+            "sum by (backend, server) (lumina_upstream_ejected{@})",
+            "{{backend}}, {{server}}",
+        ),
+        unit="short",
+        shade=VERMILLION,
+    ),
+    table(
+        "Certificates for backends",
+        "Until when the certificate is good that the proxy shows to a backend.",
+        query(
+            "min by (backend) "
+            "(lumina_upstream_certificate_expiry_timestamp_seconds{@}) * 1000"
+        ),
+        unit="dateTimeAsIso",
+        columns={"backend": "Backend", "Value": "Expires"},
     ),
     table(
         "Backends",

@@ -14,6 +14,7 @@ from proxy.core.field import Field
 from proxy.core.fields import Selection
 from proxy.core.parameters import Parameters
 from proxy.core.policy import ANYONE, Limit, Rule
+from proxy.core.policy_backends import read_rule_timeouts
 from proxy.core.policy_guards import Context, Networks, read_guard, read_shadow
 from proxy.core.policy_keys import PROTECT, RULE, required
 from proxy.core.policy_sections import read_limit
@@ -91,6 +92,7 @@ def read_rule(report: Report, node: Node, known: Known) -> Rule | None:
     count = report.read(entries.get("count"), _counter, None)
     tolerate = _tolerate(report, entries.get("tolerate"))
     max_body = report.read(entries.get("max_body"), values.size, None)
+    timeouts = read_rule_timeouts(report, entries.get("timeouts"), backend)
     shadow = read_shadow(report, entries.get("mode")) or known.shadow
     if not (rule_id and match and allow and backend):
         return None
@@ -110,6 +112,7 @@ def read_rule(report: Report, node: Node, known: Known) -> Rule | None:
         count=count,
         tolerate=tolerate,
         max_body_bytes=max_body,
+        timeouts=timeouts,
         guard=read_guard(report, entries, context),
         shadow=shadow,
     )

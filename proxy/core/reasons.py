@@ -262,6 +262,12 @@ class Reason(enum.Enum):
         Party.BACKEND,
         "The backend does not accept connections.",
     )
+    UPSTREAM_UNTRUSTED = (
+        "upstream-untrusted",
+        502,
+        Party.BACKEND,
+        "The backend did not prove over TLS who it is.",
+    )
     UPSTREAM_RESET = (
         "upstream-reset",
         502,

@@ -466,7 +466,7 @@ async def commanded() -> AsyncIterator[tuple[int, list[Mapping[str, Any]]]]:
 async def test_commands_are_json_objects_of_those_who_may(
     body: str, kind: str, token: str, status: int, answer: Any
 ) -> None:
-    """What a page in a browser could send is refused, and what is wrong is explained."""
+    """What a page in a browser could send is refused; what is wrong is explained."""
     headers = {"Content-Type": kind, "Authorization": f"Bearer {token}"}
     async with commanded() as (port, told), aiohttp.ClientSession() as session:
         url = f"http://127.0.0.1:{port}/orders"

@@ -14,9 +14,17 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from proxy.core.authn import FAMILIES
+from proxy.core.backends import Balance, Verify
 from proxy.core.conditions import MAX_LENGTH
 from proxy.core.paths import INTOLERABLE, Ambiguity
 from proxy.core.policy import ANYONE, OnStoreFailure, Per, Precision, View
+from proxy.core.policy_backends import (
+    FILE,
+    HOST,
+    NO_EJECTION,
+    RETRIES,
+    SERVER,
+)
 from proxy.core.policy_fields import (
     KEY_ID,
     MODES,
@@ -34,9 +42,12 @@ from proxy.core.policy_issuers import CLAIM_PATH, KEY_SOURCES
 from proxy.core.policy_keys import (
     ADDRESSES,
     BACKEND,
+    BACKEND_TLS,
+    BREAKER,
     CASE,
     CASES,
     DOCUMENT,
+    EJECT,
     EXPECT,
     FIELD,
     HEALTH,
@@ -45,13 +56,14 @@ from proxy.core.policy_keys import (
     LIMIT,
     PROTECT,
     RULE,
+    RULE_TIMEOUTS,
     TIMEOUTS,
     Keys,
     required,
 )
 from proxy.core.policy_roles import DEFAULT, ROLE
 from proxy.core.policy_rules import COUNTER, METHODS, RULE_ID
-from proxy.core.policy_sections import GLOB, PERIODS, SERVER, UNLIMITED
+from proxy.core.policy_sections import GLOB, PERIODS, UNLIMITED
 from proxy.core.policy_values import DURATION, NAME, SIZE
 from proxy.core.reasons import Reason
 
@@ -161,16 +173,36 @@ def _heir() -> Schema:
 
 
 def _backend() -> Schema:
+    file = _value(FILE, "/etc/lumina/ca.pem")
+    eject = {"after": _POSITIVE, "for": _DURATION, "at_most": _POSITIVE}
     return _object(
         BACKEND,
         {
             "servers": _set(_value(SERVER, "http://127.0.0.1:9000")),
+            "balance": _words([one.value for one in Balance]),
             "timeouts": _object(TIMEOUTS, dict.fromkeys(TIMEOUTS, _DURATION)),
             "health": _object(
                 HEALTH,
                 {
                     "path": _value(re.compile(r"/[!-\"$-~]*"), "/health"),
                     "every": _DURATION,
+                    "timeout": _DURATION,
+                    "host": _value(HOST, "lms.example"),
+                    "down_after": _POSITIVE,
+                    "up_after": _POSITIVE,
+                },
+            ),
+            "eject": {"anyOf": [{"const": NO_EJECTION}, _object(EJECT, eject)]},
+            "breaker": _object(BREAKER, dict.fromkeys(BREAKER, _POSITIVE)),
+            "retry": _words(RETRIES),
+            "tls": _object(
+                BACKEND_TLS,
+                {
+                    "ca": file,
+                    "certificate": file,
+                    "key": file,
+                    "server_name": _value(HOST, "lms.example"),
+                    "verify": _words([one.value for one in Verify]),
                 },
             ),
         },
@@ -259,6 +291,7 @@ def _rule() -> Schema:
             "count": _word(COUNTER),
             "tolerate": _set(_words(kinds)),
             "max_body": _SIZE,
+            "timeouts": _object(RULE_TIMEOUTS, dict.fromkeys(RULE_TIMEOUTS, _DURATION)),
         },
     )
 
