@@ -20,6 +20,9 @@ COMMANDS = (
 )
 """In the order in which the help lists them; each is a file of ``proxy.cli``."""
 
+WORKER = "worker"
+"""What ``serve`` runs several of; nobody else can."""
+
 
 class _Commands(click.Group):
     """Commands that are imported when they are asked for, so that none is slow."""
@@ -32,7 +35,7 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return a command, or None when there is none of this name."""
         del ctx
-        if cmd_name not in COMMANDS:
+        if cmd_name not in (*COMMANDS, WORKER):
             return None
         module = importlib.import_module(f"proxy.cli.{cmd_name}")
         return cast(click.Command, getattr(module, cmd_name))

@@ -4,10 +4,13 @@ Everything is wired by constructor arguments. Nothing about a request is decided
 and nobody here knows whether this process is the only one (``app``).
 """
 
+import asyncio
 import dataclasses
 import gc
 import logging
+import socket
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from proxy import bindings
 from proxy.core.authn import Trusted
@@ -23,10 +26,11 @@ from proxy.edge.metrics import Metrics
 from proxy.edge.redis_store import RedisStore
 from proxy.edge.tls import TlsError
 from proxy.edge.upstreams import Upstreams
+from proxy.orders import REFRESH_KEYS, Order
 from proxy.pipeline import Pipeline
 from proxy.ports import Snapshot
-from proxy.settings import Address, Settings
-from proxy.snapshots import StartError
+from proxy.settings import Settings
+from proxy.starting import StartError
 
 log = logging.getLogger("lumina")
 
@@ -41,20 +45,6 @@ def _trusts(networks: tuple[Network, ...]) -> Callable[[str], bool]:
     if not networks:
         return lambda _: False
     return lambda address: is_trusted(address, networks)
-
-
-async def listen(start: Callable[[str, int], object], address: Address) -> None:
-    """Start something at an address.
-
-    Raises:
-        StartError: the address is not to be had.
-    """
-    try:
-        await start(address.host, address.port)  # type: ignore[misc]
-    except OSError as error:
-        raise StartError(
-            f"Cannot listen on {address}: {error.strerror or error}."
-        ) from None
 
 
 class Serving:
@@ -235,6 +225,14 @@ class Serving:
             "limits": [dataclasses.asdict(limit) for limit in status.limits],
         }
 
+    @property
+    def orders(self) -> Mapping[str, Order]:
+        """What operators may tell this process."""
+        return {REFRESH_KEYS: self._refresh_keys}
+
+    async def _refresh_keys(self, _: Mapping[str, Any]) -> Mapping[str, object]:
+        return {"issuers": await self.keys.refresh()}
+
     # -- life
 
     async def start(self) -> None:
@@ -252,13 +250,9 @@ class Serving:
         self.keys.configure(self.policy.issuers.values())
         await self.keys.first_look(_FIRST_LOOK)
 
-    async def listen(self) -> None:
-        """Accept connections.
-
-        Raises:
-            StartError: the address is not to be had.
-        """
-        await listen(self._listener.start, self._settings.listen)
+    async def listen(self, sockets: list[socket.socket]) -> None:
+        """Accept connections from now on, at sockets that are this process's own."""
+        await self._listener.start(sockets)
         # What lives until the end is not looked at by every collection.
         gc.collect()
         gc.freeze()
@@ -268,14 +262,28 @@ class Serving:
         """Close the data port, and nothing else."""
         self._listener.stop_accepting()
 
-    def announce(self) -> None:
-        """Say that we leave: not ready, and the last answer of every connection."""
+    async def leave(self, hurry: asyncio.Event) -> None:
+        """Say that we leave, go on for a while, then let open exchanges finish.
+
+        For the grace connections are accepted and answered as ever, but that each
+        answer says that it is the last one of its connection; only then are those that
+        said nothing closed.
+
+        Args:
+            hurry: ends it at once when it is set.
+        """
         self.draining = True
         self._listener.draining = True
+        drain = asyncio.ensure_future(self._drained())
+        hurried = asyncio.ensure_future(hurry.wait())
+        await asyncio.wait((drain, hurried), return_when=asyncio.FIRST_COMPLETED)
+        for task in (drain, hurried):
+            task.cancel()
+        await asyncio.gather(drain, hurried, return_exceptions=True)
 
-    async def drain(self, seconds: float) -> None:
-        """Accept no more, let open exchanges finish for at most ``seconds``."""
-        await self._listener.drain(seconds)
+    async def _drained(self) -> None:
+        await asyncio.sleep(self._settings.drain_grace)
+        await self._listener.drain(self._settings.drain_timeout)
 
     async def stop(self) -> None:
         """End everything now."""

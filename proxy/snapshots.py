@@ -8,15 +8,13 @@ from proxy.core.cipher import Cipher
 from proxy.core.field_keys import Scope
 from proxy.core.keyset import Keyset
 from proxy.core.policy import Policy
+from proxy.edge.tls import TlsError, context_for_client
 from proxy.ports import Snapshot
-
-
-class StartError(Exception):
-    """The process cannot start; the message is one line for people."""
+from proxy.starting import StartError
 
 
 def snapshot_of(
-    policy: Policy, environment: Mapping[str, str], trusted: Trusted
+    policy: Policy, environment: Mapping[str, str], trusted: Trusted | None = None
 ) -> Snapshot:
     """Build what is in force from a policy and the secrets beside it.
 
@@ -24,10 +22,11 @@ def snapshot_of(
         policy: has no errors.
         environment: where the keys are; asked again by every reload, for a file may
             hold another one than at the start.
-        trusted: what the process knows of issuers.
+        trusted: what the process knows of issuers; None where nobody is served.
 
     Raises:
-        StartError: the keys are none, or lack one that the policy asks for.
+        StartError: the keys are none, or lack one that the policy asks for; or a file
+            of a backend's certificates cannot be used.
     """
     try:
         keyset = Keyset.from_text(environment.get("ENCRYPTION_KEY", ""))
@@ -35,7 +34,23 @@ def snapshot_of(
         cipher = Cipher(keyset, scope, policy.fields, nonces().__next__)
     except ValueError as error:
         raise StartError(f"ENCRYPTION_KEY: {error}.") from None
+    _try_certificates(policy)
     authenticator = Authenticator(
         policy.issuers, trusted=trusted, keep_claims=policy.asks_claims
     )
     return Snapshot(policy, authenticator, cipher)
+
+
+def _try_certificates(policy: Policy) -> None:
+    """See that the files can be used, before anything of the policy is in force."""
+    for backend in policy.backends.values():
+        if any(server.tls for server in backend.servers):
+            try:
+                context_for_client(
+                    ca=backend.tls.ca,
+                    certificate=backend.tls.certificate,
+                    key=backend.tls.key,
+                    verify=backend.tls.verify,
+                )
+            except TlsError as error:
+                raise StartError(f"backends: {error}.") from None

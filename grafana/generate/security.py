@@ -187,8 +187,8 @@ REFUSALS = [
     ),
     lines(
         "Age of issuers' keys",
-        "How long ago it was last seen that the keys that tokens are verified with are "
-        "those that their issuer publishes. A saw is well; what climbs is not answered.",
+        "How long ago it was seen that the keys that tokens are verified with are "
+        "those that their issuer publishes. A saw is well; who climbs has no answer.",
         query(
             "max by (issuer) (lumina_jwks_age_seconds{@})",
             "{{issuer}}",

@@ -50,6 +50,7 @@ OWN_METRICS = (
     "lumina_shadow_",
     "lumina_system_",
     "lumina_upstream_",
+    "lumina_worker",
 )
 """How the names of the proxy's own families begin; a policy's counters do not."""
 

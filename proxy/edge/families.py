@@ -82,6 +82,7 @@ COUNTERS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
         "Objects that the garbage collector found and could not free.",
         ("generation",),
     ),
+    "lumina_worker_restarts": ("Workers that took the place of one that ended.", ()),
     "lumina_pathways_generated": ("Learning pathways generated.", ()),
     "lumina_assessments_completed": ("Assessments completed.", ()),
 }
@@ -132,6 +133,7 @@ GAUGES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
         "Whether the last load of the policy succeeded.",
         (),
     ),
+    "lumina_workers": ("Processes that serve.", ()),
     "lumina_build_info": ("The running version.", ("version",)),
 }
 
@@ -154,9 +156,10 @@ SAME: Final = frozenset(
         "lumina_policy_last_reload_timestamp_seconds",
         "lumina_system_cpu_usage",
         "lumina_system_memory_usage",
+        "lumina_upstream_ejected",
     )
 )
-"""Gauges of the machine, or of what all processes share: the largest counts."""
+"""Gauges of which the largest of all processes counts."""
 
 
 def combined(name: str, one: float, other: float) -> float:

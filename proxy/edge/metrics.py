@@ -111,6 +111,7 @@ class Metrics:
                 ((), psutil.virtual_memory().percent)
             ],
             "lumina_active_users": lambda: [((), float(self.people.active()))],
+            "lumina_workers": lambda: [((), 1.0)],
             "lumina_build_info": lambda: [((version,), 1.0)],
         }
         self._reloaded: dict[str, list[Sample]] = {}
