@@ -11,6 +11,7 @@ COMMANDS = (
     "serve",
     "check",
     "explain",
+    "why",
     "test",
     "diff",
     "audit",

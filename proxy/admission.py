@@ -164,7 +164,7 @@ class Admission:
             if guard is not None:
                 guard.check_address(asked.client)
         except Refused as refusal:
-            exchange.note_shadow(refusal.reason)
+            exchange.note_shadow(refusal.reason, refusal.detail)
         try:
             self._identified(snapshot, rule, headers, exchange, asked, found)
             if guard is not None:
@@ -172,7 +172,7 @@ class Admission:
         except Unsettled:
             raise
         except Refused as refusal:
-            exchange.note_shadow(refusal.reason)
+            exchange.note_shadow(refusal.reason, refusal.detail)
         principal = asked.principal
         return b"" if principal is None else _identity(principal, exchange.role)
 

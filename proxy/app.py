@@ -80,6 +80,7 @@ class App:
             policy=self._source.state,
             limits=self._serving.limits,
             commands=self._serving.orders,
+            refusal=self._serving.refusal,
         )
         self._admin = Admin(ports, self._settings.metrics_token)
 

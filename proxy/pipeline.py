@@ -136,6 +136,7 @@ class Pipeline:
             request_id_of(headers.noted, trusted=request.peer_trusted) or self._new_id()
         )
         exchange.client = client_of(request, headers, self._trusted)
+        exchange.policy = snapshot.policy.digest
         path, query = split_target(request.target, headers.host)
         exchange.path = path
         try:
@@ -185,7 +186,7 @@ def _unmatched(policy: Policy, refused: Refused, exchange: Exchange) -> Rule:
         raise refused
     if policy.is_health(exchange.method, exchange.path):
         raise refused
-    exchange.note_shadow(refused.reason)
+    exchange.note_shadow(refused.reason, refused.detail)
     return rule
 
 

@@ -23,7 +23,9 @@ from proxy.edge.limiter import Limiter
 from proxy.edge.limits import WireLimits
 from proxy.edge.listener import Listener
 from proxy.edge.metrics import Metrics
+from proxy.edge.observers import Observers
 from proxy.edge.redis_store import RedisStore
+from proxy.edge.refusals import Refusals
 from proxy.edge.tls import TlsError
 from proxy.edge.upstreams import Upstreams
 from proxy.orders import REFRESH_KEYS, Order
@@ -82,11 +84,12 @@ class Serving:
         )
         self._store = self._make_store()
         self.keys = KeySource(trusted.keys)
+        self._refusals = Refusals(bindings.wall)
         self._pipeline = Pipeline(
             snapshot,
             store=self._store,
             upstream=self._upstreams,
-            recorder=metrics,
+            recorder=Observers(metrics, self._refusals),
             inquiries=self.keys,
             clocks=bindings.clocks(),
             trusted=settings.trusted_proxies,
@@ -232,6 +235,10 @@ class Serving:
 
     async def _refresh_keys(self, _: Mapping[str, Any]) -> Mapping[str, object]:
         return {"issuers": await self.keys.refresh()}
+
+    async def refusal(self, request_id: str) -> Mapping[str, object] | None:
+        """Return what is known of a refusal; None for nothing."""
+        return self._refusals.find(request_id)
 
     # -- life
 

@@ -93,6 +93,7 @@ class Supervisor:
             policy=self._source.state,
             limits=self._limits,
             commands={path: relayed(path, lambda: self._workers) for path in ORDERS},
+            refusal=self._refusal,
         )
         self._admin = Admin(ports, settings.metrics_token)
 
@@ -365,3 +366,9 @@ class Supervisor:
                 continue
             return status
         raise Lost("no worker answers")
+
+    async def _refusal(self, request_id: str) -> Mapping[str, object] | None:
+        """Ask every worker: one of them refused it."""
+        answers = await ask_all(self._workers, "refusal", request_id, _ANSWERING)
+        found = (one for one in answers if one and not isinstance(one, BaseException))
+        return next(found, None)

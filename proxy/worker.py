@@ -56,6 +56,7 @@ class Worker:
             "ready": self._ready,
             "limits": self._limits,
             "order": self._order,
+            "refusal": self._refusal,
             "drain": self._drain,
             "hurry": self._hurry,
         }
@@ -159,6 +160,9 @@ class Worker:
             yield await self._serving.orders[path](order)
         except ValueError as error:
             raise Declined(str(error)) from None
+
+    async def _refusal(self, request_id: str) -> AsyncGenerator[object, None]:
+        yield None if self._serving is None else await self._serving.refusal(request_id)
 
     async def _drain(self, _: object) -> AsyncGenerator[object, None]:
         self._told.set()

@@ -361,3 +361,20 @@ async def test_worker_that_hangs_does_not_hold_up_a_reload(
         await eventually(lambda: "another worker serves" in proxy.log)
 
         assert {await ask(proxy.data, OPEN) for _ in range(16)} == {200}
+
+
+async def test_refusal_is_found_whoever_refused(
+    tmp_path: Path, redis: RedisServer
+) -> None:
+    """Whichever worker a request came to, the one metrics port knows why."""
+    async with running(tmp_path, redis) as proxy:
+        found = []
+        for _ in range(8):
+            client = await Client.connect(proxy.data)
+            answer = await client.request(OPEN)
+            await client.close()
+            found.append(proxy.ask(f"/refusals/{answer['X-Request-ID']}"))
+        unknown, _ = proxy.ask("/refusals/nobody")
+
+    assert {(status, one["reason"]) for status, one in found} == {(200, "no-rule")}
+    assert unknown == 404

@@ -29,6 +29,7 @@ class AdminPorts:
         policy: what is in force, and the last reload.
         limits: (who, rule id or path, role or None) to rows. Raises KeyError with a
             sentence when there is no such rule, or no rate for the role.
+        refusal: a request id to what is known of its refusal; None for nothing.
         queries: what GET answers, by path.
         commands: what POST does, by path.
     """
@@ -37,6 +38,7 @@ class AdminPorts:
     ready: Callable[[], Awaitable[tuple[bool, Mapping[str, str]]]]
     policy: Callable[[], Mapping[str, object]]
     limits: Callable[[str, str, str | None], Awaitable[Mapping[str, object]]]
+    refusal: Callable[[str], Awaitable[Mapping[str, object] | None]]
     queries: Mapping[str, Callable[[], Awaitable[Mapping[str, object]]]] = (
         dataclasses.field(default_factory=dict)
     )
@@ -62,6 +64,7 @@ class Admin:
                 web.get("/ready", self._ready),
                 web.get("/policy", self._policy),
                 web.get("/limits/{who:[^/]+}", self._limits),
+                web.get("/refusals/{id:[^/]+}", self._refusal),
                 *(web.get(path, self._query) for path in ports.queries),
                 *(web.post(path, self._command) for path in ports.commands),
             ]
@@ -167,6 +170,12 @@ class Admin:
             found = await self._ports.limits(who, rule, role or None)
         except KeyError as error:
             return _problem(404, str(error.args[0]))
+        return web.json_response(dict(found))
+
+    async def _refusal(self, request: web.Request) -> web.Response:
+        found = await self._ports.refusal(request.match_info["id"])
+        if found is None:
+            return _problem(404, "No refusal of this id is remembered")
         return web.json_response(dict(found))
 
 
