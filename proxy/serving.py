@@ -16,6 +16,7 @@ from proxy import bindings
 from proxy.core.authn import Trusted
 from proxy.core.forwarding import Network, is_trusted
 from proxy.core.policy import OnStoreFailure, Policy
+from proxy.data_keys import DataKeys
 from proxy.edge.bucket_store import MemoryStore
 from proxy.edge.health import HealthChecks
 from proxy.edge.key_source import KeySource
@@ -59,7 +60,7 @@ class Serving:
         trusted: what the process knows of issuers; kept current from here on.
 
     Attributes:
-        keys: fetches the keys of issuers.
+        issuer_keys: fetches the keys of issuers.
         draining: whether it was told to end.
 
     Raises:
@@ -77,20 +78,21 @@ class Serving:
         self._settings = settings
         self._metrics = metrics
         self.draining = False
+        self._keys: DataKeys | None = None
         limits = WireLimits()
         self._upstreams = Upstreams()
         self._health = HealthChecks(
             self._upstreams.tls_of, self._upstreams.health_changed
         )
         self._store = self._make_store()
-        self.keys = KeySource(trusted.keys)
+        self.issuer_keys = KeySource(trusted.keys)
         self._refusals = Refusals(bindings.wall)
         self._pipeline = Pipeline(
             snapshot,
             store=self._store,
             upstream=self._upstreams,
             recorder=Observers(metrics, self._refusals),
-            inquiries=self.keys,
+            inquiries=self.issuer_keys,
             clocks=bindings.clocks(),
             trusted=settings.trusted_proxies,
             body_bytes=limits.body_bytes,
@@ -129,8 +131,8 @@ class Serving:
         )
         watch("lumina_limiter_batches", lambda: [((), store.batches)])
         watch("lumina_limiter_store_up", lambda: [((), float(store.state == "ok"))])
-        watch("lumina_jwks_age_seconds", self.keys.ages)
-        watch("lumina_jwks_fetch_failures", self.keys.failures)
+        watch("lumina_jwks_age_seconds", self.issuer_keys.ages)
+        watch("lumina_jwks_fetch_failures", self.issuer_keys.failures)
         watch(
             "lumina_downstream_connections", lambda: [((), self._listener.connections)]
         )
@@ -154,6 +156,33 @@ class Serving:
             ],
         )
 
+    # -- keys
+
+    def keep_keys(self, keys: DataKeys) -> None:
+        """Follow a keystore: its state, its keys' ages, and other keys in time."""
+        self._keys = keys
+        custody = keys.custody
+        if custody is None:
+            return
+        watch = self._metrics.watch
+        watch(
+            "lumina_key_age_seconds",
+            lambda: [((key, of, state), age) for key, of, state, age in custody.ages()],
+        )
+        watch("lumina_keystore_up", lambda: [((), float(custody.last_error is None))])
+        watch("lumina_key_lease_valid", lambda: [((), float(custody.lease.valid))])
+
+    def _change_keys(self) -> None:
+        snapshot = self._pipeline.snapshot
+        try:
+            ciphers = self._keys.ciphers(snapshot.policy) if self._keys else None
+        except ValueError as error:
+            log.error("the keystore's new keys do not fit the policy: %s", error)  # noqa: TRY400 - it says all
+            return
+        if ciphers is not None:
+            self._pipeline.snapshot = dataclasses.replace(snapshot, ciphers=ciphers)
+            log.info("other keys of the keystore are in force")
+
     # -- what is in force
 
     @property
@@ -169,8 +198,8 @@ class Serving:
                 force stays.
         """
         self._apply(snapshot)
-        self.keys.configure(snapshot.policy.issuers.values())
-        self.keys.refresh_soon()
+        self.issuer_keys.configure(snapshot.policy.issuers.values())
+        self.issuer_keys.refresh_soon()
         self._health.configure(snapshot.policy.backends.values())
 
     def _apply(self, snapshot: Snapshot) -> None:
@@ -199,14 +228,17 @@ class Serving:
         """Say whether requests are served as they should be, and a word per check."""
         down = [name for name, server, up in self._health.snapshot() if not up]
         checks = {
-            "keys": self.keys.state,
+            "keys": self._keys.state if self._keys else "ok",
+            "issuers": self.issuer_keys.state,
             "limits": self._store.state,
             "backends": f"down: {', '.join(sorted(set(down)))}" if down else "ok",
             "listening": "yes" if self._listener.port else "no",
             "draining": "yes" if self.draining else "no",
         }
         # The metrics port is there first; a probe must not find the data port missing.
-        serving = self._listener.port > 0 and not self.draining and self.keys.complete
+        serving = (
+            self._listener.port > 0 and not self.draining and self.issuer_keys.complete
+        )
         return serving and not self._denies_without_store(), checks
 
     def _denies_without_store(self) -> bool:
@@ -234,7 +266,7 @@ class Serving:
         return {REFRESH_KEYS: self._refresh_keys}
 
     async def _refresh_keys(self, _: Mapping[str, Any]) -> Mapping[str, object]:
-        return {"issuers": await self.keys.refresh()}
+        return {"issuers": await self.issuer_keys.refresh()}
 
     async def refusal(self, request_id: str) -> Mapping[str, object] | None:
         """Return what is known of a refusal; None for nothing."""
@@ -254,8 +286,10 @@ class Serving:
         except TypeError:  # what redis-py makes of a name that it does not know
             raise StartError("REDIS_URL: there is no such option as in it.") from None
         self._health.configure(self.policy.backends.values())
-        self.keys.configure(self.policy.issuers.values())
-        await self.keys.first_look(_FIRST_LOOK)
+        self.issuer_keys.configure(self.policy.issuers.values())
+        await self.issuer_keys.first_look(_FIRST_LOOK)
+        if self._keys is not None:
+            self._keys.start(self._change_keys)
 
     async def listen(self, sockets: list[socket.socket]) -> None:
         """Accept connections from now on, at sockets that are this process's own."""
@@ -295,7 +329,9 @@ class Serving:
     async def stop(self) -> None:
         """End everything now."""
         await self._listener.stop()
-        await self.keys.stop()
+        await self.issuer_keys.stop()
         await self._health.stop()
         await self._upstreams.close()
         await self._store.close()
+        if self._keys is not None:
+            await self._keys.close()

@@ -18,6 +18,7 @@ from proxy import __version__
 from proxy.core.authn import Trusted
 from proxy.core.errors import PolicyError
 from proxy.core.policy_parser import parse_policy
+from proxy.data_keys import DataKeys
 from proxy.edge.control import Answerer, Declined
 from proxy.edge.metrics import Metrics
 from proxy.edge.policy_source import collector_resting
@@ -45,6 +46,7 @@ class Worker:
         self._metrics = Metrics(now=time.time, version=__version__)
         self._serving: Serving | None = None
         self._prepared: Snapshot | None = None
+        self._keys: DataKeys | None = None
         self._told = asyncio.Event()
         self._hurried = asyncio.Event()
         self._questions: dict[str, Question] = {
@@ -93,12 +95,15 @@ class Worker:
         """Build, and listen on sockets that were inherited."""
         variables = given["variables"]
         try:
+            keys = self._keys = DataKeys(variables, self._metrics.encryptions)
+            await keys.open()
             snapshot = await asyncio.to_thread(
-                _compiled, given["files"], variables, self._trusted
+                _compiled, given["files"], variables, keys, self._trusted
             )
             serving = Serving(
                 Settings.read(variables), snapshot, self._metrics, self._trusted
             )
+            serving.keep_keys(keys)
             await serving.start()
         except (PolicyError, StartError) as error:
             raise Declined(str(error)) from None
@@ -111,7 +116,11 @@ class Worker:
         """Compile what may come into force; serving goes on."""
         try:
             self._prepared = await asyncio.to_thread(
-                _compiled, given["files"], given["variables"], self._trusted
+                _compiled,
+                given["files"],
+                given["variables"],
+                self._keys,
+                self._trusted,
             )
         except (PolicyError, StartError) as error:
             raise Declined(str(error)) from None
@@ -175,9 +184,12 @@ class Worker:
 
 
 def _compiled(
-    files: list[tuple[str, str]], variables: Mapping[str, str], trusted: Trusted
+    files: list[tuple[str, str]],
+    variables: Mapping[str, str],
+    keys: DataKeys | None,
+    trusted: Trusted,
 ) -> Snapshot:
     """Compile what the supervisor read; its warnings are the supervisor's to tell."""
     with collector_resting():
         policy, _ = parse_policy([(name, text) for name, text in files], variables)
-    return snapshot_of(policy, variables, trusted)
+    return snapshot_of(policy, variables, keys, trusted)

@@ -21,6 +21,7 @@ class Exchange:
         rule: the id of the rule, or "" when none was matched.
         role: the acting role, or "" without a token.
         subject: the verified subject, or "" without a token.
+        tenant: whose keys protect what is exchanged; "" for those that all share.
         counter: what a 2xx response of this rule adds one to; None for nothing.
         status: of the response; 0 when the client left before there was one.
         reason: why it was refused; None when it was served.
@@ -51,6 +52,7 @@ class Exchange:
         "started",
         "status",
         "subject",
+        "tenant",
         "upstream_seconds",
         "upstream_started",
     )
@@ -67,6 +69,7 @@ class Exchange:
         self.rule = ""
         self.role = ""
         self.subject = ""
+        self.tenant = ""
         self.counter: str | None = None
         self.status = 0
         self.reason: Reason | None = None

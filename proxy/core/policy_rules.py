@@ -43,6 +43,8 @@ OWN_METRICS = (
     "lumina_downstream_",
     "lumina_internal_",
     "lumina_jwks_",
+    "lumina_key_",
+    "lumina_keystore_",
     "lumina_limiter_",
     "lumina_overhead_",
     "lumina_policy_",

@@ -133,12 +133,24 @@ GAUGES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
         "Whether the last load of the policy succeeded.",
         (),
     ),
+    "lumina_key_age_seconds": (
+        "How long ago each key of the keystore that decrypts was made.",
+        ("key", "tenant", "state"),
+    ),
+    "lumina_keystore_up": ("Whether the last refresh of the keys went well.", ()),
+    "lumina_key_lease_valid": (
+        "Whether keys were refreshed within their bound, so that values are encrypted.",
+        (),
+    ),
     "lumina_workers": ("Processes that serve.", ()),
     "lumina_build_info": ("The running version.", ("version",)),
 }
 
 WORST: Final = frozenset(
     (
+        "lumina_key_age_seconds",
+        "lumina_key_lease_valid",
+        "lumina_keystore_up",
         "lumina_limiter_store_up",
         "lumina_policy_last_reload_success",
         "lumina_upstream_certificate_expiry_timestamp_seconds",

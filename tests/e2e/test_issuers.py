@@ -144,7 +144,7 @@ async def test_an_issuer_that_is_away_is_no_outage(
 
     ready, document = await asyncio.to_thread(proxy.ask, "/ready")
 
-    assert (ready, document["checks"]["keys"]) == (200, "not refreshed: people")
+    assert (ready, document["checks"]["issuers"]) == (200, "not refreshed: people")
 
     provider.fail("/jwks", None)
     await asyncio.to_thread(proxy.tell_admin, "/keys/refresh", {})
@@ -162,7 +162,7 @@ async def test_a_start_without_keys_is_not_ready(
         with proxy_process(tmp_path, text) as proxy:
             ready, document = await asyncio.to_thread(proxy.ask, "/ready")
 
-            assert (ready, document["checks"]["keys"]) == (503, "none of people")
+            assert (ready, document["checks"]["issuers"]) == (503, "none of people")
             assert await status(proxy, path="/open") == 200
             assert await status(proxy, token_of(provider)) == 503
 

@@ -121,6 +121,7 @@ _BY_PARTY = {
     Party.CLIENT: "Change the request: {title}",
     Party.BACKEND: "Look into the backend's own log at this time.",
     Party.STORE: "Look whether the store of limits answers.",
+    Party.ISSUER: "Look whether the issuer of the token answers.",
     Party.PROXY: "Look into the proxy's log at this time.",
 }
 """Where nothing more is known than whose doing it is."""
