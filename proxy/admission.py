@@ -135,6 +135,7 @@ class Admission:
             raise found
         else:
             principal = found
+        exchange.principal = principal
         exchange.subject = principal.subject
         if asked is not None:
             asked.principal = principal

@@ -274,11 +274,23 @@ RULE: Keys = {
     "tolerate": Key("Ways in which a path may be read in two ways, and still passes."),
     "max_body": Key("The largest request body: 64KiB, 10MB, 1GiB."),
     "timeouts": Key("How long the backend may take for this rule."),
+    "upgrade": Key(
+        "Protocols that a connection may go on in, such as [websocket]; or those and "
+        "when it ends. Without it every Upgrade is declined."
+    ),
 }
 
 ADDRESSES: Keys = {
     "allow": Key("Nobody else may: addresses, networks and names of lists."),
     "deny": Key("These may not, whatever allow says."),
+}
+
+UPGRADE: Keys = {
+    "protocols": Key("Names of protocols: [websocket].", required=True),
+    "idle": Key("Without a byte either way for so long it ends; 1h when missing."),
+    "close_on_expiry": Key(
+        "false lets it outlive the token that it was opened with; true when missing."
+    ),
 }
 
 PROTECT: Keys = {
