@@ -89,7 +89,7 @@ class App:
             ready=self._ready,
             policy=self._source.state,
             limits=self._serving.limits,
-            commands=self._serving.orders,
+            commands=self._serving.trust.orders,
             refusal=self._serving.refusal,
         )
         self._admin = Admin(ports, self._settings.metrics_token)

@@ -10,7 +10,6 @@ import gc
 import logging
 import socket
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from proxy import bindings
 from proxy.core.authn import Trusted
@@ -19,7 +18,6 @@ from proxy.core.policy import OnStoreFailure, Policy
 from proxy.data_keys import DataKeys
 from proxy.edge.bucket_store import MemoryStore
 from proxy.edge.health import HealthChecks
-from proxy.edge.key_source import KeySource
 from proxy.edge.limiter import Limiter
 from proxy.edge.limits import WireLimits
 from proxy.edge.listener import Listener
@@ -30,16 +28,13 @@ from proxy.edge.refusals import Refusals
 from proxy.edge.tls import TlsError
 from proxy.edge.tunnels import Tunnels
 from proxy.edge.upstreams import Upstreams
-from proxy.orders import REFRESH_KEYS, Order
 from proxy.pipeline import Pipeline
 from proxy.ports import Snapshot
 from proxy.settings import Settings
 from proxy.starting import StartError
+from proxy.trust import Trust
 
 log = logging.getLogger("lumina")
-
-_FIRST_LOOK = 5.0
-"""Seconds that the start waits for the keys of issuers; it goes on without them."""
 
 _GC_THRESHOLD = 20_000
 """Allocations between collections of the young; a request leaves no cycles behind."""
@@ -61,7 +56,7 @@ class Serving:
         trusted: what the process knows of issuers; kept current from here on.
 
     Attributes:
-        issuer_keys: fetches the keys of issuers.
+        trust: keeps what is known of issuers.
         draining: whether it was told to end.
         tunnels: the connections that are not HTTP any more.
 
@@ -87,14 +82,14 @@ class Serving:
             self._upstreams.tls_of, self._upstreams.health_changed
         )
         self._store = self._make_store()
-        self.issuer_keys = KeySource(trusted.keys)
+        self.trust = Trust(trusted, metrics)
         self._refusals = Refusals(bindings.wall)
         self._pipeline = Pipeline(
             snapshot,
             store=self._store,
             upstream=self._upstreams,
             recorder=Observers(metrics, self._refusals),
-            inquiries=self.issuer_keys,
+            inquiries=self.trust,
             clocks=bindings.clocks(),
             trusted=settings.trusted_proxies,
             body_bytes=limits.body_bytes,
@@ -135,8 +130,6 @@ class Serving:
         )
         watch("lumina_limiter_batches", lambda: [((), store.batches)])
         watch("lumina_limiter_store_up", lambda: [((), float(store.state == "ok"))])
-        watch("lumina_jwks_age_seconds", self.issuer_keys.ages)
-        watch("lumina_jwks_fetch_failures", self.issuer_keys.failures)
         watch(
             "lumina_downstream_connections", lambda: [((), self._listener.connections)]
         )
@@ -204,8 +197,7 @@ class Serving:
                 force stays.
         """
         self._apply(snapshot)
-        self.issuer_keys.configure(snapshot.policy.issuers.values())
-        self.issuer_keys.refresh_soon()
+        self.trust.configure(snapshot.policy)
         self._health.configure(snapshot.policy.backends.values())
 
     def _apply(self, snapshot: Snapshot) -> None:
@@ -235,16 +227,14 @@ class Serving:
         down = [name for name, server, up in self._health.snapshot() if not up]
         checks = {
             "keys": self._keys.state if self._keys else "ok",
-            "issuers": self.issuer_keys.state,
+            "issuers": self.trust.state,
             "limits": self._store.state,
             "backends": f"down: {', '.join(sorted(set(down)))}" if down else "ok",
             "listening": "yes" if self._listener.port else "no",
             "draining": "yes" if self.draining else "no",
         }
         # The metrics port is there first; a probe must not find the data port missing.
-        serving = (
-            self._listener.port > 0 and not self.draining and self.issuer_keys.complete
-        )
+        serving = self._listener.port > 0 and not self.draining and self.trust.complete
         return serving and not self._denies_without_store(), checks
 
     def _denies_without_store(self) -> bool:
@@ -266,14 +256,6 @@ class Serving:
             "limits": [dataclasses.asdict(limit) for limit in status.limits],
         }
 
-    @property
-    def orders(self) -> Mapping[str, Order]:
-        """What operators may tell this process."""
-        return {REFRESH_KEYS: self._refresh_keys}
-
-    async def _refresh_keys(self, _: Mapping[str, Any]) -> Mapping[str, object]:
-        return {"issuers": await self.issuer_keys.refresh()}
-
     async def refusal(self, request_id: str) -> Mapping[str, object] | None:
         """Return what is known of a refusal; None for nothing."""
         return self._refusals.find(request_id)
@@ -292,8 +274,7 @@ class Serving:
         except TypeError:  # what redis-py makes of a name that it does not know
             raise StartError("REDIS_URL: there is no such option as in it.") from None
         self._health.configure(self.policy.backends.values())
-        self.issuer_keys.configure(self.policy.issuers.values())
-        await self.issuer_keys.first_look(_FIRST_LOOK)
+        await self.trust.start(self.policy)
         if self._keys is not None:
             self._keys.start(self._change_keys)
 
@@ -336,7 +317,7 @@ class Serving:
     async def stop(self) -> None:
         """End everything now."""
         await self._listener.stop()
-        await self.issuer_keys.stop()
+        await self.trust.stop()
         await self._health.stop()
         await self._upstreams.close()
         await self._store.close()

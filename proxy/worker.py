@@ -166,7 +166,7 @@ class Worker:
             raise Declined("This process does not serve yet")
         path, order = told
         try:
-            yield await self._serving.orders[path](order)
+            yield await self._serving.trust.orders[path](order)
         except ValueError as error:
             raise Declined(str(error)) from None
 
