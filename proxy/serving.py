@@ -77,17 +77,15 @@ class Serving:
         self.draining = False
         self._keys: DataKeys | None = None
         limits = WireLimits()
-        self._upstreams = Upstreams()
-        self._health = HealthChecks(
-            self._upstreams.tls_of, self._upstreams.health_changed
-        )
+        upstreams = self._upstreams = Upstreams()
+        self._health = HealthChecks(upstreams.tls_of, upstreams.health_changed)
         self._store = self._make_store()
         self.trust = Trust(trusted, metrics)
         self._refusals = Refusals(bindings.wall)
         self._pipeline = Pipeline(
             snapshot,
             store=self._store,
-            upstream=self._upstreams,
+            upstream=upstreams,
             recorder=Observers(metrics, self._refusals),
             inquiries=self.trust,
             clocks=bindings.clocks(),
