@@ -5,6 +5,7 @@ the head says is decided here.
 """
 
 from collections.abc import Callable
+from typing import Final
 
 from proxy.core.errors import Refused
 from proxy.core.exchange import Exchange
@@ -13,6 +14,8 @@ from proxy.core.message import Response
 from proxy.core.problem import PHRASES, problem_body, problem_lines
 from proxy.core.reasons import Reason
 from proxy.ports import Clocks, Downstream
+
+NO_CONTENT: Final = 204
 
 
 class Answers:
@@ -26,20 +29,23 @@ class Answers:
         self._clock: Callable[[], float] = clocks.monotonic
         self._new_id: Callable[[], str] = clocks.request_id
 
-    def send(
+    def sent(
         self,
         response: Response,
         limited: bytes,
         downstream: Downstream,
         exchange: Exchange,
-    ) -> None:
-        """Pass on an answer that is all there."""
+    ) -> bool:
+        """Pass on an answer that is all there; False when it has to be streamed."""
+        if not response.body.complete or response.bodiless:
+            return False
         lines = _answer_lines(response, limited, exchange)
         if not exchange.upstream_seconds:
             exchange.upstream_seconds = self._clock() - exchange.upstream_started
         body = response.body.whole()
         downstream.send(response.status, response.phrase, lines, body)
         exchange.aborted = False
+        return True
 
     async def stream(
         self,
@@ -63,21 +69,37 @@ class Answers:
         downstream.end()
         exchange.aborted = False
 
-    def serving(self, downstream: Downstream, exchange: Exchange) -> None:
-        """Say that the proxy itself serves."""
+    def preflight(
+        self, lines: list[bytes], downstream: Downstream, exchange: Exchange
+    ) -> None:
+        """Say whose pages may do what (CORS)."""
+        exchange.status = NO_CONTENT
+        exchange.aborted = False
+        request_id = exchange.request_id.encode("ascii")
+        lines.append(b"X-Request-ID: %b\r\n" % request_id)
+        downstream.send(NO_CONTENT, b"No Content", lines, b"")
+
+    def serving(
+        self, downstream: Downstream, exchange: Exchange, own: bytes = b""
+    ) -> None:
+        """Say that the proxy itself serves; ``own`` lines go with it."""
         exchange.status = 200
         exchange.aborted = False
         request_id = exchange.request_id.encode("ascii")
         lines = [
             b"Content-Type: application/json\r\nCache-Control: no-store\r\n",
-            b"X-Request-ID: %b\r\n" % request_id,
+            b"X-Request-ID: %b\r\n%b" % (request_id, own),
         ]
         downstream.send(200, b"OK", lines, b'{"status":"ok"}')
 
     def refuse(
-        self, refused: Refused, downstream: Downstream, exchange: Exchange
+        self,
+        refused: Refused,
+        downstream: Downstream,
+        exchange: Exchange,
+        own: bytes = b"",
     ) -> None:
-        """Say no, and why."""
+        """Say no, and why; ``own`` lines go with it."""
         exchange.reason = refused.reason
         if downstream.started:
             # The head is out: only a broken connection says that the rest is missing.
@@ -88,10 +110,12 @@ class Answers:
             downstream.close_after_answer()  # RFC 9112 section 9.6
         exchange.status = refused.reason.status
         exchange.request_id = exchange.request_id or self._new_id()
+        lines = problem_lines(refused, request_id=exchange.request_id)
+        lines.append(own)
         downstream.send(
             exchange.status,
             PHRASES[exchange.status],
-            problem_lines(refused, request_id=exchange.request_id),
+            lines,
             problem_body(refused, rule=exchange.rule, request_id=exchange.request_id),
         )
 

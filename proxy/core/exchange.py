@@ -52,7 +52,12 @@ class Exchange:
     )
 
     def __init__(
-        self, method: str = "", started: float = 0.0, client: str = ""
+        self,
+        method: str = "",
+        started: float = 0.0,
+        client: str = "",
+        *,
+        aborted: bool = False,
     ) -> None:
         self.method = method
         self.started = started
@@ -69,7 +74,7 @@ class Exchange:
         self.upstream_started = 0.0
         self.upstream_seconds = 0.0
         self.ended = 0.0
-        self.aborted = False
+        self.aborted = aborted
 
     def note_shadow(self, reason: Reason) -> None:
         """Note what a rule in shadow mode would have refused; the first counts."""

@@ -10,8 +10,6 @@ YAML has types and the parser has none, so a value may be typed as an editor rea
 """
 
 import re
-from collections.abc import Collection, Mapping
-from typing import Any
 
 from proxy.core.authn import FAMILIES
 from proxy.core.backends import Balance, Verify
@@ -46,6 +44,8 @@ from proxy.core.policy_keys import (
     BREAKER,
     CASE,
     CASES,
+    COOKIES,
+    CORS,
     DOCUMENT,
     EJECT,
     EXPECT,
@@ -55,27 +55,33 @@ from proxy.core.policy_keys import (
     KEY,
     LIMIT,
     PROTECT,
+    RESPONSES,
     RULE,
     RULE_TIMEOUTS,
     TIMEOUTS,
-    Keys,
-    required,
 )
+from proxy.core.policy_responses import NOTHING, ORIGIN, SOURCE, TOKEN
 from proxy.core.policy_roles import DEFAULT, ROLE
 from proxy.core.policy_rules import COUNTER, METHODS, RULE_ID
 from proxy.core.policy_sections import GLOB, PERIODS, UNLIMITED
 from proxy.core.policy_values import DURATION, NAME, SIZE
 from proxy.core.reasons import Reason
-
-Schema = dict[str, Any]
+from proxy.core.responses import SameSite
+from proxy.core.workbench.shapes import (
+    VARIABLE,
+    WORD,
+    Schema,
+    listing,
+    mapping,
+    one_or_many,
+    table,
+    unique,
+    value,
+    word,
+    words,
+)
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
-
-_VARIABLE: Schema = {"type": "string", "pattern": r"\$\{"}
-"""A value with a variable in it, which may be anything."""
-
-# What an editor types as a number or a boolean is a word to the parser.
-_WORD: Schema = {"type": ["string", "number", "boolean"], "minLength": 1}
 
 _LITERAL = r"(?!\*{1,2}(?:/|$))[^/{}?#\s]+"
 _PARAMETER = r"\{[A-Za-z_][A-Za-z0-9_]*\}"
@@ -84,145 +90,121 @@ _SEGMENT = f"(?:{_LITERAL}|{_PARAMETER})"
 _PATH = f"/(?:{_SEGMENT}(?:/{_SEGMENT})*(?:/(?:{_REST})?)?|{_REST})?"
 
 
-def _pattern(pattern: re.Pattern[str]) -> str:
-    """Return a pattern of ours, whole and as ECMAScript has it."""
-    return f"^(?:{re.sub(r'[(][?]P<[^>]+>', '(?:', pattern.pattern)})$"
-
-
-def _word(pattern: re.Pattern[str]) -> Schema:
-    """A word that cannot come from the environment."""
-    return {**_WORD, "pattern": _pattern(pattern)}
-
-
-def _value(pattern: re.Pattern[str], *examples: str) -> Schema:
-    """A value that may come from the environment."""
-    written = {"type": "string", "pattern": _pattern(pattern)}
-    return {"anyOf": [written, _VARIABLE], "examples": list(examples)}
-
-
-def _list(items: Schema, *, least: int = 1) -> Schema:
-    return {"type": "array", "items": items, "minItems": least}
-
-
-def _set(items: Schema, *, least: int = 1) -> Schema:
-    return {**_list(items, least=least), "uniqueItems": True}
-
-
-def _one_or_many(items: Schema) -> Schema:
-    return {"anyOf": [items, _list(items)]}
-
-
-def _table(names: Schema, values: Schema) -> Schema:
-    """A mapping whose keys are names."""
-    return {
-        "type": "object",
-        "propertyNames": names,
-        "additionalProperties": values,
-        "minProperties": 1,
-    }
-
-
-def _object(keys: Keys, shapes: Mapping[str, Schema]) -> Schema:
-    """A mapping with fixed keys, each with its shape."""
-    schema: Schema = {
-        "type": "object",
-        "properties": {
-            name: {"description": key.says, **shapes[name]}
-            for name, key in keys.items()
-        },
-        "additionalProperties": False,
-        "minProperties": 1,
-    }
-    if must := required(keys):
-        schema["required"] = list(must)
-    return schema
-
-
-def _words(words: Collection[str]) -> Schema:
-    return {"enum": list(words)}
-
-
-_NAME = _word(NAME)
+_NAME = word(NAME)
 _POSITIVE: Schema = {
     "anyOf": [
         {"type": "integer", "minimum": 1},
         {"type": "string", "pattern": "^[1-9][0-9]{0,14}$"},
-        _VARIABLE,
+        VARIABLE,
     ]
 }
-_DURATION = _value(DURATION, "250ms", "2s", "1m", "1h")
-_RATE = _value(
+_DURATION = value(DURATION, "250ms", "2s", "1m", "1h")
+_RATE = value(
     re.compile(
         f"{UNLIMITED}|[0-9]{{1,15}} ?/ ?(?:{'|'.join(PERIODS)}|{DURATION.pattern})"
     ),
     *("5/minute", "100/hour", "10/30s", UNLIMITED),
 )
 _SIZE: Schema = {
-    "anyOf": [{"type": "integer", "minimum": 0}, *_value(SIZE)["anyOf"]],
+    "anyOf": [{"type": "integer", "minimum": 0}, *value(SIZE)["anyOf"]],
     "examples": ["64KiB", "10MB", "1GiB"],
 }
-_ROLE: Schema = {**_word(ROLE), "not": {"enum": [ANYONE, DEFAULT]}}
+_ROLE: Schema = {**word(ROLE), "not": {"enum": [ANYONE, DEFAULT]}}
 _VERSION: Schema = {"enum": [1, "1"]}
-_ADDRESSES = {**_set(_WORD), "examples": [["10.0.0.0/8", "2001:db8::/32"]]}
+_ADDRESSES = {**unique(WORD), "examples": [["10.0.0.0/8", "2001:db8::/32"]]}
 
 
 def _heir() -> Schema:
     """A role that may whatever others may."""
-    role = {**_table(_word(ROLE), _set(_ROLE)), "maxProperties": 1}
+    role = {**table(word(ROLE), unique(_ROLE)), "maxProperties": 1}
     return {**role, "examples": [{"teacher": ["student"]}]}
 
 
 def _backend() -> Schema:
-    file = _value(FILE, "/etc/lumina/ca.pem")
+    file = value(FILE, "/etc/lumina/ca.pem")
     eject = {"after": _POSITIVE, "for": _DURATION, "at_most": _POSITIVE}
-    return _object(
+    return mapping(
         BACKEND,
         {
-            "servers": _set(_value(SERVER, "http://127.0.0.1:9000")),
-            "balance": _words([one.value for one in Balance]),
-            "timeouts": _object(TIMEOUTS, dict.fromkeys(TIMEOUTS, _DURATION)),
-            "health": _object(
+            "servers": unique(value(SERVER, "http://127.0.0.1:9000")),
+            "balance": words([one.value for one in Balance]),
+            "timeouts": mapping(TIMEOUTS, dict.fromkeys(TIMEOUTS, _DURATION)),
+            "health": mapping(
                 HEALTH,
                 {
-                    "path": _value(re.compile(r"/[!-\"$-~]*"), "/health"),
+                    "path": value(re.compile(r"/[!-\"$-~]*"), "/health"),
                     "every": _DURATION,
                     "timeout": _DURATION,
-                    "host": _value(HOST, "lms.example"),
+                    "host": value(HOST, "lms.example"),
                     "down_after": _POSITIVE,
                     "up_after": _POSITIVE,
                 },
             ),
-            "eject": {"anyOf": [{"const": NO_EJECTION}, _object(EJECT, eject)]},
-            "breaker": _object(BREAKER, dict.fromkeys(BREAKER, _POSITIVE)),
-            "retry": _words(RETRIES),
-            "tls": _object(
+            "eject": {"anyOf": [{"const": NO_EJECTION}, mapping(EJECT, eject)]},
+            "breaker": mapping(BREAKER, dict.fromkeys(BREAKER, _POSITIVE)),
+            "retry": words(RETRIES),
+            "tls": mapping(
                 BACKEND_TLS,
                 {
                     "ca": file,
                     "certificate": file,
                     "key": file,
-                    "server_name": _value(HOST, "lms.example"),
-                    "verify": _words([one.value for one in Verify]),
+                    "server_name": value(HOST, "lms.example"),
+                    "verify": words([one.value for one in Verify]),
                 },
             ),
         },
     )
 
 
+def _responses() -> Schema:
+    def or_nothing(shape: Schema) -> Schema:
+        return {"anyOf": [{"const": NOTHING}, shape]}
+
+    yes_or_no: Schema = {"enum": [True, False, *YES_OR_NO]}
+    fields = table(word(TOKEN), WORD)
+    tokens = or_nothing(unique(word(TOKEN)))
+    source = value(re.compile(f"'(?:self|none)'|{SOURCE.pattern}"), "self")
+    cookies = {
+        "secure": yes_or_no,
+        "http_only": yes_or_no,
+        "same_site": words([one.value for one in SameSite]),
+        "readable": unique(word(TOKEN)),
+    }
+    cors = {
+        "origins": unique(value(ORIGIN, "https://app.example")),
+        "headers": tokens,
+        "expose": tokens,
+        "credentials": yes_or_no,
+        "max_age": _DURATION,
+    }
+    return mapping(
+        RESPONSES,
+        {
+            "set": fields,
+            "default": fields,
+            "remove": {**tokens, "examples": [["Server", "X-Powered-By"]]},
+            "frame_ancestors": or_nothing(unique(source)),
+            "cookies": or_nothing(mapping(COOKIES, cookies)),
+            "cors": or_nothing(mapping(CORS, cors)),
+        },
+    )
+
+
 def _issuer() -> Schema:
-    families = [{"items": _words(sorted(words))} for words in FAMILIES.values()]
-    every = sorted(word for words in FAMILIES.values() for word in words)
-    key = _object(KEY, {"kid": _WORD, "secret": _WORD, "public_key": _WORD})
-    schema = _object(
+    families = [{"items": words(sorted(family))} for family in FAMILIES.values()]
+    every = sorted(one for family in FAMILIES.values() for one in family)
+    key = mapping(KEY, {"kid": WORD, "secret": WORD, "public_key": WORD})
+    schema = mapping(
         ISSUER,
         {
-            "issuer": _WORD,
-            "audience": _one_or_many(_WORD),
-            "algorithms": {**_set(_words(every)), "anyOf": families},
-            "secret": _WORD,
-            "public_key": _WORD,
-            "keys": _list({**key, "oneOf": _exactly_one("secret", "public_key")}),
-            "roles": _value(CLAIM_PATH, "$.role", "$.realm_access.roles"),
+            "issuer": WORD,
+            "audience": one_or_many(WORD),
+            "algorithms": {**unique(words(every)), "anyOf": families},
+            "secret": WORD,
+            "public_key": WORD,
+            "keys": listing({**key, "oneOf": _exactly_one("secret", "public_key")}),
+            "roles": value(CLAIM_PATH, "$.role", "$.realm_access.roles"),
             "leeway": _DURATION,
         },
     )
@@ -234,15 +216,15 @@ def _exactly_one(*names: str) -> list[Schema]:
 
 
 def _limit() -> Schema:
-    role = {**_word(ROLE), "not": {"const": ANYONE}}
-    return _object(
+    role = {**word(ROLE), "not": {"const": ANYONE}}
+    return mapping(
         LIMIT,
         {
-            "rate": {"anyOf": [_RATE, _table(role, _RATE)]},
-            "per": _words([per.value for per in Per]),
+            "rate": {"anyOf": [_RATE, table(role, _RATE)]},
+            "per": words([per.value for per in Per]),
             "burst": _POSITIVE,
-            "on_store_failure": _words([way.value for way in OnStoreFailure]),
-            "precision": _words([one.value for one in Precision]),
+            "on_store_failure": words([way.value for way in OnStoreFailure]),
+            "precision": words([one.value for one in Precision]),
         },
     )
 
@@ -250,13 +232,13 @@ def _limit() -> Schema:
 def _rule() -> Schema:
     path, name = {"pattern": r"^\$"}, {"minLength": 1}
     kinds = [kind.value for kind in Ambiguity if kind not in INTOLERABLE]
-    return _object(
+    return mapping(
         RULE,
         {
-            "id": _word(RULE_ID),
+            "id": word(RULE_ID),
             "match": {"type": "string", "pattern": _match(), "examples": _MATCHES},
-            "allow": {"anyOf": [{"const": ANYONE}, _set(_ROLE)]},
-            "scopes": _set(_word(SCOPE)),
+            "allow": {"anyOf": [{"const": ANYONE}, unique(_ROLE)]},
+            "scopes": unique(word(SCOPE)),
             "owner": {"type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_]*$"},
             "when": {
                 "type": "string",
@@ -264,43 +246,44 @@ def _rule() -> Schema:
                 "maxLength": MAX_LENGTH,
                 "examples": ["claims.sub == path.id || role == 'admin'"],
             },
-            "addresses": _object(ADDRESSES, {"allow": _ADDRESSES, "deny": _ADDRESSES}),
-            "mode": _words(POLICY_MODES),
+            "addresses": mapping(ADDRESSES, {"allow": _ADDRESSES, "deny": _ADDRESSES}),
+            "mode": words(POLICY_MODES),
             "backend": _NAME,
-            "limits": _list({"anyOf": [_NAME, {"$ref": "#/$defs/limit"}]}),
-            "protect": _object(
+            "limits": listing({"anyOf": [_NAME, {"$ref": "#/$defs/limit"}]}),
+            "protect": mapping(
                 PROTECT,
                 {
-                    "request": _table(path, _NAME),
-                    "response": _table(path, _NAME),
-                    "query": _table(name, _NAME),
-                    "form": _table(name, _NAME),
+                    "request": table(path, _NAME),
+                    "response": table(path, _NAME),
+                    "query": table(name, _NAME),
+                    "form": table(name, _NAME),
                 },
             ),
-            "count": _word(COUNTER),
-            "tolerate": _set(_words(kinds)),
+            "count": word(COUNTER),
+            "tolerate": unique(words(kinds)),
             "max_body": _SIZE,
-            "timeouts": _object(RULE_TIMEOUTS, dict.fromkeys(RULE_TIMEOUTS, _DURATION)),
+            "timeouts": mapping(RULE_TIMEOUTS, dict.fromkeys(RULE_TIMEOUTS, _DURATION)),
+            "responses": {"anyOf": [{"const": NOTHING}, {"$ref": "#/$defs/responses"}]},
         },
     )
 
 
 def _field() -> Schema:
-    return _object(
+    return mapping(
         FIELD,
         {
-            "mode": _words(MODES),
-            "overhead": _words(OVERHEADS),
-            "shape": _words(SHAPES),
+            "mode": words(MODES),
+            "overhead": words(OVERHEADS),
+            "shape": words(SHAPES),
             "mail_domain": {"type": "string", "examples": ["enc.lms.example"]},
-            "normalise": {"anyOf": [{"const": NO_STEPS}, _set(_words(STEPS))]},
+            "normalise": {"anyOf": [{"const": NO_STEPS}, unique(words(STEPS))]},
             "accept_leakage": {"enum": [True, False, *YES_OR_NO]},
-            "key": _word(KEY_ID),
+            "key": word(KEY_ID),
             "max_length": _POSITIVE,
             "max_bytes": _POSITIVE,
             "min_length": _POSITIVE,
-            "reads": _set(_words(READABLE)),
-            "on_error": _words(ON_ERROR),
+            "reads": unique(words(READABLE)),
+            "on_error": words(ON_ERROR),
         },
     )
 
@@ -317,29 +300,31 @@ def policy_schema() -> Schema:
     """Return the schema of one file of a policy."""
     # An editor takes the word null for nothing at all.
     views = {"enum": [*(view.value for view in View), None]}
-    view = _table(_word(GLOB), views)
+    view = table(word(GLOB), views)
     shapes = {
         "version": _VERSION,
-        "deployment": _WORD,
+        "deployment": WORD,
         "health": {"type": "string", "pattern": r"^(?:none|/.*)$"},
-        "mode": _words(POLICY_MODES),
-        "backends": _table(_NAME, {"$ref": "#/$defs/backend"}),
-        "issuers": _table(_NAME, {"$ref": "#/$defs/issuer"}),
-        "roles": _set({"anyOf": [_ROLE, _heir()]}),
-        "addresses": _table(_NAME, _ADDRESSES),
-        "limits": _table(_NAME, {"$ref": "#/$defs/limit"}),
-        "fields": _table(_NAME, _field()),
-        "views": _table(_word(ROLE), view),
-        "rules": _list({"$ref": "#/$defs/rule"}),
+        "mode": words(POLICY_MODES),
+        "backends": table(_NAME, {"$ref": "#/$defs/backend"}),
+        "issuers": table(_NAME, {"$ref": "#/$defs/issuer"}),
+        "roles": unique({"anyOf": [_ROLE, _heir()]}),
+        "addresses": table(_NAME, _ADDRESSES),
+        "limits": table(_NAME, {"$ref": "#/$defs/limit"}),
+        "fields": table(_NAME, _field()),
+        "views": table(word(ROLE), view),
+        "responses": {"$ref": "#/$defs/responses"},
+        "rules": listing({"$ref": "#/$defs/rule"}),
     }
     return {
         "$schema": DIALECT,
         "title": "A policy of lumina-proxy",
-        **_object(DOCUMENT, shapes),
+        **mapping(DOCUMENT, shapes),
         "$defs": {
             "backend": _backend(),
             "issuer": _issuer(),
             "limit": _limit(),
+            "responses": _responses(),
             "rule": _rule(),
         },
     }
@@ -347,35 +332,35 @@ def policy_schema() -> Schema:
 
 def cases_schema() -> Schema:
     """Return the schema of a file of test cases."""
-    fields = _set(_NAME, least=0)
-    limit = _word(re.compile(r"[A-Za-z0-9_.#-]+"))
-    expect = _object(
+    fields = unique(_NAME, least=0)
+    limit = word(re.compile(r"[A-Za-z0-9_.#-]+"))
+    expect = mapping(
         EXPECT,
         {
-            "outcome": _words(["allowed", "refused"]),
-            "reason": _words([reason.slug for reason in Reason]),
-            "rule": _word(RULE_ID),
+            "outcome": words(["allowed", "refused"]),
+            "reason": words([reason.slug for reason in Reason]),
+            "rule": word(RULE_ID),
             "role": _ROLE,
             "backend": _NAME,
-            "limits": {"anyOf": [_set(limit, least=0), _table(limit, _RATE)]},
+            "limits": {"anyOf": [unique(limit, least=0), table(limit, _RATE)]},
             "encrypted": fields,
             "plain": fields,
             "masked": fields,
         },
     )
-    case = _object(
+    case = mapping(
         CASE,
         {
-            "name": _WORD,
-            "request": _one_or_many(
-                _value(re.compile(r"[!-`{-~]+ \S+"), "GET /api/users/7")
+            "name": WORD,
+            "request": one_or_many(
+                value(re.compile(r"[!-`{-~]+ \S+"), "GET /api/users/7")
             ),
-            "as": _one_or_many(_word(ROLE)),
+            "as": one_or_many(word(ROLE)),
             "claims": {"type": "object", "minProperties": 1},
             "issuer": _NAME,
-            "client": _WORD,
-            "headers": _table(_word(re.compile(r"[a-z0-9_.-]+")), _WORD),
-            "time": {**_WORD, "examples": ["2026-03-01T08:30:00Z"]},
+            "client": WORD,
+            "headers": table(word(re.compile(r"[a-z0-9_.-]+")), WORD),
+            "time": {**WORD, "examples": ["2026-03-01T08:30:00Z"]},
             "expect": expect,
         },
     )
@@ -383,5 +368,5 @@ def cases_schema() -> Schema:
     return {
         "$schema": DIALECT,
         "title": "Test cases of a policy of lumina-proxy",
-        **_object(CASES, {"version": _VERSION, "cases": _list(case)}),
+        **mapping(CASES, {"version": _VERSION, "cases": listing(case)}),
     }
