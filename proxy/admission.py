@@ -98,13 +98,13 @@ class Admission:
             if guard is not None:
                 guard.check_address(asked.client)
         except Refused as refused:
-            exchange.note_shadow(refused.reason)
+            exchange.note_shadow(refused.reason, refused.detail)
         try:
             self._identified(snapshot, rule, headers, exchange, asked)
             if guard is not None:
                 guard.check(asked)
         except Refused as refused:
-            exchange.note_shadow(refused.reason)
+            exchange.note_shadow(refused.reason, refused.detail)
         principal = asked.principal
         return b"" if principal is None else _identity(principal, exchange.role)
 

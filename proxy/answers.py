@@ -101,6 +101,7 @@ class Answers:
     ) -> None:
         """Say no, and why; ``own`` lines go with it."""
         exchange.reason = refused.reason
+        exchange.detail = refused.detail
         if downstream.started:
             # The head is out: only a broken connection says that the rest is missing.
             downstream.abort()

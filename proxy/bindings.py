@@ -31,6 +31,11 @@ def now_us() -> int:
     return time.time_ns() // 1000
 
 
+def wall() -> float:
+    """Return epoch seconds."""
+    return time.time()
+
+
 def clocks() -> Clocks:
     """Return the clocks of this process."""
     return Clocks(

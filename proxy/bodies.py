@@ -92,7 +92,7 @@ class Bodies:
         if rule.protect_query is None:
             return target
         return encrypt_target(
-            snapshot.cipher,
+            snapshot.ciphers.of(exchange.tenant),
             rule.protect_query,
             target,
             self._recorder.cipher,
@@ -114,7 +114,7 @@ class Bodies:
         kind = headers.noted.get(b"content-type")
         if b"content-encoding" in headers.noted:
             raise Refused(Reason.MEDIA_TYPE_NOT_ALLOWED)
-        cipher, note = snapshot.cipher, self._recorder.cipher
+        cipher, note = snapshot.ciphers.of(exchange.tenant), self._recorder.cipher
         if rule.protect_form is not None and is_form(kind):
             return encrypt_form(cipher, rule.protect_form, plain, note)
         if rule.protect_request is not None and is_json(kind):
@@ -147,7 +147,7 @@ class Bodies:
             raise
         exchange.upstream_seconds = self._clock() - exchange.upstream_started
         plain = sealed and decrypt_body(
-            (snapshot.policy, snapshot.cipher),
+            (snapshot.policy, snapshot.ciphers.of(exchange.tenant)),
             selection,
             sealed,
             exchange.role,

@@ -128,6 +128,7 @@ class Pipeline:
             request_id_of(headers.noted, trusted=request.peer_trusted) or self._new_id()
         )
         exchange.client = client_of(request, headers, self._trusted)
+        exchange.policy = snapshot.policy.digest
         path, query = split_target(request.target, headers.host)
         exchange.path = path
         if snapshot.policy.has_cors:
@@ -212,7 +213,7 @@ def _unmatched(policy: Policy, refused: Refused, exchange: Exchange) -> Rule:
         raise refused
     if policy.is_health(exchange.method, exchange.path):
         raise refused
-    exchange.note_shadow(refused.reason)
+    exchange.note_shadow(refused.reason, refused.detail)
     return rule
 
 

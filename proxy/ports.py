@@ -10,7 +10,7 @@ from typing import Protocol
 
 from proxy.core.authn import Authenticator
 from proxy.core.bucket import Grant
-from proxy.core.cipher import Cipher
+from proxy.core.ciphers import Ciphers
 from proxy.core.errors import Refused
 from proxy.core.exchange import Exchange
 from proxy.core.limits import Take
@@ -120,7 +120,7 @@ class Snapshot:
 
     policy: Policy
     authenticator: Authenticator
-    cipher: Cipher
+    ciphers: Ciphers
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,27 +4,32 @@ Everything is wired by constructor arguments. Nothing about a request is decided
 and nobody here knows whether this process is the only one (``app``).
 """
 
+import asyncio
 import dataclasses
 import gc
 import logging
+import socket
 from collections.abc import Callable, Mapping
 
 from proxy import bindings
 from proxy.core.forwarding import Network, is_trusted
 from proxy.core.policy import OnStoreFailure, Policy
+from proxy.data_keys import DataKeys
 from proxy.edge.bucket_store import MemoryStore
 from proxy.edge.health import HealthChecks
 from proxy.edge.limiter import Limiter
 from proxy.edge.limits import WireLimits
 from proxy.edge.listener import Listener
 from proxy.edge.metrics import Metrics
+from proxy.edge.observers import Observers
 from proxy.edge.redis_store import RedisStore
+from proxy.edge.refusals import Refusals
 from proxy.edge.tls import TlsError
 from proxy.edge.upstreams import Upstreams
 from proxy.pipeline import Pipeline
 from proxy.ports import Snapshot
-from proxy.settings import Address, Settings
-from proxy.snapshots import StartError
+from proxy.settings import Settings
+from proxy.starting import StartError
 
 log = logging.getLogger("lumina")
 
@@ -36,20 +41,6 @@ def _trusts(networks: tuple[Network, ...]) -> Callable[[str], bool]:
     if not networks:
         return lambda _: False
     return lambda address: is_trusted(address, networks)
-
-
-async def listen(start: Callable[[str, int], object], address: Address) -> None:
-    """Start something at an address.
-
-    Raises:
-        StartError: the address is not to be had.
-    """
-    try:
-        await start(address.host, address.port)  # type: ignore[misc]
-    except OSError as error:
-        raise StartError(
-            f"Cannot listen on {address}: {error.strerror or error}."
-        ) from None
 
 
 class Serving:
@@ -74,17 +65,19 @@ class Serving:
         self._settings = settings
         self._metrics = metrics
         self.draining = False
+        self._keys: DataKeys | None = None
         limits = WireLimits()
         self._upstreams = Upstreams()
         self._health = HealthChecks(
             self._upstreams.tls_of, self._upstreams.health_changed
         )
         self._store = self._make_store()
+        self._refusals = Refusals(bindings.wall)
         self._pipeline = Pipeline(
             snapshot,
             store=self._store,
             upstream=self._upstreams,
-            recorder=metrics,
+            recorder=Observers(metrics, self._refusals),
             clocks=bindings.clocks(),
             trusted=settings.trusted_proxies,
             body_bytes=limits.body_bytes,
@@ -146,6 +139,33 @@ class Serving:
             ],
         )
 
+    # -- keys
+
+    def keep_keys(self, keys: DataKeys) -> None:
+        """Follow a keystore: its state, its keys' ages, and other keys in time."""
+        self._keys = keys
+        custody = keys.custody
+        if custody is None:
+            return
+        watch = self._metrics.watch
+        watch(
+            "lumina_key_age_seconds",
+            lambda: [((key, of, state), age) for key, of, state, age in custody.ages()],
+        )
+        watch("lumina_keystore_up", lambda: [((), float(custody.last_error is None))])
+        watch("lumina_key_lease_valid", lambda: [((), float(custody.lease.valid))])
+
+    def _change_keys(self) -> None:
+        snapshot = self._pipeline.snapshot
+        try:
+            ciphers = self._keys.ciphers(snapshot.policy) if self._keys else None
+        except ValueError as error:
+            log.error("the keystore's new keys do not fit the policy: %s", error)  # noqa: TRY400 - it says all
+            return
+        if ciphers is not None:
+            self._pipeline.snapshot = dataclasses.replace(snapshot, ciphers=ciphers)
+            log.info("other keys of the keystore are in force")
+
     # -- what is in force
 
     @property
@@ -189,7 +209,7 @@ class Serving:
         """Say whether requests are served as they should be, and a word per check."""
         down = [name for name, server, up in self._health.snapshot() if not up]
         checks = {
-            "keys": "ok",
+            "keys": self._keys.state if self._keys else "ok",
             "limits": self._store.state,
             "backends": f"down: {', '.join(sorted(set(down)))}" if down else "ok",
             "listening": "yes" if self._listener.port else "no",
@@ -218,6 +238,10 @@ class Serving:
             "limits": [dataclasses.asdict(limit) for limit in status.limits],
         }
 
+    async def refusal(self, request_id: str) -> Mapping[str, object] | None:
+        """Return what is known of a refusal; None for nothing."""
+        return self._refusals.find(request_id)
+
     # -- life
 
     async def start(self) -> None:
@@ -232,14 +256,12 @@ class Serving:
         except TypeError:  # what redis-py makes of a name that it does not know
             raise StartError("REDIS_URL: there is no such option as in it.") from None
         self._health.configure(self.policy.backends.values())
+        if self._keys is not None:
+            self._keys.start(self._change_keys)
 
-    async def listen(self) -> None:
-        """Accept connections.
-
-        Raises:
-            StartError: the address is not to be had.
-        """
-        await listen(self._listener.start, self._settings.listen)
+    async def listen(self, sockets: list[socket.socket]) -> None:
+        """Accept connections from now on, at sockets that are this process's own."""
+        await self._listener.start(sockets)
         # What lives until the end is not looked at by every collection.
         gc.collect()
         gc.freeze()
@@ -249,14 +271,28 @@ class Serving:
         """Close the data port, and nothing else."""
         self._listener.stop_accepting()
 
-    def announce(self) -> None:
-        """Say that we leave: not ready, and the last answer of every connection."""
+    async def leave(self, hurry: asyncio.Event) -> None:
+        """Say that we leave, go on for a while, then let open exchanges finish.
+
+        For the grace connections are accepted and answered as ever, but that each
+        answer says that it is the last one of its connection; only then are those that
+        said nothing closed.
+
+        Args:
+            hurry: ends it at once when it is set.
+        """
         self.draining = True
         self._listener.draining = True
+        drain = asyncio.ensure_future(self._drained())
+        hurried = asyncio.ensure_future(hurry.wait())
+        await asyncio.wait((drain, hurried), return_when=asyncio.FIRST_COMPLETED)
+        for task in (drain, hurried):
+            task.cancel()
+        await asyncio.gather(drain, hurried, return_exceptions=True)
 
-    async def drain(self, seconds: float) -> None:
-        """Accept no more, let open exchanges finish for at most ``seconds``."""
-        await self._listener.drain(seconds)
+    async def _drained(self) -> None:
+        await asyncio.sleep(self._settings.drain_grace)
+        await self._listener.drain(self._settings.drain_timeout)
 
     async def stop(self) -> None:
         """End everything now."""
@@ -264,3 +300,5 @@ class Serving:
         await self._health.stop()
         await self._upstreams.close()
         await self._store.close()
+        if self._keys is not None:
+            await self._keys.close()

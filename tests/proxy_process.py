@@ -31,6 +31,9 @@ rules:
 """
 
 
+PROGRAM = ("-m", "proxy", "serve")
+
+
 def key() -> str:
     """Return a key that nobody used before."""
     return base64.urlsafe_b64encode(os.urandom(32)).decode()
@@ -65,6 +68,7 @@ class ProxyProcess:
     Args:
         folder: where policy and log are.
         policy: the text of its policy.
+        program: what Python runs.
         variables: of its environment, beside those of ``environment``.
 
     Attributes:
@@ -74,13 +78,20 @@ class ProxyProcess:
         process: the process, which may have ended.
     """
 
-    def __init__(self, folder: Path, policy: str = POLICY, **variables: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        policy: str = POLICY,
+        program: tuple[str, ...] = PROGRAM,
+        /,
+        **variables: str,
+    ) -> None:
         self.policy = folder / "policy.yaml"
         self.policy.write_text(policy, encoding="utf-8")
         self._log = folder / "proxy.log"
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "proxy", "serve"],
+                [sys.executable, *program],
                 cwd=ROOT,
                 env=environment(POLICY=str(self.policy), **variables),
                 stderr=log,
@@ -137,10 +148,14 @@ class ProxyProcess:
 
 @contextlib.contextmanager
 def proxy_process(
-    folder: Path, policy: str = POLICY, **variables: str
+    folder: Path,
+    policy: str = POLICY,
+    program: tuple[str, ...] = PROGRAM,
+    /,
+    **variables: str,
 ) -> Iterator[ProxyProcess]:
     """Run a proxy for the length of a ``with`` block."""
-    proxy = ProxyProcess(folder, policy, **variables)
+    proxy = ProxyProcess(folder, policy, program, **variables)
     try:
         proxy.start()
         yield proxy

@@ -15,10 +15,10 @@ import pytest
 
 from proxy.core.authn import Authenticator
 from proxy.core.bucket import Grant
-from proxy.core.cipher import Cipher
+from proxy.core.ciphers import Ciphers
 from proxy.core.errors import Refused
 from proxy.core.exchange import Exchange
-from proxy.core.field_keys import Scope
+from proxy.core.keyring import Keyring
 from proxy.core.keyset import Keyset
 from proxy.core.limits import Take
 from proxy.core.message import Body, RawHeaders, Request, Response, Whole
@@ -71,7 +71,7 @@ def a_snapshot(policy: str = POLICY) -> Snapshot:
     return Snapshot(
         compiled,
         Authenticator(compiled.issuers),
-        Cipher(keyset, Scope(compiled.deployment), compiled.fields, bytes),
+        Ciphers(Keyring(keyset), compiled.deployment, compiled.fields, bytes),
     )
 
 

@@ -246,7 +246,7 @@ PROTECTION = [
             "decrypt, ok": SKY,
             "decrypt, masked": PURPLE,
             "decrypt, plaintext": ORANGE,
-            "decrypt, failed": VERMILLION,
+            "decrypt, unknown-key": VERMILLION,
         },
     ),
     lines(
@@ -278,6 +278,24 @@ PROTECTION = [
             "outcome": "Outcome",
             "Value": "Values",
         },
+    ),
+    table(
+        "Keys",
+        "The keys of the keystore, whose they are, what they do and how old they are. "
+        "Nothing here without a keystore.",
+        query("max by (key, tenant, state) (lumina_key_age_seconds{@})"),
+        unit="s",
+        columns={"key": "Key", "tenant": "Tenant", "state": "State", "Value": "Age"},
+    ),
+    lines(
+        "Keystore",
+        "Whether keys are refreshed (1), and whether values may be encrypted: when "
+        "nobody answers for the keystore's bound, encryption stops.",
+        query("min(lumina_keystore_up{@})", "refreshed"),
+        query("min(lumina_key_lease_valid{@})", "may encrypt"),
+        unit="none",
+        colors={"refreshed": SKY, "may encrypt": BLUE},
+        most=1,
     ),
     lines(
         "Certificates",

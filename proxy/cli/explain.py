@@ -12,6 +12,7 @@ from proxy.cli.loading import DEFAULT_POLICY, PolicyPath, policy_or_exit
 from proxy.core.policy import Policy
 from proxy.core.policy_parser import Compiled
 from proxy.core.policy_values import guess
+from proxy.core.workbench.advice import advice
 from proxy.core.workbench.cases import CLIENT
 from proxy.core.workbench.decision import (
     Decision,
@@ -24,7 +25,7 @@ from proxy.core.workbench.decision import (
     with_token,
     without_token,
 )
-from proxy.core.workbench.explanation import Verdict, advice, steps
+from proxy.core.workbench.explanation import Verdict, steps
 from proxy.core.workbench.wording import match_text, rate_text
 
 _COLOURS = {Verdict.OK: "green", Verdict.REFUSED: "red", Verdict.NOT_REACHED: None}

@@ -45,6 +45,8 @@ OWN_METRICS = (
     "lumina_decisions_",
     "lumina_downstream_",
     "lumina_internal_",
+    "lumina_key_",
+    "lumina_keystore_",
     "lumina_limiter_",
     "lumina_overhead_",
     "lumina_policy_",
@@ -52,6 +54,7 @@ OWN_METRICS = (
     "lumina_shadow_",
     "lumina_system_",
     "lumina_upstream_",
+    "lumina_worker",
 )
 """How the names of the proxy's own families begin; a policy's counters do not."""
 

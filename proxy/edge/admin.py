@@ -26,12 +26,14 @@ class AdminPorts:
         policy: what is in force, and the last reload.
         limits: (who, rule id or path, role or None) to rows. Raises KeyError with a
             sentence when there is no such rule, or no rate for the role.
+        refusal: a request id to what is known of its refusal; None for nothing.
     """
 
     metrics: Callable[[str], Awaitable[tuple[bytes, str]]]
     ready: Callable[[], Awaitable[tuple[bool, Mapping[str, str]]]]
     policy: Callable[[], Mapping[str, object]]
     limits: Callable[[str, str, str | None], Awaitable[Mapping[str, object]]]
+    refusal: Callable[[str], Awaitable[Mapping[str, object] | None]]
 
 
 class Admin:
@@ -53,6 +55,7 @@ class Admin:
                 web.get("/ready", self._ready),
                 web.get("/policy", self._policy),
                 web.get("/limits/{who:[^/]+}", self._limits),
+                web.get("/refusals/{id:[^/]+}", self._refusal),
             ]
         )
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
@@ -137,6 +140,12 @@ class Admin:
             found = await self._ports.limits(who, rule, role or None)
         except KeyError as error:
             return _problem(404, str(error.args[0]))
+        return web.json_response(dict(found))
+
+    async def _refusal(self, request: web.Request) -> web.Response:
+        found = await self._ports.refusal(request.match_info["id"])
+        if found is None:
+            return _problem(404, "No refusal of this id is remembered")
         return web.json_response(dict(found))
 
 

@@ -204,9 +204,28 @@ class DownstreamConnection(RequestReader):
                 self._close()
 
     def close_if_idle(self) -> None:
-        """Close the connection unless it is in the middle of something."""
-        if self._step is None and not self._queue and not self._in_head:
+        """Close the connection unless it is in the middle of something.
+
+        Whoever has just come and asked nothing yet is about to, and gets a moment.
+        """
+        if self.is_idle:
             self._close()
+        elif not self._started and self._step is None:
+            limits = self._listener.limits
+            self.deadline = min(
+                self.deadline, self._listener.now() + limits.linger_seconds
+            )
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether an answer was the last thing that happened here."""
+        return (
+            self._started
+            and self._step is None
+            and not self._queue
+            and not self._in_head
+            and not self._closing
+        )
 
     def _close(self) -> None:
         transport = self._transport

@@ -78,6 +78,7 @@ COUNTERS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
         "Objects that the garbage collector found and could not free.",
         ("generation",),
     ),
+    "lumina_worker_restarts": ("Workers that took the place of one that ended.", ()),
     "lumina_pathways_generated": ("Learning pathways generated.", ()),
     "lumina_assessments_completed": ("Assessments completed.", ()),
 }
@@ -124,11 +125,24 @@ GAUGES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
         "Whether the last load of the policy succeeded.",
         (),
     ),
+    "lumina_key_age_seconds": (
+        "How long ago each key of the keystore that decrypts was made.",
+        ("key", "tenant", "state"),
+    ),
+    "lumina_keystore_up": ("Whether the last refresh of the keys went well.", ()),
+    "lumina_key_lease_valid": (
+        "Whether keys were refreshed within their bound, so that values are encrypted.",
+        (),
+    ),
+    "lumina_workers": ("Processes that serve.", ()),
     "lumina_build_info": ("The running version.", ("version",)),
 }
 
 WORST: Final = frozenset(
     (
+        "lumina_key_age_seconds",
+        "lumina_key_lease_valid",
+        "lumina_keystore_up",
         "lumina_limiter_store_up",
         "lumina_policy_last_reload_success",
         "lumina_upstream_certificate_expiry_timestamp_seconds",
@@ -145,9 +159,10 @@ SAME: Final = frozenset(
         "lumina_policy_last_reload_timestamp_seconds",
         "lumina_system_cpu_usage",
         "lumina_system_memory_usage",
+        "lumina_upstream_ejected",
     )
 )
-"""Gauges of the machine, or of what all processes share: the largest counts."""
+"""Gauges of which the largest of all processes counts."""
 
 
 def combined(name: str, one: float, other: float) -> float:

@@ -49,6 +49,11 @@ class Process:
             raise KeyError("The policy has no such rule")
         return {"rule": rule, "remaining": 4, "limits": []}
 
+    async def refusal(self, request_id: str) -> Mapping[str, object] | None:
+        """Know one refusal."""
+        known = {"request_id": "a-1", "reason": "no-rule"}
+        return known if request_id == "a-1" else None
+
 
 class Port:
     """A running metrics port, and the process behind it."""
@@ -88,6 +93,7 @@ async def running(token: str | None = None) -> AsyncIterator[Port]:
             ready=process.ready,
             policy=process.policy,
             limits=process.limits,
+            refusal=process.refusal,
         ),
         token,
     )
@@ -399,6 +405,7 @@ async def test_address_that_is_taken_is_an_error() -> None:
                 ready=process.ready,
                 policy=process.policy,
                 limits=process.limits,
+                refusal=process.refusal,
             ),
             None,
         )

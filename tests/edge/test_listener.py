@@ -11,6 +11,7 @@ from proxy.core.headers import examine
 from proxy.core.message import Request
 from proxy.edge.limits import WireLimits
 from proxy.edge.listener import Listener
+from proxy.edge.sockets import bind
 from proxy.ports import Downstream
 from tests.wire import Client, eventually
 
@@ -72,7 +73,7 @@ async def listening(
         trusts=lambda address: address == "127.0.0.2",
         on_failure=handler.failures.append,
     )
-    await listener.start("127.0.0.1", 0)
+    await listener.start(bind("127.0.0.1", 0))
     try:
         yield listener, handler
     finally:
