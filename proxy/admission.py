@@ -70,6 +70,7 @@ class Admission:
         principal = snapshot.authenticator.authenticate(
             headers.noted.get(b"authorization"), self._wall()
         )
+        exchange.principal = principal
         exchange.subject = principal.subject
         if asked is not None:
             asked.principal = principal

@@ -89,7 +89,7 @@ class Pipeline:
             limited = granted(rule, takes, grants, exchange)
             # encrypt
             target = bodies.encrypted_target(snapshot, rule, target, exchange)
-            body, framing = bodies.outgoing(rule, request.body, headers, exchange)
+            body, framing = bodies.outgoing(rule, request, headers, exchange)
             if framing and rule.protects_body:
                 body = await bodies.encrypted(snapshot, rule, body, headers, exchange)
                 framing = b"Content-Length: %d\r\n" % len(body)

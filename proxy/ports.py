@@ -49,6 +49,14 @@ class Downstream(Protocol):
         """Write the end of the body."""
         ...
 
+    def switch(self, phrase: bytes, lines: list[bytes], connection: object) -> None:
+        """Answer 101, and join this connection with what the backend's became.
+
+        Raises:
+            CancelledError: the client is gone.
+        """
+        ...
+
     def close_after_answer(self) -> None:
         """Let the answer be the last one of this connection."""
         ...

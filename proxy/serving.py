@@ -25,6 +25,7 @@ from proxy.edge.observers import Observers
 from proxy.edge.redis_store import RedisStore
 from proxy.edge.refusals import Refusals
 from proxy.edge.tls import TlsError
+from proxy.edge.tunnels import Tunnels
 from proxy.edge.upstreams import Upstreams
 from proxy.pipeline import Pipeline
 from proxy.ports import Snapshot
@@ -53,6 +54,7 @@ class Serving:
 
     Attributes:
         draining: whether it was told to end.
+        tunnels: the connections that are not HTTP any more.
 
     Raises:
         StartError: an option of the store's URL is wrong, or a file of a backend's
@@ -83,9 +85,11 @@ class Serving:
             body_bytes=limits.body_bytes,
             buffered_bytes=limits.buffered_bytes,
         )
+        self.tunnels = Tunnels()
         self._listener = Listener(
             self._pipeline,
             limits,
+            tunnels=self.tunnels,
             trusts=_trusts(settings.trusted_proxies),
             on_failure=lambda error: log.error("a connection failed", exc_info=error),
         )
@@ -119,6 +123,8 @@ class Serving:
         watch(
             "lumina_downstream_connections", lambda: [((), self._listener.connections)]
         )
+        watch("lumina_tunnels_open", self.tunnels.open_by_rule)
+        watch("lumina_tunnels_closed", self.tunnels.closed_by_rule)
         upstreams = self._upstreams
         watch("lumina_upstream_connections", upstreams.connections)
         watch("lumina_upstream_pending", upstreams.pending)
@@ -292,6 +298,7 @@ class Serving:
 
     async def _drained(self) -> None:
         await asyncio.sleep(self._settings.drain_grace)
+        self.tunnels.drain()  # those would never finish, so they are told
         await self._listener.drain(self._settings.drain_timeout)
 
     async def stop(self) -> None:

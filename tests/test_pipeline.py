@@ -197,6 +197,13 @@ class Ports:
             raise self.write_fails
         self.written += chunk
 
+    def switch(self, phrase: bytes, lines: list[bytes], connection: object) -> None:
+        """Note a 101."""
+        assert phrase
+        assert connection is not None
+        self.told.append("switch")
+        self.got = 101, lines, b""
+
     def end(self) -> None:
         """Note the end of a body."""
         self.told.append("end")

@@ -156,6 +156,18 @@ TRAFFIC = [
             "backends, connecting": ORANGE,
         },
     ),
+    lines(
+        "Tunnels",
+        "Open WebSockets and other tunnels, and what ends them: a side of its own "
+        "will, idleness, the end of its token, or this process's drain.",
+        query("sum(lumina_tunnels_open{@})", "open"),
+        query(
+            "sum by (reason) (rate(lumina_tunnels_closed_total{@}[$__rate_interval]))",
+            "ended a second, {{reason}}",
+        ),
+        unit="short",
+        colors={"open": PURPLE, "ended a second, expired": VERMILLION},
+    ),
     bars(
         "Slowest rules",
         "The slowest twentieth of each rule's requests takes longer than this.",

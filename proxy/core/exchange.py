@@ -5,6 +5,7 @@ Metrics and logs read it, so that observing is a consumer of a value and not cal
 sprinkled through the logic.
 """
 
+from proxy.core.authn import Principal
 from proxy.core.reasons import Reason
 
 
@@ -22,6 +23,7 @@ class Exchange:
         role: the acting role, or "" without a token.
         subject: the verified subject, or "" without a token.
         tenant: whose keys protect what is exchanged; "" for those that all share.
+        principal: who that is, with what else the token says; None without one.
         counter: what a 2xx response of this rule adds one to; None for nothing.
         status: of the response; 0 when the client left before there was one.
         reason: why it was refused; None when it was served.
@@ -44,6 +46,7 @@ class Exchange:
         "method",
         "path",
         "policy",
+        "principal",
         "reason",
         "request_id",
         "role",
@@ -75,6 +78,7 @@ class Exchange:
         self.role = ""
         self.subject = ""
         self.tenant = ""
+        self.principal: Principal | None = None
         self.counter: str | None = None
         self.status = 0
         self.reason: Reason | None = None

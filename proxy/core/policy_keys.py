@@ -259,11 +259,23 @@ RULE: Keys = {
         "What is done to the header fields of this rule's answers, over what the "
         "policy says of every answer; none for nothing."
     ),
+    "upgrade": Key(
+        "Protocols that a connection may go on in, such as [websocket]; or those and "
+        "when it ends. Without it every Upgrade is declined."
+    ),
 }
 
 ADDRESSES: Keys = {
     "allow": Key("Nobody else may: addresses, networks and names of lists."),
     "deny": Key("These may not, whatever allow says."),
+}
+
+UPGRADE: Keys = {
+    "protocols": Key("Names of protocols: [websocket].", required=True),
+    "idle": Key("Without a byte either way for so long it ends; 1h when missing."),
+    "close_on_expiry": Key(
+        "false lets it outlive the token that it was opened with; true when missing."
+    ),
 }
 
 PROTECT: Keys = {

@@ -22,7 +22,6 @@ ORIGIN = re.compile(r"https?://(?:\*\.)?[a-z0-9-]+(?:\.[a-z0-9-]+)*(?::[0-9]{1,5
 SOURCE = re.compile(
     r"self|none|https?:|https?://(?:\*\.)?[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*(?::[0-9*]{1,5})?"
 )
-YES_OR_NO = ("true", "false")
 _VALUE = re.compile(r"[!-~]+(?:[ \t]+[!-~]+)*")
 _LEAST_AGE = re.compile(r"max-age=\d{1,10}(?:; *(?:includeSubDomains|preload))*")
 
@@ -237,14 +236,14 @@ def _cookies(report: Report, node: Node) -> Cookies | None:
     same_site: SameSite | None = read_word(
         report, entries.get("same_site"), "same_site", SameSite.LAX
     )
-    secure = report.read(entries.get("secure"), _yes_or_no, True)
+    secure = report.read(entries.get("secure"), values.yes_or_no, True)
     if same_site is SameSite.NONE and not secure:
         message = "browsers refuse a cookie for every site that is not secure"
         report.error(entries["same_site"].at, message)
     readable = entries.get("readable")
     return Cookies(
         secure=secure,
-        http_only=report.read(entries.get("http_only"), _yes_or_no, True),
+        http_only=report.read(entries.get("http_only"), values.yes_or_no, True),
         same_site=same_site,
         readable=frozenset(
             report.read(item, _cookie, "") for item in report.items(readable)
@@ -252,10 +251,6 @@ def _cookies(report: Report, node: Node) -> Cookies | None:
         if readable is not None
         else frozenset(),
     )
-
-
-def _yes_or_no(node: Node) -> bool:
-    return values.choice(node, "word", YES_OR_NO) == "true"
 
 
 def _cookie(node: Node) -> str:
@@ -277,7 +272,7 @@ def _cors(report: Report, node: Node) -> Cors | None:
             report.error(item.at, "this origin is listed twice")
         elif origin is not None:
             origins[origin] = None
-    credentials = report.read(entries.get("credentials"), _yes_or_no, False)
+    credentials = report.read(entries.get("credentials"), values.yes_or_no, False)
     if "*" in origins and (credentials or len(origins) > 1):
         message = "everybody (*) stands alone, and goes with no credentials"
         report.error(entries["origins"].at, message)

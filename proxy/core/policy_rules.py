@@ -20,6 +20,7 @@ from proxy.core.policy_guards import Context, Networks, read_guard, read_shadow
 from proxy.core.policy_keys import PROTECT, RULE, required
 from proxy.core.policy_responses import read_rule_responses
 from proxy.core.policy_sections import read_limit
+from proxy.core.policy_upgrade import read_upgrade
 from proxy.core.policy_values import Report, refuse
 from proxy.core.responses import Responses
 from proxy.core.routing import Ambiguity, Pattern
@@ -53,6 +54,7 @@ OWN_METRICS = (
     "lumina_request_",
     "lumina_shadow_",
     "lumina_system_",
+    "lumina_tunnels_",
     "lumina_upstream_",
     "lumina_worker",
 )
@@ -101,6 +103,7 @@ def read_rule(report: Report, node: Node, known: Known) -> Rule | None:
     count = report.read(entries.get("count"), _counter, None)
     tolerate = _tolerate(report, entries.get("tolerate"))
     max_body = report.read(entries.get("max_body"), values.size, None)
+    upgrade = read_upgrade(report, entries.get("upgrade"))
     timeouts = read_rule_timeouts(report, entries.get("timeouts"), backend)
     responses = read_rule_responses(report, entries.get("responses"), known.responses)
     shadow = read_shadow(report, entries.get("mode")) or known.shadow
@@ -122,6 +125,7 @@ def read_rule(report: Report, node: Node, known: Known) -> Rule | None:
         count=count,
         tolerate=tolerate,
         max_body_bytes=max_body,
+        upgrade=upgrade,
         timeouts=timeouts,
         responses=responses,
         hardening=hardening_of(responses, known),

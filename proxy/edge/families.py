@@ -69,6 +69,10 @@ COUNTERS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
         "How often a server was left alone for a while, because it failed.",
         ("backend", "server"),
     ),
+    "lumina_tunnels_closed": (
+        "Tunnels of upgraded connections that have ended, by rule and reason.",
+        ("rule", "reason"),
+    ),
     "python_gc_collections": ("Garbage collections.", ("generation",)),
     "python_gc_objects_collected": (
         "Objects that the garbage collector found.",
@@ -116,6 +120,7 @@ GAUGES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
         ("backend",),
     ),
     "lumina_downstream_connections": ("Open connections of clients.", ()),
+    "lumina_tunnels_open": ("Open tunnels of upgraded connections.", ("rule",)),
     "lumina_policy_info": ("The policy in force, by its digest.", ("digest",)),
     "lumina_policy_last_reload_timestamp_seconds": (
         "When the policy was last loaded, or refused, in epoch seconds.",

@@ -677,6 +677,8 @@ def busy(metrics: Metrics) -> None:
         "lumina_upstream_certificate_reload_success": ("lms",),
         "lumina_upstream_up": ("lms", "127.0.0.1:9000"),
         "lumina_downstream_connections": (),
+        "lumina_tunnels_open": ("room",),
+        "lumina_tunnels_closed": ("room", "expired"),
     }.items():
         metrics.watch(name, lambda labels=labels: [(labels, 1.0)])  # type: ignore[misc]
 

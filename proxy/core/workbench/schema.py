@@ -32,7 +32,6 @@ from proxy.core.policy_fields import (
     READABLE,
     SHAPES,
     STEPS,
-    YES_OR_NO,
 )
 from proxy.core.policy_guards import MODES as POLICY_MODES
 from proxy.core.policy_guards import SCOPE
@@ -59,27 +58,27 @@ from proxy.core.policy_keys import (
     RULE,
     RULE_TIMEOUTS,
     TIMEOUTS,
+    UPGRADE,
 )
 from proxy.core.policy_responses import NOTHING, ORIGIN, SOURCE, TOKEN
 from proxy.core.policy_roles import DEFAULT, ROLE
 from proxy.core.policy_rules import COUNTER, METHODS, RULE_ID
 from proxy.core.policy_sections import GLOB, PERIODS, UNLIMITED
-from proxy.core.policy_values import DURATION, NAME, SIZE
+from proxy.core.policy_upgrade import PROTOCOL
+from proxy.core.policy_values import DURATION, NAME, SIZE, YES_OR_NO
 from proxy.core.reasons import Reason
 from proxy.core.responses import SameSite
-from proxy.core.workbench.shapes import (
-    VARIABLE,
-    WORD,
-    Schema,
-    listing,
-    mapping,
-    one_or_many,
-    table,
-    unique,
-    value,
-    word,
-    words,
-)
+from proxy.core.workbench.shapes import VARIABLE as _VARIABLE
+from proxy.core.workbench.shapes import WORD as _WORD
+from proxy.core.workbench.shapes import Schema
+from proxy.core.workbench.shapes import array as _list
+from proxy.core.workbench.shapes import mapping as _object
+from proxy.core.workbench.shapes import one_or_many as _one_or_many
+from proxy.core.workbench.shapes import table as _table
+from proxy.core.workbench.shapes import unique as _set
+from proxy.core.workbench.shapes import value as _value
+from proxy.core.workbench.shapes import word as _word
+from proxy.core.workbench.shapes import words as _words
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -90,67 +89,68 @@ _SEGMENT = f"(?:{_LITERAL}|{_PARAMETER})"
 _PATH = f"/(?:{_SEGMENT}(?:/{_SEGMENT})*(?:/(?:{_REST})?)?|{_REST})?"
 
 
-_NAME = word(NAME)
+_NAME = _word(NAME)
 _POSITIVE: Schema = {
     "anyOf": [
         {"type": "integer", "minimum": 1},
         {"type": "string", "pattern": "^[1-9][0-9]{0,14}$"},
-        VARIABLE,
+        _VARIABLE,
     ]
 }
-_DURATION = value(DURATION, "250ms", "2s", "1m", "1h")
-_RATE = value(
+_DURATION = _value(DURATION, "250ms", "2s", "1m", "1h")
+_RATE = _value(
     re.compile(
         f"{UNLIMITED}|[0-9]{{1,15}} ?/ ?(?:{'|'.join(PERIODS)}|{DURATION.pattern})"
     ),
     *("5/minute", "100/hour", "10/30s", UNLIMITED),
 )
 _SIZE: Schema = {
-    "anyOf": [{"type": "integer", "minimum": 0}, *value(SIZE)["anyOf"]],
+    "anyOf": [{"type": "integer", "minimum": 0}, *_value(SIZE)["anyOf"]],
     "examples": ["64KiB", "10MB", "1GiB"],
 }
-_ROLE: Schema = {**word(ROLE), "not": {"enum": [ANYONE, DEFAULT]}}
+_PROTOCOLS = _set({**_word(PROTOCOL), "examples": ["websocket"]})
+_ROLE: Schema = {**_word(ROLE), "not": {"enum": [ANYONE, DEFAULT]}}
 _VERSION: Schema = {"enum": [1, "1"]}
-_ADDRESSES = {**unique(WORD), "examples": [["10.0.0.0/8", "2001:db8::/32"]]}
+_ADDRESSES = {**_set(_WORD), "examples": [["10.0.0.0/8", "2001:db8::/32"]]}
 
 
 def _heir() -> Schema:
     """A role that may whatever others may."""
-    role = {**table(word(ROLE), unique(_ROLE)), "maxProperties": 1}
+    role = {**_table(_word(ROLE), _set(_ROLE)), "maxProperties": 1}
     return {**role, "examples": [{"teacher": ["student"]}]}
 
 
 def _backend() -> Schema:
-    file = value(FILE, "/etc/lumina/ca.pem")
+    file = _value(FILE, "/etc/lumina/ca.pem")
     eject = {"after": _POSITIVE, "for": _DURATION, "at_most": _POSITIVE}
-    return mapping(
+    return _object(
         BACKEND,
         {
-            "servers": unique(value(SERVER, "http://127.0.0.1:9000")),
-            "balance": words([one.value for one in Balance]),
-            "timeouts": mapping(TIMEOUTS, dict.fromkeys(TIMEOUTS, _DURATION)),
-            "health": mapping(
+            "servers": _set(_value(SERVER, "http://127.0.0.1:9000")),
+            "balance": _words([one.value for one in Balance]),
+            "timeouts": _object(TIMEOUTS, dict.fromkeys(TIMEOUTS, _DURATION)),
+            "health": _object(
                 HEALTH,
                 {
-                    "path": value(re.compile(r"/[!-\"$-~]*"), "/health"),
+                    "path": _value(re.compile(r"/[!-\"$-~]*"), "/health"),
                     "every": _DURATION,
                     "timeout": _DURATION,
-                    "host": value(HOST, "lms.example"),
+                    "host": _value(HOST, "lms.example"),
                     "down_after": _POSITIVE,
                     "up_after": _POSITIVE,
                 },
             ),
-            "eject": {"anyOf": [{"const": NO_EJECTION}, mapping(EJECT, eject)]},
-            "breaker": mapping(BREAKER, dict.fromkeys(BREAKER, _POSITIVE)),
-            "retry": words(RETRIES),
-            "tls": mapping(
+            "eject": {"anyOf": [{"const": NO_EJECTION}, _object(EJECT, eject)]},
+            "breaker": _object(BREAKER, dict.fromkeys(BREAKER, _POSITIVE)),
+            "retry": _words(RETRIES),
+            "tls": _object(
                 BACKEND_TLS,
                 {
                     "ca": file,
                     "certificate": file,
                     "key": file,
-                    "server_name": value(HOST, "lms.example"),
-                    "verify": words([one.value for one in Verify]),
+                    "server_name": _value(HOST, "lms.example"),
+                    "verify": _words([one.value for one in Verify]),
                 },
             ),
         },
@@ -162,49 +162,49 @@ def _responses() -> Schema:
         return {"anyOf": [{"const": NOTHING}, shape]}
 
     yes_or_no: Schema = {"enum": [True, False, *YES_OR_NO]}
-    fields = table(word(TOKEN), WORD)
-    tokens = or_nothing(unique(word(TOKEN)))
-    source = value(re.compile(f"'(?:self|none)'|{SOURCE.pattern}"), "self")
+    fields = _table(_word(TOKEN), _WORD)
+    tokens = or_nothing(_set(_word(TOKEN)))
+    source = _value(re.compile(f"'(?:self|none)'|{SOURCE.pattern}"), "self")
     cookies = {
         "secure": yes_or_no,
         "http_only": yes_or_no,
-        "same_site": words([one.value for one in SameSite]),
-        "readable": unique(word(TOKEN)),
+        "same_site": _words([one.value for one in SameSite]),
+        "readable": _set(_word(TOKEN)),
     }
     cors = {
-        "origins": unique(value(ORIGIN, "https://app.example")),
+        "origins": _set(_value(ORIGIN, "https://app.example")),
         "headers": tokens,
         "expose": tokens,
         "credentials": yes_or_no,
         "max_age": _DURATION,
     }
-    return mapping(
+    return _object(
         RESPONSES,
         {
             "set": fields,
             "default": fields,
             "remove": {**tokens, "examples": [["Server", "X-Powered-By"]]},
-            "frame_ancestors": or_nothing(unique(source)),
-            "cookies": or_nothing(mapping(COOKIES, cookies)),
-            "cors": or_nothing(mapping(CORS, cors)),
+            "frame_ancestors": or_nothing(_set(source)),
+            "cookies": or_nothing(_object(COOKIES, cookies)),
+            "cors": or_nothing(_object(CORS, cors)),
         },
     )
 
 
 def _issuer() -> Schema:
-    families = [{"items": words(sorted(family))} for family in FAMILIES.values()]
-    every = sorted(one for family in FAMILIES.values() for one in family)
-    key = mapping(KEY, {"kid": WORD, "secret": WORD, "public_key": WORD})
-    schema = mapping(
+    families = [{"items": _words(sorted(words))} for words in FAMILIES.values()]
+    every = sorted(word for words in FAMILIES.values() for word in words)
+    key = _object(KEY, {"kid": _WORD, "secret": _WORD, "public_key": _WORD})
+    schema = _object(
         ISSUER,
         {
-            "issuer": WORD,
-            "audience": one_or_many(WORD),
-            "algorithms": {**unique(words(every)), "anyOf": families},
-            "secret": WORD,
-            "public_key": WORD,
-            "keys": listing({**key, "oneOf": _exactly_one("secret", "public_key")}),
-            "roles": value(CLAIM_PATH, "$.role", "$.realm_access.roles"),
+            "issuer": _WORD,
+            "audience": _one_or_many(_WORD),
+            "algorithms": {**_set(_words(every)), "anyOf": families},
+            "secret": _WORD,
+            "public_key": _WORD,
+            "keys": _list({**key, "oneOf": _exactly_one("secret", "public_key")}),
+            "roles": _value(CLAIM_PATH, "$.role", "$.realm_access.roles"),
             "leeway": _DURATION,
         },
     )
@@ -216,15 +216,15 @@ def _exactly_one(*names: str) -> list[Schema]:
 
 
 def _limit() -> Schema:
-    role = {**word(ROLE), "not": {"const": ANYONE}}
-    return mapping(
+    role = {**_word(ROLE), "not": {"const": ANYONE}}
+    return _object(
         LIMIT,
         {
-            "rate": {"anyOf": [_RATE, table(role, _RATE)]},
-            "per": words([per.value for per in Per]),
+            "rate": {"anyOf": [_RATE, _table(role, _RATE)]},
+            "per": _words([per.value for per in Per]),
             "burst": _POSITIVE,
-            "on_store_failure": words([way.value for way in OnStoreFailure]),
-            "precision": words([one.value for one in Precision]),
+            "on_store_failure": _words([way.value for way in OnStoreFailure]),
+            "precision": _words([one.value for one in Precision]),
         },
     )
 
@@ -232,13 +232,13 @@ def _limit() -> Schema:
 def _rule() -> Schema:
     path, name = {"pattern": r"^\$"}, {"minLength": 1}
     kinds = [kind.value for kind in Ambiguity if kind not in INTOLERABLE]
-    return mapping(
+    return _object(
         RULE,
         {
-            "id": word(RULE_ID),
+            "id": _word(RULE_ID),
             "match": {"type": "string", "pattern": _match(), "examples": _MATCHES},
-            "allow": {"anyOf": [{"const": ANYONE}, unique(_ROLE)]},
-            "scopes": unique(word(SCOPE)),
+            "allow": {"anyOf": [{"const": ANYONE}, _set(_ROLE)]},
+            "scopes": _set(_word(SCOPE)),
             "owner": {"type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_]*$"},
             "when": {
                 "type": "string",
@@ -246,44 +246,56 @@ def _rule() -> Schema:
                 "maxLength": MAX_LENGTH,
                 "examples": ["claims.sub == path.id || role == 'admin'"],
             },
-            "addresses": mapping(ADDRESSES, {"allow": _ADDRESSES, "deny": _ADDRESSES}),
-            "mode": words(POLICY_MODES),
+            "addresses": _object(ADDRESSES, {"allow": _ADDRESSES, "deny": _ADDRESSES}),
+            "mode": _words(POLICY_MODES),
             "backend": _NAME,
-            "limits": listing({"anyOf": [_NAME, {"$ref": "#/$defs/limit"}]}),
-            "protect": mapping(
+            "limits": _list({"anyOf": [_NAME, {"$ref": "#/$defs/limit"}]}),
+            "protect": _object(
                 PROTECT,
                 {
-                    "request": table(path, _NAME),
-                    "response": table(path, _NAME),
-                    "query": table(name, _NAME),
-                    "form": table(name, _NAME),
+                    "request": _table(path, _NAME),
+                    "response": _table(path, _NAME),
+                    "query": _table(name, _NAME),
+                    "form": _table(name, _NAME),
                 },
             ),
-            "count": word(COUNTER),
-            "tolerate": unique(words(kinds)),
+            "count": _word(COUNTER),
+            "tolerate": _set(_words(kinds)),
             "max_body": _SIZE,
-            "timeouts": mapping(RULE_TIMEOUTS, dict.fromkeys(RULE_TIMEOUTS, _DURATION)),
             "responses": {"anyOf": [{"const": NOTHING}, {"$ref": "#/$defs/responses"}]},
+            "timeouts": _object(RULE_TIMEOUTS, dict.fromkeys(RULE_TIMEOUTS, _DURATION)),
+            "upgrade": {"anyOf": [_PROTOCOLS, _upgrade()]},
+        },
+    )
+
+
+def _upgrade() -> Schema:
+    return _object(
+        UPGRADE,
+        {
+            "protocols": _PROTOCOLS,
+            "idle": _DURATION,
+            "close_on_expiry": {"enum": [True, False, *YES_OR_NO]},
         },
     )
 
 
 def _field() -> Schema:
-    return mapping(
+    return _object(
         FIELD,
         {
-            "mode": words(MODES),
-            "overhead": words(OVERHEADS),
-            "shape": words(SHAPES),
+            "mode": _words(MODES),
+            "overhead": _words(OVERHEADS),
+            "shape": _words(SHAPES),
             "mail_domain": {"type": "string", "examples": ["enc.lms.example"]},
-            "normalise": {"anyOf": [{"const": NO_STEPS}, unique(words(STEPS))]},
+            "normalise": {"anyOf": [{"const": NO_STEPS}, _set(_words(STEPS))]},
             "accept_leakage": {"enum": [True, False, *YES_OR_NO]},
-            "key": word(KEY_ID),
+            "key": _word(KEY_ID),
             "max_length": _POSITIVE,
             "max_bytes": _POSITIVE,
             "min_length": _POSITIVE,
-            "reads": unique(words(READABLE)),
-            "on_error": words(ON_ERROR),
+            "reads": _set(_words(READABLE)),
+            "on_error": _words(ON_ERROR),
         },
     )
 
@@ -300,26 +312,26 @@ def policy_schema() -> Schema:
     """Return the schema of one file of a policy."""
     # An editor takes the word null for nothing at all.
     views = {"enum": [*(view.value for view in View), None]}
-    view = table(word(GLOB), views)
+    view = _table(_word(GLOB), views)
     shapes = {
         "version": _VERSION,
-        "deployment": WORD,
+        "deployment": _WORD,
         "health": {"type": "string", "pattern": r"^(?:none|/.*)$"},
-        "mode": words(POLICY_MODES),
-        "backends": table(_NAME, {"$ref": "#/$defs/backend"}),
-        "issuers": table(_NAME, {"$ref": "#/$defs/issuer"}),
-        "roles": unique({"anyOf": [_ROLE, _heir()]}),
-        "addresses": table(_NAME, _ADDRESSES),
-        "limits": table(_NAME, {"$ref": "#/$defs/limit"}),
-        "fields": table(_NAME, _field()),
-        "views": table(word(ROLE), view),
+        "mode": _words(POLICY_MODES),
+        "backends": _table(_NAME, {"$ref": "#/$defs/backend"}),
+        "issuers": _table(_NAME, {"$ref": "#/$defs/issuer"}),
+        "roles": _set({"anyOf": [_ROLE, _heir()]}),
+        "addresses": _table(_NAME, _ADDRESSES),
+        "limits": _table(_NAME, {"$ref": "#/$defs/limit"}),
+        "fields": _table(_NAME, _field()),
+        "views": _table(_word(ROLE), view),
         "responses": {"$ref": "#/$defs/responses"},
-        "rules": listing({"$ref": "#/$defs/rule"}),
+        "rules": _list({"$ref": "#/$defs/rule"}),
     }
     return {
         "$schema": DIALECT,
         "title": "A policy of lumina-proxy",
-        **mapping(DOCUMENT, shapes),
+        **_object(DOCUMENT, shapes),
         "$defs": {
             "backend": _backend(),
             "issuer": _issuer(),
@@ -332,35 +344,35 @@ def policy_schema() -> Schema:
 
 def cases_schema() -> Schema:
     """Return the schema of a file of test cases."""
-    fields = unique(_NAME, least=0)
-    limit = word(re.compile(r"[A-Za-z0-9_.#-]+"))
-    expect = mapping(
+    fields = _set(_NAME, least=0)
+    limit = _word(re.compile(r"[A-Za-z0-9_.#-]+"))
+    expect = _object(
         EXPECT,
         {
-            "outcome": words(["allowed", "refused"]),
-            "reason": words([reason.slug for reason in Reason]),
-            "rule": word(RULE_ID),
+            "outcome": _words(["allowed", "refused"]),
+            "reason": _words([reason.slug for reason in Reason]),
+            "rule": _word(RULE_ID),
             "role": _ROLE,
             "backend": _NAME,
-            "limits": {"anyOf": [unique(limit, least=0), table(limit, _RATE)]},
+            "limits": {"anyOf": [_set(limit, least=0), _table(limit, _RATE)]},
             "encrypted": fields,
             "plain": fields,
             "masked": fields,
         },
     )
-    case = mapping(
+    case = _object(
         CASE,
         {
-            "name": WORD,
-            "request": one_or_many(
-                value(re.compile(r"[!-`{-~]+ \S+"), "GET /api/users/7")
+            "name": _WORD,
+            "request": _one_or_many(
+                _value(re.compile(r"[!-`{-~]+ \S+"), "GET /api/users/7")
             ),
-            "as": one_or_many(word(ROLE)),
+            "as": _one_or_many(_word(ROLE)),
             "claims": {"type": "object", "minProperties": 1},
             "issuer": _NAME,
-            "client": WORD,
-            "headers": table(word(re.compile(r"[a-z0-9_.-]+")), WORD),
-            "time": {**WORD, "examples": ["2026-03-01T08:30:00Z"]},
+            "client": _WORD,
+            "headers": _table(_word(re.compile(r"[a-z0-9_.-]+")), _WORD),
+            "time": {**_WORD, "examples": ["2026-03-01T08:30:00Z"]},
             "expect": expect,
         },
     )
@@ -368,5 +380,5 @@ def cases_schema() -> Schema:
     return {
         "$schema": DIALECT,
         "title": "Test cases of a policy of lumina-proxy",
-        **mapping(CASES, {"version": _VERSION, "cases": listing(case)}),
+        **_object(CASES, {"version": _VERSION, "cases": _list(case)}),
     }

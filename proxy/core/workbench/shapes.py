@@ -1,6 +1,6 @@
-"""What a JSON Schema of a policy is made of: a few shapes of values.
+"""The shapes that a JSON Schema of ours is put together from.
 
-They say what an editor sees; what a policy may hold is the parser's to say.
+Nothing here knows what a policy is made of.
 """
 
 import re
@@ -14,8 +14,8 @@ Schema = dict[str, Any]
 VARIABLE: Schema = {"type": "string", "pattern": r"\$\{"}
 """A value with a variable in it, which may be anything."""
 
-# What an editor types as a number or a boolean is a word to the parser.
 WORD: Schema = {"type": ["string", "number", "boolean"], "minLength": 1}
+"""What an editor types as a number or a boolean is a word to the parser."""
 
 
 def pattern_of(pattern: re.Pattern[str]) -> str:
@@ -34,19 +34,19 @@ def value(pattern: re.Pattern[str], *examples: str) -> Schema:
     return {"anyOf": [written, VARIABLE], "examples": list(examples)}
 
 
-def listing(items: Schema, *, least: int = 1) -> Schema:
-    """A list that is not empty."""
+def array(items: Schema, *, least: int = 1) -> Schema:
+    """A list."""
     return {"type": "array", "items": items, "minItems": least}
 
 
 def unique(items: Schema, *, least: int = 1) -> Schema:
     """A list that has nothing twice."""
-    return {**listing(items, least=least), "uniqueItems": True}
+    return {**array(items, least=least), "uniqueItems": True}
 
 
 def one_or_many(items: Schema) -> Schema:
-    """A value, or a list of such."""
-    return {"anyOf": [items, listing(items)]}
+    """One of something, or a list."""
+    return {"anyOf": [items, array(items)]}
 
 
 def table(names: Schema, values: Schema) -> Schema:
@@ -76,5 +76,5 @@ def mapping(keys: Keys, shapes: Mapping[str, Schema]) -> Schema:
 
 
 def words(known: Collection[str]) -> Schema:
-    """One of these words."""
+    """One of some words."""
     return {"enum": list(known)}
