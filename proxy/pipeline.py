@@ -35,7 +35,15 @@ from proxy.core.policy import Policy, Rule
 from proxy.core.reasons import Reason
 from proxy.core.routing import NEVER_MEANT
 from proxy.core.target import split_target
-from proxy.ports import BucketStore, Clocks, Downstream, Recorder, Snapshot, Upstream
+from proxy.ports import (
+    BucketStore,
+    Clocks,
+    Downstream,
+    Inquiries,
+    Recorder,
+    Snapshot,
+    Upstream,
+)
 from proxy.taking import granted, takes_of
 
 
@@ -53,6 +61,7 @@ class Pipeline:
         store: BucketStore,
         upstream: Upstream,
         recorder: Recorder,
+        inquiries: Inquiries,
         clocks: Clocks,
         trusted: Sequence[Network] = (),
         body_bytes: int,
@@ -65,7 +74,7 @@ class Pipeline:
         self._clock = clocks.monotonic
         self._new_id = clocks.request_id
         self._trusted = trusted
-        self._admission = Admission(clocks.wall)
+        self._admission = Admission(clocks.wall, inquiries)
         self._answers = Answers(clocks)
         self._bodies = Bodies(
             recorder,
@@ -76,13 +85,15 @@ class Pipeline:
 
     async def handle(self, request: Request, downstream: Downstream) -> None:
         """Answer one request. Raises nothing but CancelledError."""
-        exchange = Exchange(request.method, self._clock(), request.peer, aborted=True)
-        snapshot, bodies, answers = self.snapshot, self._bodies, self._answers
+        exchange = Exchange(request.method, self._clock(), request.peer)
+        snapshot, bodies, admission = self.snapshot, self._bodies, self._admission
         try:
             # sanitise, match, authenticate, authorise
             headers = examine(request.headers, request.version)
             rule, target = self._matched(snapshot, request, headers, exchange)
-            identity = self._admission.admit(snapshot, rule, request, headers, exchange)
+            who = admission.admit(snapshot, rule, request, headers, exchange)
+            if who is None:
+                who = await admission.ask(snapshot, rule, request, headers, exchange)
             # take tokens
             takes = takes_of(rule, exchange)
             grants = await self._store.take(takes) if takes else ()
@@ -94,7 +105,7 @@ class Pipeline:
                 body = await bodies.encrypted(snapshot, rule, body, headers, exchange)
                 framing = b"Content-Length: %d\r\n" % len(body)
             # exchange
-            head = _head(request, target, headers, exchange, rule, (identity, framing))
+            head = _head(request, target, headers, exchange, rule, (who, framing))
             exchange.upstream_started = self._clock()
             response = await self._upstream.exchange(
                 rule, request.method, head, body, chunked=framing is CHUNKED
@@ -103,15 +114,14 @@ class Pipeline:
             if rule.protect_response is not None:
                 response = await bodies.decrypted(snapshot, rule, response, exchange)
             limited += hardened(rule.hardening, response, request)
-            if not answers.sent(response, limited, downstream, exchange):
-                await answers.stream(response, limited, downstream, exchange)
+            if not self._answers.sent(response, limited, downstream, exchange):
+                await self._answers.stream(response, limited, downstream, exchange)
         except _Preflight as preflight:
-            answers.preflight(preflight.lines, downstream, exchange)
+            self._answers.preflight(preflight.lines, downstream, exchange)
         except Refused as refused:
             self._stopped(refused, snapshot, request, downstream, exchange)
         except Exception as error:  # noqa: BLE001 - a bug: 500, logged and counted
-            self._recorder.failed(error, exchange)
-            self._answers.refuse(Refused(Reason.INTERNAL), downstream, exchange)
+            self._failed(error, downstream, exchange)
         finally:
             exchange.ended = self._clock()
             self._recorder.record(exchange)
@@ -158,6 +168,12 @@ class Pipeline:
             self._answers.refuse(refused, downstream, exchange, own)
         else:
             self._answers.serving(downstream, exchange, own)
+
+    def _failed(
+        self, error: Exception, downstream: Downstream, exchange: Exchange
+    ) -> None:
+        self._recorder.failed(error, exchange)
+        self._answers.refuse(Refused(Reason.INTERNAL), downstream, exchange)
 
     def reject(self, refused: Refused, downstream: Downstream) -> None:
         """Answer what could not be read as a request."""

@@ -61,12 +61,7 @@ class Exchange:
     )
 
     def __init__(
-        self,
-        method: str = "",
-        started: float = 0.0,
-        client: str = "",
-        *,
-        aborted: bool = False,
+        self, method: str = "", started: float = 0.0, client: str = ""
     ) -> None:
         self.method = method
         self.started = started
@@ -87,7 +82,7 @@ class Exchange:
         self.upstream_started = 0.0
         self.upstream_seconds = 0.0
         self.ended = 0.0
-        self.aborted = aborted
+        self.aborted = True  # until the answer is whole
 
     def note_shadow(self, reason: Reason, detail: str = "") -> None:
         """Note what a rule in shadow mode would have refused; the first counts."""

@@ -46,6 +46,7 @@ OWN_METRICS = (
     "lumina_decisions_",
     "lumina_downstream_",
     "lumina_internal_",
+    "lumina_jwks_",
     "lumina_key_",
     "lumina_keystore_",
     "lumina_limiter_",

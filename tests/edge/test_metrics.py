@@ -661,6 +661,8 @@ def busy(metrics: Metrics) -> None:
     metrics.policy_loaded("digest")
     metrics.declare_counters(["lumina_uploads_total"])
     for name, labels in {
+        "lumina_jwks_age_seconds": ("people",),
+        "lumina_jwks_fetch_failures": ("people",),
         "lumina_limiter_takes": ("allowed",),
         "lumina_key_age_seconds": ("00000001", "north", "primary"),
         "lumina_keystore_up": (),

@@ -35,7 +35,7 @@ from proxy.core.policy_fields import (
 )
 from proxy.core.policy_guards import MODES as POLICY_MODES
 from proxy.core.policy_guards import SCOPE
-from proxy.core.policy_issuers import CLAIM_PATH
+from proxy.core.policy_issuers import CLAIM_PATH, KEY_SOURCES
 from proxy.core.policy_keys import (
     ADDRESSES,
     BACKEND,
@@ -204,11 +204,22 @@ def _issuer() -> Schema:
             "secret": _WORD,
             "public_key": _WORD,
             "keys": _list({**key, "oneOf": _exactly_one("secret", "public_key")}),
+            "jwks": _value(re.compile(r"(?:https?://|file:).+"), *_KEY_PLACES),
+            "discovery": _value(re.compile(r"https?://.+"), _METADATA),
+            "refresh": _DURATION,
+            "keep": _DURATION,
             "roles": _value(CLAIM_PATH, "$.role", "$.realm_access.roles"),
             "leeway": _DURATION,
+            "types": _one_or_many(_WORD),
+            "max_lifetime": _DURATION,
+            "require": _one_or_many(_WORD),
         },
     )
-    return {**schema, "oneOf": _exactly_one("secret", "public_key", "keys")}
+    return {**schema, "oneOf": _exactly_one(*KEY_SOURCES)}
+
+
+_METADATA = "https://login.example/.well-known/openid-configuration"
+_KEY_PLACES = ("https://login.example/jwks", "file:/run/keys/jwks.json")
 
 
 def _exactly_one(*names: str) -> list[Schema]:
