@@ -7,11 +7,13 @@ the head says is decided here.
 from collections.abc import Callable
 from typing import Final
 
+from proxy.core.accept import prefers_html
 from proxy.core.errors import Refused
 from proxy.core.exchange import Exchange
 from proxy.core.headers import response_lines
 from proxy.core.message import Response
 from proxy.core.problem import PHRASES, problem_body, problem_lines
+from proxy.core.problem_page import page_body, page_lines
 from proxy.core.reasons import Reason
 from proxy.ports import Clocks, Downstream
 
@@ -126,13 +128,14 @@ class Answers:
             downstream.close_after_answer()  # RFC 9112 section 9.6
         exchange.status = refused.reason.status
         exchange.request_id = exchange.request_id or self._new_id()
-        lines = problem_lines(refused, request_id=exchange.request_id)
-        lines.append(own)
+        lines_of, body_of = problem_lines, problem_body
+        if prefers_html(downstream.accept):
+            lines_of, body_of = page_lines, page_body
         downstream.send(
             exchange.status,
             PHRASES[exchange.status],
-            lines,
-            problem_body(refused, rule=exchange.rule, request_id=exchange.request_id),
+            [*lines_of(refused, request_id=exchange.request_id), own],
+            body_of(refused, rule=exchange.rule, request_id=exchange.request_id),
         )
 
 

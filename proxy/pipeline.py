@@ -116,10 +116,8 @@ class Pipeline:
             limited += hardened(rule.hardening, response, request)
             if not self._answers.sent(response, limited, downstream, exchange):
                 await self._answers.stream(response, limited, downstream, exchange)
-        except _Preflight as preflight:
-            self._answers.preflight(preflight.lines, downstream, exchange)
-        except Refused as refused:
-            self._stopped(refused, snapshot, request, downstream, exchange)
+        except (Refused, _Preflight) as stopped:
+            self._stopped(stopped, snapshot, request, downstream, exchange)
         except Exception as error:  # noqa: BLE001 - a bug: 500, logged and counted
             self._failed(error, downstream, exchange)
         finally:
@@ -156,13 +154,16 @@ class Pipeline:
 
     def _stopped(
         self,
-        refused: Refused,
+        refused: "Refused | _Preflight",
         snapshot: Snapshot,
         request: Request,
         downstream: Downstream,
         exchange: Exchange,
     ) -> None:
-        """Refuse, unless the proxy itself was asked whether it serves."""
+        """Refuse, unless the proxy itself was asked: what pages may, or how it is."""
+        if isinstance(refused, _Preflight):
+            self._answers.preflight(refused.lines, downstream, exchange)
+            return
         own = snapshot.policy.own_lines(exchange.rule, request)
         if refused.reason is not Reason.NO_RULE or not _is_health(snapshot, request):
             self._answers.refuse(refused, downstream, exchange, own)
