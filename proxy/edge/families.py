@@ -125,6 +125,10 @@ GAUGES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
         "Whether the last load of the policy succeeded.",
         (),
     ),
+    "lumina_policy_pinned": (
+        "Whether a policy is pinned, and what is on disk is not read.",
+        (),
+    ),
     "lumina_workers": ("Processes that serve.", ()),
     "lumina_build_info": ("The running version.", ("version",)),
 }

@@ -649,6 +649,7 @@ def busy(metrics: Metrics) -> None:
     for name, labels in {
         "lumina_limiter_takes": ("allowed",),
         "lumina_limiter_store_up": (),
+        "lumina_policy_pinned": (),
         "lumina_limiter_local_takes": ("local",),
         "lumina_upstream_connections": ("lms", "idle"),
         "lumina_upstream_pending": ("lms",),
