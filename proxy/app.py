@@ -12,7 +12,9 @@ from collections.abc import Mapping
 from prometheus_client import PlatformCollector, ProcessCollector
 
 from proxy import __version__
+from proxy.core.authn import Trusted
 from proxy.core.errors import PolicyError
+from proxy.data_keys import DataKeys
 from proxy.edge.admin import Admin, AdminPorts
 from proxy.edge.exposition import expose
 from proxy.edge.metrics import Metrics
@@ -41,12 +43,14 @@ class App:
         self._settings = settings
         self._environment = environment
         self._source = source_of(settings, environment)
+        self._trusted = Trusted()
         self._signals = Signals(self._reload)
         self._watch = PolicyWatch(
             self._source, self._signals.reload, settings.policy_poll
         )
         self._metrics = Metrics(now=time.time, version=__version__)
         self._metrics.watch("lumina_policy_pinned", self._source.pinned_sample)
+        self._keys = DataKeys(environment, self._metrics.encryptions)
         self._others = (
             ProcessCollector(registry=None),
             PlatformCollector(registry=None),
@@ -59,7 +63,12 @@ class App:
             PolicyError: the policy has errors.
             StartError: a key or an address is not to be had.
         """
-        self._build()
+        await self._keys.open()
+        try:
+            self._build()
+        except BaseException:
+            await self._keys.close()
+            raise
         try:
             # Before anything listens: whoever finds us ready may signal us.
             self._signals.heed()
@@ -75,14 +84,18 @@ class App:
 
     def _build(self) -> None:
         loaded = self._source.load()
-        snapshot = snapshot_of(loaded.policy, self._environment)
+        snapshot = snapshot_of(
+            loaded.policy, self._environment, self._keys, self._trusted
+        )
         self._source.put_in_force(loaded)
-        self._serving = Serving(self._settings, snapshot, self._metrics)
+        self._serving = Serving(self._settings, snapshot, self._metrics, self._trusted)
+        self._serving.keep_keys(self._keys)
         ports = AdminPorts(
             metrics=self._expose,
             ready=self._ready,
             policy=self._source.state,
             limits=self._serving.limits,
+            commands=self._serving.trust.orders,
             refusal=self._serving.refusal,
         )
         self._admin = Admin(ports, self._settings.metrics_token)
@@ -122,7 +135,11 @@ class App:
             # Beside the loop, which goes on serving.
             loaded = await asyncio.to_thread(self._source.load)
             snapshot = await asyncio.to_thread(
-                snapshot_of, loaded.policy, self._environment
+                snapshot_of,
+                loaded.policy,
+                self._environment,
+                self._keys,
+                self._trusted,
             )
             self._serving.put_in_force(snapshot)
         except (PolicyError, StartError) as error:

@@ -8,9 +8,9 @@ import dataclasses
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
-from proxy.core.authn import Authenticator
+from proxy.core.authn import Authenticator, Unsettled
 from proxy.core.bucket import Grant
-from proxy.core.cipher import Cipher
+from proxy.core.ciphers import Ciphers
 from proxy.core.errors import Refused
 from proxy.core.exchange import Exchange
 from proxy.core.limits import Take
@@ -47,6 +47,14 @@ class Downstream(Protocol):
 
     def end(self) -> None:
         """Write the end of the body."""
+        ...
+
+    def switch(self, phrase: bytes, lines: list[bytes], connection: object) -> None:
+        """Answer 101, and join this connection with what the backend's became.
+
+        Raises:
+            CancelledError: the client is gone.
+        """
         ...
 
     def close_after_answer(self) -> None:
@@ -86,6 +94,17 @@ class Upstream(Protocol):
         ...
 
 
+class Inquiries(Protocol):
+    """Who asks issuers what is not known here."""
+
+    def inquire(self, question: Unsettled) -> Awaitable[bool]:
+        """Ask; awaited, in bounded time, return whether the issuer answered.
+
+        Then the authenticator knows more, and is asked again.
+        """
+        ...
+
+
 class BucketStore(Protocol):
     """Who keeps the buckets."""
 
@@ -120,7 +139,7 @@ class Snapshot:
 
     policy: Policy
     authenticator: Authenticator
-    cipher: Cipher
+    ciphers: Ciphers
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

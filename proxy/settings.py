@@ -140,7 +140,7 @@ class Settings:
         policy_poll: seconds between two looks whether the policy has changed; 0 for
             none.
         redis_url: where the buckets are; None keeps them in this process.
-        encryption_key: as ``Keyset.from_text`` reads it.
+        encryption_key: as ``Keyset.from_text`` reads it; "" where a keystore has keys.
         metrics_token: what the metrics port asks for; None asks for nothing.
         trusted_proxies: networks whose X-Forwarded-* are believed.
         drain_grace: seconds between "not ready" and the first closed connection.
@@ -173,11 +173,7 @@ class Settings:
             listen=reader.address("LISTEN", "127.0.0.1:8080"),
             metrics_listen=reader.address("METRICS_LISTEN", "127.0.0.1:8000"),
             policy=pathlib.Path(reader.text("POLICY") or "policies"),
-            encryption_key=reader.required(
-                "ENCRYPTION_KEY",
-                "32 bytes in URL-safe base64; lost keys mean lost data, so none is "
-                "made for you",
-            ),
+            encryption_key=reader.encryption_key(),
             redis_url=reader.redis_url("REDIS_URL"),
             metrics_token=reader.text("METRICS_TOKEN") or None,
             trusted_proxies=reader.networks("TRUSTED_PROXIES"),
@@ -212,10 +208,14 @@ class _Reader:
             self.problems.append(f"{name}_FILE: {path!r} is empty or cannot be read.")
         return value or ""
 
-    def required(self, name: str, what: str) -> str:
-        value = self.text(name)
-        if not value and not self._environment.get(f"{name}_FILE"):
-            self.problems.append(f"{name} or {name}_FILE must be set: {what}.")
+    def encryption_key(self) -> str:
+        """Return ENCRYPTION_KEY; it must be set where no KEYSTORE has keys."""
+        value, keystore = self.text("ENCRYPTION_KEY"), self.text("KEYSTORE")
+        if not (value or keystore or self._environment.get("ENCRYPTION_KEY_FILE")):
+            self.problems.append(
+                "ENCRYPTION_KEY or ENCRYPTION_KEY_FILE must be set: 32 bytes in "
+                "URL-safe base64; lost keys mean lost data, so none is made for you."
+            )
         return value
 
     def address(self, name: str, default: str) -> Address:

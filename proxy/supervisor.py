@@ -22,6 +22,7 @@ from prometheus_client import PlatformCollector
 
 from proxy import __version__
 from proxy.core.errors import PolicyError
+from proxy.data_keys import DataKeys
 from proxy.edge.admin import Admin, AdminPorts
 from proxy.edge.control import Declined, Lost
 from proxy.edge.exposition import expose
@@ -31,6 +32,7 @@ from proxy.edge.policy_watch import PolicyWatch
 from proxy.edge.sockets import bind_shared, port_of
 from proxy.edge.totals import Processes, Totals
 from proxy.edge.worker_process import WorkerProcess, ask_all
+from proxy.orders import ORDERS, relayed
 from proxy.settings import Recorded, Settings
 from proxy.signals import Signals
 from proxy.slots import Slot
@@ -77,6 +79,8 @@ class Supervisor:
         self._source = source_of(settings, environment)
         self._metrics = Metrics(now=time.time, version=__version__)
         self._metrics.watch("lumina_policy_pinned", self._source.pinned_sample)
+        # To see whether a policy fits them; the workers have their own.
+        self._keys = DataKeys(environment)
         self._totals = Totals()
         self._processes = Processes(os.getpid())
         self._others = (self._processes, PlatformCollector(registry=None))
@@ -96,6 +100,7 @@ class Supervisor:
             ready=self._ready,
             policy=self._source.state,
             limits=self._limits,
+            commands={path: relayed(path, lambda: self._workers) for path in ORDERS},
             refusal=self._refusal,
         )
         self._admin = Admin(ports, settings.metrics_token)
@@ -107,8 +112,9 @@ class Supervisor:
             PolicyError: the policy has errors.
             StartError: a key or an address is not to be had, or no worker starts.
         """
+        await self._keys.open()
         loaded = self._source.load()
-        snapshot_of(loaded.policy, self._environment)
+        snapshot_of(loaded.policy, self._environment, self._keys)
         self._given = self._gift(loaded.files)
         self._source.put_in_force(loaded)
         self._metrics.policy_loaded(loaded.policy.digest)
@@ -188,6 +194,7 @@ class Supervisor:
             worker.kill()
         await self._ended()
         await self._admin.stop()
+        await self._keys.close()
         log.info("stopped")
 
     # -- workers
@@ -256,7 +263,9 @@ class Supervisor:
         async with self._policy_lock:
             try:
                 loaded = await asyncio.to_thread(self._source.load)
-                await asyncio.to_thread(snapshot_of, loaded.policy, self._environment)
+                await asyncio.to_thread(
+                    snapshot_of, loaded.policy, self._environment, self._keys
+                )
                 given = self._gift(loaded.files)
                 prepared = await self._prepared(given)
             except (PolicyError, StartError, Declined) as error:

@@ -15,8 +15,10 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Any
 
 from proxy import __version__
+from proxy.core.authn import Trusted
 from proxy.core.errors import PolicyError
 from proxy.core.policy_parser import parse_policy
+from proxy.data_keys import DataKeys
 from proxy.edge.control import Answerer, Declined
 from proxy.edge.metrics import Metrics
 from proxy.edge.policy_source import collector_resting
@@ -40,9 +42,11 @@ class Worker:
 
     def __init__(self, control: socket.socket) -> None:
         self._control = control
+        self._trusted = Trusted()
         self._metrics = Metrics(now=time.time, version=__version__)
         self._serving: Serving | None = None
         self._prepared: Snapshot | None = None
+        self._keys: DataKeys | None = None
         self._told = asyncio.Event()
         self._hurried = asyncio.Event()
         self._questions: dict[str, Question] = {
@@ -53,6 +57,7 @@ class Worker:
             "numbers": self._numbers,
             "ready": self._ready,
             "limits": self._limits,
+            "order": self._order,
             "refusal": self._refusal,
             "drain": self._drain,
             "hurry": self._hurry,
@@ -90,8 +95,15 @@ class Worker:
         """Build, and listen on sockets that were inherited."""
         variables = given["variables"]
         try:
-            snapshot = await asyncio.to_thread(_compiled, given["files"], variables)
-            serving = Serving(Settings.read(variables), snapshot, self._metrics)
+            keys = self._keys = DataKeys(variables, self._metrics.encryptions)
+            await keys.open()
+            snapshot = await asyncio.to_thread(
+                _compiled, given["files"], variables, keys, self._trusted
+            )
+            serving = Serving(
+                Settings.read(variables), snapshot, self._metrics, self._trusted
+            )
+            serving.keep_keys(keys)
             await serving.start()
         except (PolicyError, StartError) as error:
             raise Declined(str(error)) from None
@@ -104,7 +116,11 @@ class Worker:
         """Compile what may come into force; serving goes on."""
         try:
             self._prepared = await asyncio.to_thread(
-                _compiled, given["files"], given["variables"]
+                _compiled,
+                given["files"],
+                given["variables"],
+                self._keys,
+                self._trusted,
             )
         except (PolicyError, StartError) as error:
             raise Declined(str(error)) from None
@@ -145,6 +161,15 @@ class Worker:
         except KeyError as error:
             raise Declined(str(error.args[0])) from None
 
+    async def _order(self, told: list[Any]) -> AsyncGenerator[object, None]:
+        if self._serving is None:
+            raise Declined("This process does not serve yet")
+        path, order = told
+        try:
+            yield await self._serving.trust.orders[path](order)
+        except ValueError as error:
+            raise Declined(str(error)) from None
+
     async def _refusal(self, request_id: str) -> AsyncGenerator[object, None]:
         yield None if self._serving is None else await self._serving.refusal(request_id)
 
@@ -158,8 +183,13 @@ class Worker:
         yield True
 
 
-def _compiled(files: list[tuple[str, str]], variables: Mapping[str, str]) -> Snapshot:
+def _compiled(
+    files: list[tuple[str, str]],
+    variables: Mapping[str, str],
+    keys: DataKeys | None,
+    trusted: Trusted,
+) -> Snapshot:
     """Compile what the supervisor read; its warnings are the supervisor's to tell."""
     with collector_resting():
         policy, _ = parse_policy([(name, text) for name, text in files], variables)
-    return snapshot_of(policy, variables)
+    return snapshot_of(policy, variables, keys, trusted)

@@ -169,6 +169,15 @@ class Metrics:
         """Note one protected leaf."""
         self._add("lumina_cipher_operations", (field, operation, outcome, key))
 
+    def encryptions(self) -> dict[int, int]:
+        """Return how many values were encrypted under each key so far."""
+        sums: dict[int, int] = {}
+        for labels, n in self._counts["lumina_cipher_operations"].items():
+            _, operation, outcome, key = labels
+            if operation == "encrypt" and outcome == "ok" and key != "other":
+                sums[int(key, 16)] = sums.get(int(key, 16), 0) + n
+        return sums
+
     def failed(self, error: BaseException, exchange: Exchange) -> None:
         """Note a bug: counted, and logged with its traceback."""
         self._add("lumina_internal_errors", ())
