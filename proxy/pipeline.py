@@ -22,6 +22,7 @@ from proxy.core.forwarding import (
     forwarded_lines,
     request_id_of,
 )
+from proxy.core.hardening import hardened, preflight_of
 from proxy.core.headers import (
     RequestHeaders,
     examine,
@@ -34,7 +35,15 @@ from proxy.core.policy import Policy, Rule
 from proxy.core.reasons import Reason
 from proxy.core.routing import NEVER_MEANT
 from proxy.core.target import split_target
-from proxy.ports import BucketStore, Clocks, Downstream, Recorder, Snapshot, Upstream
+from proxy.ports import (
+    BucketStore,
+    Clocks,
+    Downstream,
+    Inquiries,
+    Recorder,
+    Snapshot,
+    Upstream,
+)
 from proxy.taking import Taking
 
 
@@ -53,6 +62,7 @@ class Pipeline:
         store: BucketStore,
         upstream: Upstream,
         recorder: Recorder,
+        inquiries: Inquiries,
         clocks: Clocks,
         trusted: Sequence[Network] = (),
         body_bytes: int,
@@ -66,7 +76,7 @@ class Pipeline:
         self._clock = clocks.monotonic
         self._new_id = clocks.request_id
         self._trusted = trusted
-        self._admission = Admission(clocks.wall)
+        self._admission = Admission(clocks.wall, inquiries)
         self.taking = Taking(store, clocks, deny_seconds)
         self._answers = Answers(clocks)
         self._bodies = Bodies(
@@ -79,13 +89,14 @@ class Pipeline:
     async def handle(self, request: Request, downstream: Downstream) -> None:
         """Answer one request. Raises nothing but CancelledError."""
         exchange = Exchange(request.method, self._clock(), request.peer)
-        exchange.aborted = True  # until the answer is whole
-        snapshot, bodies, answers = self.snapshot, self._bodies, self._answers
+        snapshot, bodies, admission = self.snapshot, self._bodies, self._admission
         try:
             # sanitise, match, authenticate, authorise
             headers = examine(request.headers, request.version)
             rule, target = self._matched(snapshot, request, headers, exchange)
-            identity = self._admission.admit(snapshot, rule, request, headers, exchange)
+            who = admission.admit(snapshot, rule, request, headers, exchange)
+            if who is None:
+                who = await admission.ask(snapshot, rule, request, headers, exchange)
             # take tokens
             takes = self.taking.takes(snapshot, rule, request, headers, exchange)
             if takes:
@@ -97,23 +108,21 @@ class Pipeline:
                 body = await bodies.encrypted(snapshot, rule, body, headers, exchange)
                 framing = b"Content-Length: %d\r\n" % len(body)
             # exchange
-            head = _head(request, target, headers, exchange, rule, (identity, framing))
+            head = _head(request, target, headers, exchange, rule, (who, framing))
             exchange.upstream_started = self._clock()
             response = await self._upstream.exchange(
                 rule, request.method, head, body, chunked=framing is CHUNKED
             )
-            # decrypt or mask, answer
+            # decrypt or mask, harden, answer
             if rule.protect_response is not None:
                 response = await bodies.decrypted(snapshot, rule, response, exchange)
-            if response.body.complete and not response.bodiless:
-                answers.send(response, downstream, exchange)
-            else:
-                await answers.stream(response, downstream, exchange)
-        except Refused as refused:
-            self._stopped(refused, snapshot, request, downstream, exchange)
+            own = hardened(rule.hardening, response, request)
+            if not self._answers.sent(response, own, downstream, exchange):
+                await self._answers.stream(response, own, downstream, exchange)
+        except (Refused, _Preflight) as stopped:
+            self._stopped(stopped, snapshot, request, downstream, exchange)
         except Exception as error:  # noqa: BLE001 - a bug: 500, logged and counted
-            self._recorder.failed(error, exchange)
-            self._answers.refuse(Refused(Reason.INTERNAL), downstream, exchange)
+            self._failed(error, downstream, exchange)
         finally:
             self._end(exchange)
 
@@ -139,6 +148,8 @@ class Pipeline:
         exchange.policy = snapshot.policy.digest
         path, query = split_target(request.target, headers.host)
         exchange.path = path
+        if snapshot.policy.has_cors:
+            _answer_preflight(snapshot.policy, request, path, exchange)
         try:
             match = snapshot.policy.router.match(request.method, path)
         except Refused as refused:
@@ -152,25 +163,73 @@ class Pipeline:
 
     def _stopped(
         self,
-        refused: Refused,
+        refused: "Refused | _Preflight",
         snapshot: Snapshot,
         request: Request,
         downstream: Downstream,
         exchange: Exchange,
     ) -> None:
-        """Refuse, unless the proxy itself was asked whether it serves."""
+        """Refuse, unless the proxy itself was asked: what pages may, or how it is."""
+        if isinstance(refused, _Preflight):
+            self._answers.preflight(refused.lines, downstream, exchange)
+            return
+        own = snapshot.policy.own_lines(exchange.rule, request)
         if refused.reason is not Reason.NO_RULE or not _is_health(snapshot, request):
-            self._answers.refuse(refused, downstream, exchange)
+            self._answers.refuse(refused, downstream, exchange, own)
         else:
-            self._answers.serving(downstream, exchange)
+            self._answers.serving(downstream, exchange, own)
+
+    def _failed(
+        self, error: Exception, downstream: Downstream, exchange: Exchange
+    ) -> None:
+        self._recorder.failed(error, exchange)
+        self._answers.refuse(Refused(Reason.INTERNAL), downstream, exchange)
 
     def reject(self, refused: Refused, downstream: Downstream) -> None:
         """Answer what could not be read as a request."""
         now = self._clock()
         exchange = Exchange(downstream.method, now)
-        self._answers.refuse(refused, downstream, exchange)
+        own = self.snapshot.policy.own_lines("", None)
+        self._answers.refuse(refused, downstream, exchange, own)
         exchange.ended = self._clock()
         self._recorder.record(exchange)
+
+
+class _Preflight(Exception):
+    """A browser asked what a page may do, and the policy says it; goes no further.
+
+    Args:
+        lines: the field lines that say it.
+    """
+
+    def __init__(self, lines: list[bytes]) -> None:
+        super().__init__()
+        self.lines = lines
+
+
+def _answer_preflight(
+    policy: Policy, request: Request, path: str, exchange: Exchange
+) -> None:
+    """Answer a preflight of a rule that says whose pages may read its answers.
+
+    Raises:
+        Refused: ORIGIN_NOT_ALLOWED.
+        _Preflight: the origin may.
+    """
+    asked = preflight_of(request)
+    if asked is None:
+        return
+    origin, method = asked
+    try:
+        rule = policy.router.match(method.decode("latin-1"), path).rule
+    except Refused:
+        return  # no rule for it: OPTIONS is a method like any other
+    if rule.hardening is None or rule.hardening.cors is None:
+        return
+    exchange.rule = rule.id
+    if not rule.hardening.cors.allows(origin):
+        raise Refused(Reason.ORIGIN_NOT_ALLOWED)
+    raise _Preflight(rule.hardening.cors.preflight_lines(origin, method))
 
 
 def _unmatched(policy: Policy, refused: Refused, exchange: Exchange) -> Rule:

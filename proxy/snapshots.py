@@ -3,22 +3,35 @@
 from collections.abc import Mapping
 
 from proxy.bindings import nonces
-from proxy.core.authn import Authenticator
+from proxy.core.authn import Authenticator, Trusted
 from proxy.core.ciphers import Ciphers
 from proxy.core.keyring import Keyring
 from proxy.core.keyset import Keyset
 from proxy.core.policy import Policy
 from proxy.data_keys import DataKeys
+from proxy.edge.policy_history import PolicyHistory
+from proxy.edge.policy_source import PolicySource
 from proxy.edge.tls import TlsError, context_for_client
 from proxy.ports import Snapshot
+from proxy.settings import Settings
 from proxy.starting import StartError
 
 LIMIT_PURPOSE = "lumina limit owners v1"
 """Of the key that hashes what limits count by and may be a secret."""
 
 
+def source_of(settings: Settings, environment: Mapping[str, str]) -> PolicySource:
+    """Return where the policy comes from: the disk, or what is pinned."""
+    folder = settings.policy_state
+    history = None if folder is None else PolicyHistory(folder)
+    return PolicySource(settings.policy, environment, history=history)
+
+
 def snapshot_of(
-    policy: Policy, environment: Mapping[str, str], keys: DataKeys | None = None
+    policy: Policy,
+    environment: Mapping[str, str],
+    keys: DataKeys | None = None,
+    trusted: Trusted | None = None,
 ) -> Snapshot:
     """Build what is in force from a policy and the secrets beside it.
 
@@ -27,6 +40,7 @@ def snapshot_of(
         environment: where ENCRYPTION_KEY is; asked again by every reload, for a file
             may hold another one than at the start.
         keys: of a keystore, opened; None, or some without one, for ENCRYPTION_KEY.
+        trusted: what the process knows of issuers; None where nobody is served.
 
     Raises:
         StartError: the keys are none, or lack one that the policy asks for; or a file
@@ -43,7 +57,9 @@ def snapshot_of(
     except ValueError as error:
         raise StartError(f"{name}: {error}.") from None
     _try_certificates(policy)
-    authenticator = Authenticator(policy.issuers, keep_claims=policy.asks_claims)
+    authenticator = Authenticator(
+        policy.issuers, trusted=trusted, keep_claims=policy.asks_claims
+    )
     return Snapshot(policy, authenticator, ciphers, ciphers.secret(LIMIT_PURPOSE))
 
 

@@ -13,17 +13,20 @@ from typing import Any
 
 import jwt
 
+from proxy.core.authn import Trusted
 from proxy.core.exchange import Exchange
 from proxy.core.policy_parser import parse_policy
 from proxy.edge.bucket_store import MemoryStore
 from proxy.edge.limits import WireLimits
 from proxy.edge.listener import Listener
+from proxy.edge.metrics import Metrics
 from proxy.edge.sockets import bind
 from proxy.edge.tunnels import Tunnels
 from proxy.edge.upstreams import Upstreams
 from proxy.pipeline import Pipeline
 from proxy.ports import Clocks
 from proxy.snapshots import snapshot_of
+from proxy.trust import Trust
 from tests.wire import Client, Script, backend, eventually
 
 SECRET = "thirty-two bytes, every one of which is a secret"
@@ -115,6 +118,7 @@ class WholeProxy:
             store=MemoryStore(lambda: time.time_ns() // 1000),
             upstream=self.upstreams,
             recorder=self.seen,
+            inquiries=Trust(Trusted(), Metrics(now=time.time, version="0")),
             clocks=Clocks(
                 wall=wall,
                 monotonic=time.perf_counter,

@@ -92,7 +92,7 @@ class Exchange:
         self.upstream_started = 0.0
         self.upstream_seconds = 0.0
         self.ended = 0.0
-        self.aborted = False
+        self.aborted = True  # until the answer is whole
 
     def note_shadow(self, reason: Reason, detail: str = "") -> None:
         """Note what a rule in shadow mode would have refused; the first counts."""

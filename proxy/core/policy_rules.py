@@ -12,14 +12,17 @@ from proxy.core import policy_values as values
 from proxy.core.backends import Backend
 from proxy.core.field import Field
 from proxy.core.fields import Selection
+from proxy.core.hardening import Hardening
 from proxy.core.parameters import Parameters
 from proxy.core.policy import ANYONE, Limit, Rule
 from proxy.core.policy_backends import read_rule_timeouts
 from proxy.core.policy_guards import Context, Networks, read_guard, read_shadow
 from proxy.core.policy_keys import PROTECT, RULE, required
 from proxy.core.policy_limits import everywhere, read_limit, with_older
+from proxy.core.policy_responses import read_rule_responses
 from proxy.core.policy_upgrade import read_upgrade
 from proxy.core.policy_values import Report, refuse
+from proxy.core.responses import Responses
 from proxy.core.routing import Ambiguity, Pattern
 from proxy.core.yaml_source import Listing, Node, Scalar, Table
 
@@ -43,6 +46,7 @@ OWN_METRICS = (
     "lumina_decisions_",
     "lumina_downstream_",
     "lumina_internal_",
+    "lumina_jwks_",
     "lumina_key_",
     "lumina_keystore_",
     "lumina_limiter_",
@@ -70,6 +74,8 @@ class Known:
         backend_limits: the limits that rules have because of their backend.
         older: whether clients are told of limits with the older fields, too.
         shadow: whether the policy as a whole enforces nothing.
+        responses: what the policy says of every answer; None for nothing.
+        hardenings: what was compiled before of what rules say of answers.
         selections: what was compiled before, by what was written: many rules protect
             the same places, and one compiled form serves them all.
     """
@@ -84,6 +90,8 @@ class Known:
     backend_limits: Mapping[str, tuple[Limit, ...]]
     older: bool = False
     shadow: bool = False
+    responses: Responses | None = None
+    hardenings: dict[Responses, Hardening] = dataclasses.field(default_factory=dict)
     selections: dict[tuple[tuple[str, str], ...], Selection] = dataclasses.field(
         default_factory=dict
     )
@@ -105,6 +113,7 @@ def read_rule(report: Report, node: Node, known: Known) -> Rule | None:
     max_body = report.read(entries.get("max_body"), values.size, None)
     upgrade = read_upgrade(report, entries.get("upgrade"))
     timeouts = read_rule_timeouts(report, entries.get("timeouts"), backend)
+    responses = read_rule_responses(report, entries.get("responses"), known.responses)
     shadow = read_shadow(report, entries.get("mode")) or known.shadow
     if not (rule_id and match and allow and backend):
         return None
@@ -126,9 +135,20 @@ def read_rule(report: Report, node: Node, known: Known) -> Rule | None:
         max_body_bytes=max_body,
         upgrade=upgrade,
         timeouts=timeouts,
+        responses=responses,
+        hardening=hardening_of(responses, known),
         guard=read_guard(report, entries, context),
         shadow=shadow,
     )
+
+
+def hardening_of(responses: Responses | None, known: Known) -> Hardening | None:
+    """Compile what a rule says of answers, once for all that say the same."""
+    if responses is None:
+        return None
+    if responses not in known.hardenings:
+        known.hardenings[responses] = Hardening(responses)
+    return known.hardenings[responses]
 
 
 def _rule_id(node: Node) -> str:

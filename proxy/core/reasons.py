@@ -18,6 +18,7 @@ class Party(enum.Enum):
     CLIENT = "client"
     BACKEND = "backend"
     STORE = "store"
+    ISSUER = "issuer"
     PROXY = "proxy"
 
 
@@ -134,6 +135,18 @@ class Reason(enum.Enum):
         Party.CLIENT,
         "The token is not valid yet.",
     )
+    TOKEN_REVOKED = (
+        "token-revoked",
+        401,
+        Party.CLIENT,
+        "The token was revoked before it expired.",
+    )
+    ISSUER_UNAVAILABLE = (
+        "issuer-unavailable",
+        503,
+        Party.ISSUER,
+        "What only the issuer of this token can tell cannot be asked at the moment.",
+    )
     ROLE_NOT_ALLOWED = (
         "role-not-allowed",
         403,
@@ -164,6 +177,13 @@ class Reason(enum.Enum):
         403,
         Party.CLIENT,
         "A condition of the rule cannot be decided for this request.",
+    )
+
+    ORIGIN_NOT_ALLOWED = (
+        "origin-not-allowed",
+        403,
+        Party.CLIENT,
+        "Pages of this origin may not read answers of this rule.",
     )
 
     # Limits.

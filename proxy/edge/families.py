@@ -64,6 +64,10 @@ COUNTERS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
         "Requests that the store of limits did not answer, by what was done instead.",
         ("answer",),
     ),
+    "lumina_jwks_fetch_failures": (
+        "Times that an issuer did not answer for its keys as it should.",
+        ("issuer",),
+    ),
     "lumina_limiter_batches": ("Calls to the store of limits.", ()),
     "lumina_upstream_retries": (
         "Requests sent again, or to another server, where that was safe.",
@@ -102,6 +106,10 @@ GAUGES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
         "Distinct subjects in this minute and the four before it.",
         (),
     ),
+    "lumina_jwks_age_seconds": (
+        "Seconds since the keys of an issuer were known to be current.",
+        ("issuer",),
+    ),
     "lumina_limiter_store_up": ("Whether the store of limits answers.", ()),
     "lumina_upstream_connections": (
         "Connections to backends by what they do.",
@@ -138,6 +146,10 @@ GAUGES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
         "Whether the last load of the policy succeeded.",
         (),
     ),
+    "lumina_policy_pinned": (
+        "Whether a policy is pinned, and what is on disk is not read.",
+        (),
+    ),
     "lumina_key_age_seconds": (
         "How long ago each key of the keystore that decrypts was made.",
         ("key", "tenant", "state"),
@@ -168,6 +180,7 @@ WORST: Final = frozenset(
 SAME: Final = frozenset(
     (
         "lumina_build_info",
+        "lumina_jwks_age_seconds",
         "lumina_policy_info",
         "lumina_policy_last_reload_timestamp_seconds",
         "lumina_system_cpu_usage",

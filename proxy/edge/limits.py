@@ -24,7 +24,6 @@ class WireLimits:
     """Limits of one connection from downstream.
 
     Attributes:
-        connections: at a time, of one listener.
         head_bytes: request line and field lines together (nginx: 8 KiB lines, 32 KiB
             in all; Envoy: 60 KiB).
         target_bytes: of the request target (nginx: 8 KiB).
@@ -36,13 +35,15 @@ class WireLimits:
         head_seconds: from a request's first byte to its last field line.
         idle_seconds: between two requests on a connection (nginx: 75 s).
         body_seconds: between two reads of a request body that is waited for.
+        body_rate: bytes a second that a body comes at in the long run, while it is
+            waited for; ``body_seconds`` is how far behind it may be. 0 for no rate
+            (Apache's reqtimeout module: 500).
         write_seconds: for a client to take what was written to it.
         half_close_seconds: for an answer to a client that has closed its sending side,
             which is what most clients that left look like.
         linger_seconds: for a client to notice an early refusal of its upload.
     """
 
-    connections: int = 20_000
     head_bytes: int = 32 * 1024
     target_bytes: int = 8 * 1024
     header_lines: int = 100
@@ -52,6 +53,7 @@ class WireLimits:
     head_seconds: float = 10.0
     idle_seconds: float = 75.0
     body_seconds: float = 60.0
+    body_rate: int = 500
     write_seconds: float = 60.0
     half_close_seconds: float = 10.0
     linger_seconds: float = 2.0

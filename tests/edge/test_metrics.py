@@ -663,11 +663,14 @@ def busy(metrics: Metrics) -> None:
     metrics.policy_loaded("digest")
     metrics.declare_counters(["lumina_uploads_total"])
     for name, labels in {
+        "lumina_jwks_age_seconds": ("people",),
+        "lumina_jwks_fetch_failures": ("people",),
         "lumina_limiter_takes": ("allowed",),
         "lumina_key_age_seconds": ("00000001", "north", "primary"),
         "lumina_keystore_up": (),
         "lumina_key_lease_valid": (),
         "lumina_limiter_store_up": (),
+        "lumina_policy_pinned": (),
         "lumina_limiter_local_takes": ("local",),
         "lumina_upstream_connections": ("lms", "idle"),
         "lumina_upstream_pending": ("lms",),

@@ -35,7 +35,7 @@ from proxy.core.policy_fields import (
 )
 from proxy.core.policy_guards import MODES as POLICY_MODES
 from proxy.core.policy_guards import SCOPE
-from proxy.core.policy_issuers import CLAIM_PATH
+from proxy.core.policy_issuers import CLAIM_PATH, KEY_SOURCES
 from proxy.core.policy_keys import (
     ADDRESSES,
     BACKEND,
@@ -43,6 +43,8 @@ from proxy.core.policy_keys import (
     BREAKER,
     CASE,
     CASES,
+    COOKIES,
+    CORS,
     DOCUMENT,
     EJECT,
     EXPECT,
@@ -51,18 +53,21 @@ from proxy.core.policy_keys import (
     ISSUER,
     KEY,
     PROTECT,
+    RESPONSES,
     RULE,
     RULE_TIMEOUTS,
     TIMEOUTS,
     UPGRADE,
 )
 from proxy.core.policy_limits import LIMIT_HEADERS
+from proxy.core.policy_responses import NOTHING, ORIGIN, SOURCE, TOKEN
 from proxy.core.policy_roles import DEFAULT, ROLE
 from proxy.core.policy_rules import COUNTER, METHODS, RULE_ID
 from proxy.core.policy_sections import GLOB
 from proxy.core.policy_upgrade import PROTOCOL
 from proxy.core.policy_values import YES_OR_NO
 from proxy.core.reasons import Reason
+from proxy.core.responses import SameSite
 from proxy.core.workbench.schema_limits import (
     A_DURATION,
     A_NAME,
@@ -142,6 +147,40 @@ def _backend() -> Schema:
     )
 
 
+def _responses() -> Schema:
+    def or_nothing(shape: Schema) -> Schema:
+        return {"anyOf": [{"const": NOTHING}, shape]}
+
+    yes_or_no: Schema = {"enum": [True, False, *YES_OR_NO]}
+    fields = _table(_word(TOKEN), _WORD)
+    tokens = or_nothing(_set(_word(TOKEN)))
+    source = _value(re.compile(f"'(?:self|none)'|{SOURCE.pattern}"), "self")
+    cookies = {
+        "secure": yes_or_no,
+        "http_only": yes_or_no,
+        "same_site": _words([one.value for one in SameSite]),
+        "readable": _set(_word(TOKEN)),
+    }
+    cors = {
+        "origins": _set(_value(ORIGIN, "https://app.example")),
+        "headers": tokens,
+        "expose": tokens,
+        "credentials": yes_or_no,
+        "max_age": _DURATION,
+    }
+    return _object(
+        RESPONSES,
+        {
+            "set": fields,
+            "default": fields,
+            "remove": {**tokens, "examples": [["Server", "X-Powered-By"]]},
+            "frame_ancestors": or_nothing(_set(source)),
+            "cookies": or_nothing(_object(COOKIES, cookies)),
+            "cors": or_nothing(_object(CORS, cors)),
+        },
+    )
+
+
 def _issuer() -> Schema:
     families = [{"items": _words(sorted(words))} for words in FAMILIES.values()]
     every = sorted(word for words in FAMILIES.values() for word in words)
@@ -155,11 +194,22 @@ def _issuer() -> Schema:
             "secret": _WORD,
             "public_key": _WORD,
             "keys": _list({**key, "oneOf": _exactly_one("secret", "public_key")}),
+            "jwks": _value(re.compile(r"(?:https?://|file:).+"), *_KEY_PLACES),
+            "discovery": _value(re.compile(r"https?://.+"), _METADATA),
+            "refresh": _DURATION,
+            "keep": _DURATION,
             "roles": _value(CLAIM_PATH, "$.role", "$.realm_access.roles"),
             "leeway": _DURATION,
+            "types": _one_or_many(_WORD),
+            "max_lifetime": _DURATION,
+            "require": _one_or_many(_WORD),
         },
     )
-    return {**schema, "oneOf": _exactly_one("secret", "public_key", "keys")}
+    return {**schema, "oneOf": _exactly_one(*KEY_SOURCES)}
+
+
+_METADATA = "https://login.example/.well-known/openid-configuration"
+_KEY_PLACES = ("https://login.example/jwks", "file:/run/keys/jwks.json")
 
 
 def _exactly_one(*names: str) -> list[Schema]:
@@ -199,6 +249,7 @@ def _rule() -> Schema:
             "count": _word(COUNTER),
             "tolerate": _set(_words(kinds)),
             "max_body": _SIZE,
+            "responses": {"anyOf": [{"const": NOTHING}, {"$ref": "#/$defs/responses"}]},
             "timeouts": _object(RULE_TIMEOUTS, dict.fromkeys(RULE_TIMEOUTS, _DURATION)),
             "upgrade": {"anyOf": [_PROTOCOLS, _upgrade()]},
         },
@@ -251,6 +302,7 @@ def policy_schema() -> Schema:
     view = _table(_word(GLOB), views)
     shapes = {
         "version": _VERSION,
+        "include": {**_set(_WORD), "examples": [["rules/", "roles.yaml"]]},
         "deployment": _WORD,
         "health": {"type": "string", "pattern": r"^(?:none|/.*)$"},
         "mode": _words(POLICY_MODES),
@@ -262,6 +314,7 @@ def policy_schema() -> Schema:
         "limit_headers": _words(LIMIT_HEADERS),
         "fields": _table(_NAME, _field()),
         "views": _table(_word(ROLE), view),
+        "responses": {"$ref": "#/$defs/responses"},
         "rules": _list({"$ref": "#/$defs/rule"}),
     }
     return {
@@ -272,6 +325,7 @@ def policy_schema() -> Schema:
             "backend": _backend(),
             "issuer": _issuer(),
             "limit": limit_schema(),
+            "responses": _responses(),
             "rule": _rule(),
         },
     }
