@@ -88,18 +88,7 @@ class Serving:
         self._store = self._make_store()
         self.trust = Trust(trusted, metrics)
         self._refusals = Refusals(bindings.wall)
-        self._pipeline = Pipeline(
-            snapshot,
-            store=self._store,
-            upstream=upstreams,
-            recorder=Observers(metrics, self._refusals),
-            inquiries=self.trust,
-            clocks=bindings.clocks(),
-            trusted=settings.trusted_proxies,
-            body_bytes=limits.body_bytes,
-            buffered_bytes=limits.buffered_bytes,
-            deny_seconds=_DENY_SECONDS if settings.redis_url else 0.0,
-        )
+        self._pipeline = self._make_pipeline(snapshot, limits)
         self._renewals = Renewals(self._pipeline.taking.renew)
         self.tunnels = Tunnels()
         self._listener = Listener(
@@ -117,6 +106,21 @@ class Serving:
         )
         self._watch()
         self._apply(snapshot)
+
+    def _make_pipeline(self, snapshot: Snapshot, limits: WireLimits) -> Pipeline:
+        settings = self._settings
+        return Pipeline(
+            snapshot,
+            store=self._store,
+            upstream=self._upstreams,
+            recorder=Observers(self._metrics, self._refusals),
+            inquiries=self.trust,
+            clocks=bindings.clocks(),
+            trusted=settings.trusted_proxies,
+            body_bytes=limits.body_bytes,
+            buffered_bytes=limits.buffered_bytes,
+            deny_seconds=_DENY_SECONDS if settings.redis_url else 0.0,
+        )
 
     def _make_store(self) -> MemoryStore | RedisStore:
         url = self._settings.redis_url

@@ -214,8 +214,9 @@ class Take:
     @property
     def owner(self) -> str:
         """Whose it is, as it stands in the key, without braces."""
-        tag, _, rest = self.key.removeprefix("lb:{").partition("}")
-        return tag + rest.partition(":")[0] if rest.startswith(",") else tag
+        after = 4 if self.quota.shadow else 3
+        owner = self.key.removeprefix("lb:{").rsplit(":", after)[0]
+        return owner.replace("}", "", 1)
 
     def costing(self, cost: int) -> "Take":
         """Return a take of ``cost`` tokens from the same bucket."""

@@ -190,13 +190,17 @@ def _older(node: Node) -> bool:
     return values.choice(node, "kind of headers", LIMIT_HEADERS) == "both"
 
 
-def _draft(report: Report, document: _Document) -> Draft:
-    """Read every section, then the rules against them."""
-    tables = document.tables
-    if not tables["backends"]:
+def _report_emptiness(report: Report, document: _Document) -> None:
+    if not document.tables["backends"]:
         report.error(document.start, "there are no backends")
     if not document.lists["rules"]:
         report.error(document.start, "there are no rules: nothing would be served")
+
+
+def _draft(report: Report, document: _Document) -> Draft:
+    """Read every section, then the rules against them."""
+    tables = document.tables
+    _report_emptiness(report, document)
     roles = read_roles(report, document.lists["roles"])
     limits = read_limits(report, tables["limits"], roles.names)
     known = Known(

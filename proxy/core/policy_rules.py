@@ -104,9 +104,7 @@ def read_rule(report: Report, node: Node, known: Known) -> Rule | None:
     match = report.read(entries.get("match"), _match, None)
     allow = report.read(entries.get("allow"), lambda n: _allow(report, n, known), None)
     backend = _backend(report, node, entries, known)
-    limits = _limits(report, entries.get("limits"), rule_id or "", known)
-    if backend:
-        limits = _with_common(limits, backend, known)
+    limits = _limits(report, entries.get("limits"), rule_id or "", known, backend)
     protected = _protected(report, entries.get("protect"), known)
     count = report.read(entries.get("count"), _counter, None)
     tolerate = _tolerate(report, entries.get("tolerate"))
@@ -217,8 +215,13 @@ def _backend(
 
 
 def _limits(
-    report: Report, node: Node | None, rule_id: str, known: Known
+    report: Report,
+    node: Node | None,
+    rule_id: str,
+    known: Known,
+    backend: Backend | None,
 ) -> tuple[Limit, ...]:
+    """Read a rule's limits; with those of its backend, and those of every rule."""
     limits: dict[str, Limit | None] = {}
     for index, item in enumerate(report.items(node)):
         if isinstance(item, Table):
@@ -232,16 +235,10 @@ def _limits(
             report.error(item.at, f"the limit {chosen!r} is listed twice")
         elif chosen:
             limits[chosen] = known.limits[chosen]
+    of_backend = known.backend_limits.get(backend.id, ()) if backend else ()
+    for limit in (*of_backend, *everywhere(known.limits)):
+        limits.setdefault(limit.id, limit)
     return tuple(limit for limit in limits.values() if limit)
-
-
-def _with_common(
-    limits: tuple[Limit, ...], backend: Backend, known: Known
-) -> tuple[Limit, ...]:
-    """Return limits with those of the backend, and those that are everywhere."""
-    common = (*known.backend_limits.get(backend.id, ()), *everywhere(known.limits))
-    each = {limit.id: limit for limit in (*limits, *common)}
-    return tuple(each.values())
 
 
 def _as_in_rule(limit: Limit, known: Known, *, shadow: bool) -> Limit:

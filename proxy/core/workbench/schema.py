@@ -41,13 +41,10 @@ from proxy.core.policy_keys import (
     BACKEND,
     BACKEND_TLS,
     BREAKER,
-    CASE,
-    CASES,
     COOKIES,
     CORS,
     DOCUMENT,
     EJECT,
-    EXPECT,
     FIELD,
     HEALTH,
     ISSUER,
@@ -68,6 +65,7 @@ from proxy.core.policy_upgrade import PROTOCOL
 from proxy.core.policy_values import YES_OR_NO
 from proxy.core.reasons import Reason
 from proxy.core.responses import SameSite
+from proxy.core.workbench.case_keys import CASE, CASES, EXPECT
 from proxy.core.workbench.schema_limits import (
     A_DURATION,
     A_NAME,
