@@ -583,6 +583,21 @@ async def test_new_authority_ends_what_the_old_one_vouched_for(tmp_path: Path) -
             assert await refusal(upstreams, rules) is Reason.UPSTREAM_UNTRUSTED
 
 
+async def test_reload_follows_files_at_once(tmp_path: Path) -> None:
+    """A signal does not wait for the next look at the files."""
+    old, new = Authority(tmp_path / "old"), Authority(tmp_path / "new", "new")
+    ca = tmp_path / "ca.pem"
+    copy(old.file, ca)
+    async with secure(named(b"old"), *old.sign("127.0.0.1")) as port:
+        rules = policy(f'"https://127.0.0.1:{port}"', f"    tls: {{ca: {ca}}}\n")
+        async with running(rules) as upstreams:
+            assert await whole(await ask(upstreams, rules)) == b"old"
+            copy(new.file, ca)
+            configure(upstreams, rules)
+
+            assert await refusal(upstreams, rules) is Reason.UPSTREAM_UNTRUSTED
+
+
 async def test_certificate_that_is_not_there_changes_nothing(tmp_path: Path) -> None:
     """A policy whose files cannot be used is refused whole."""
     async with backend(named(b"first")) as port:
