@@ -6,11 +6,13 @@ the head says is decided here.
 
 from collections.abc import Callable
 
+from proxy.core.accept import prefers_html
 from proxy.core.errors import Refused
 from proxy.core.exchange import Exchange
 from proxy.core.headers import response_lines
 from proxy.core.message import Response
 from proxy.core.problem import PHRASES, problem_body, problem_lines
+from proxy.core.problem_page import page_body, page_lines
 from proxy.core.reasons import Reason
 from proxy.ports import Clocks, Downstream
 
@@ -50,6 +52,9 @@ class Answers:
     ) -> None:
         """Pass an answer on as it comes."""
         lines = _answer_lines(response, limited, exchange)
+        if response.switched is not None:
+            self._switch(response, lines, downstream, exchange)
+            return
         body = response.body
         downstream.start(response.status, response.phrase, lines, response.length)
         try:
@@ -61,6 +66,18 @@ class Answers:
         finally:
             exchange.upstream_seconds = self._clock() - exchange.upstream_started
         downstream.end()
+        exchange.aborted = False
+
+    def _switch(
+        self,
+        response: Response,
+        lines: list[bytes],
+        downstream: Downstream,
+        exchange: Exchange,
+    ) -> None:
+        """Pass a 101 on. The exchange ends with it; what follows is a tunnel."""
+        exchange.upstream_seconds = self._clock() - exchange.upstream_started
+        downstream.switch(response.phrase, lines, response.switched)
         exchange.aborted = False
 
     def serving(self, downstream: Downstream, exchange: Exchange) -> None:
@@ -89,11 +106,14 @@ class Answers:
             downstream.close_after_answer()  # RFC 9112 section 9.6
         exchange.status = refused.reason.status
         exchange.request_id = exchange.request_id or self._new_id()
+        lines_of, body_of = problem_lines, problem_body
+        if prefers_html(downstream.accept):
+            lines_of, body_of = page_lines, page_body
         downstream.send(
             exchange.status,
             PHRASES[exchange.status],
-            problem_lines(refused, request_id=exchange.request_id),
-            problem_body(refused, rule=exchange.rule, request_id=exchange.request_id),
+            lines_of(refused, request_id=exchange.request_id),
+            body_of(refused, rule=exchange.rule, request_id=exchange.request_id),
         )
 
 

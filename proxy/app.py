@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from prometheus_client import PlatformCollector, ProcessCollector
 
 from proxy import __version__
+from proxy.core.authn import Trusted
 from proxy.core.errors import PolicyError
 from proxy.data_keys import DataKeys
 from proxy.edge.admin import Admin, AdminPorts
@@ -42,6 +43,7 @@ class App:
         self._settings = settings
         self._environment = environment
         self._source = PolicySource(settings.policy, environment)
+        self._trusted = Trusted()
         self._signals = Signals(self._reload)
         self._metrics = Metrics(now=time.time, version=__version__)
         self._keys = DataKeys(environment, self._metrics.encryptions)
@@ -76,15 +78,18 @@ class App:
 
     def _build(self) -> None:
         loaded = self._source.load()
-        snapshot = snapshot_of(loaded.policy, self._environment, self._keys)
+        snapshot = snapshot_of(
+            loaded.policy, self._environment, self._keys, self._trusted
+        )
         self._source.put_in_force(loaded)
-        self._serving = Serving(self._settings, snapshot, self._metrics)
+        self._serving = Serving(self._settings, snapshot, self._metrics, self._trusted)
         self._serving.keep_keys(self._keys)
         ports = AdminPorts(
             metrics=self._expose,
             ready=self._ready,
             policy=self._source.state,
             limits=self._serving.limits,
+            commands=self._serving.trust.orders,
             refusal=self._serving.refusal,
         )
         self._admin = Admin(ports, self._settings.metrics_token)
@@ -124,7 +129,11 @@ class App:
             # Beside the loop, which goes on serving.
             loaded = await asyncio.to_thread(self._source.load)
             snapshot = await asyncio.to_thread(
-                snapshot_of, loaded.policy, self._environment, self._keys
+                snapshot_of,
+                loaded.policy,
+                self._environment,
+                self._keys,
+                self._trusted,
             )
             self._serving.put_in_force(snapshot)
         except (PolicyError, StartError) as error:

@@ -12,7 +12,7 @@ from typing import Final
 from proxy.core.errors import Refused
 from proxy.core.exchange import Exchange
 from proxy.core.headers import RequestHeaders, is_json, value_of, without_validators
-from proxy.core.message import Body, Response, Whole
+from proxy.core.message import Body, Request, Response, Whole
 from proxy.core.parameters import is_form
 from proxy.core.policy import Rule
 from proxy.core.protection import (
@@ -22,6 +22,7 @@ from proxy.core.protection import (
     encrypt_target,
 )
 from proxy.core.reasons import Reason
+from proxy.core.upgrade import offer_of
 from proxy.ports import Recorder, Snapshot
 
 CHUNKED: Final = b"Transfer-Encoding: chunked\r\n"
@@ -52,13 +53,17 @@ class Bodies:
         self._buffered_bytes = buffered_bytes
 
     def outgoing(
-        self, rule: Rule, body: Body, headers: RequestHeaders, exchange: Exchange
+        self, rule: Rule, request: Request, headers: RequestHeaders, exchange: Exchange
     ) -> tuple[bytes | Body, bytes]:
-        """Return the body to send, bounded, and the field line that frames it."""
+        """Return what to send behind the head, bounded, and the line that says so."""
         noted = headers.noted
         length = noted.get(b"content-length")
         if length is None and b"transfer-encoding" not in noted:
-            return b"", b""
+            if rule.upgrade is None:
+                return b"", b""
+            offer = offer_of(rule, request, headers, exchange.principal)
+            return (b"", b"") if offer is None else (offer, offer.line)
+        body = request.body
         most = self._most(rule, length, exchange)
         if most is not None and length is not None and int(length) > most:
             raise Refused(Reason.BODY_TOO_LARGE, f"At most {most} bytes are taken.")

@@ -34,7 +34,15 @@ from proxy.core.policy import Policy, Rule
 from proxy.core.reasons import Reason
 from proxy.core.routing import NEVER_MEANT
 from proxy.core.target import split_target
-from proxy.ports import BucketStore, Clocks, Downstream, Recorder, Snapshot, Upstream
+from proxy.ports import (
+    BucketStore,
+    Clocks,
+    Downstream,
+    Inquiries,
+    Recorder,
+    Snapshot,
+    Upstream,
+)
 from proxy.taking import granted, takes_of
 
 
@@ -52,6 +60,7 @@ class Pipeline:
         store: BucketStore,
         upstream: Upstream,
         recorder: Recorder,
+        inquiries: Inquiries,
         clocks: Clocks,
         trusted: Sequence[Network] = (),
         body_bytes: int,
@@ -64,7 +73,7 @@ class Pipeline:
         self._clock = clocks.monotonic
         self._new_id = clocks.request_id
         self._trusted = trusted
-        self._admission = Admission(clocks.wall)
+        self._admission = Admission(clocks.wall, inquiries)
         self._answers = Answers(clocks)
         self._bodies = Bodies(
             recorder,
@@ -76,25 +85,26 @@ class Pipeline:
     async def handle(self, request: Request, downstream: Downstream) -> None:
         """Answer one request. Raises nothing but CancelledError."""
         exchange = Exchange(request.method, self._clock(), request.peer)
-        exchange.aborted = True  # until the answer is whole
-        snapshot, bodies, answers = self.snapshot, self._bodies, self._answers
+        snapshot, bodies, admission = self.snapshot, self._bodies, self._admission
         try:
             # sanitise, match, authenticate, authorise
             headers = examine(request.headers, request.version)
             rule, target = self._matched(snapshot, request, headers, exchange)
-            identity = self._admission.admit(snapshot, rule, request, headers, exchange)
+            who = admission.admit(snapshot, rule, request, headers, exchange)
+            if who is None:
+                who = await admission.ask(snapshot, rule, request, headers, exchange)
             # take tokens
             takes = takes_of(rule, exchange)
             grants = await self._store.take(takes) if takes else ()
             limited = granted(rule, takes, grants, exchange)
             # encrypt
             target = bodies.encrypted_target(snapshot, rule, target, exchange)
-            body, framing = bodies.outgoing(rule, request.body, headers, exchange)
+            body, framing = bodies.outgoing(rule, request, headers, exchange)
             if framing and rule.protects_body:
                 body = await bodies.encrypted(snapshot, rule, body, headers, exchange)
                 framing = b"Content-Length: %d\r\n" % len(body)
             # exchange
-            head = _head(request, target, headers, exchange, rule, (identity, framing))
+            head = _head(request, target, headers, exchange, rule, (who, framing))
             exchange.upstream_started = self._clock()
             response = await self._upstream.exchange(
                 rule, request.method, head, body, chunked=framing is CHUNKED
@@ -103,14 +113,13 @@ class Pipeline:
             if rule.protect_response is not None:
                 response = await bodies.decrypted(snapshot, rule, response, exchange)
             if response.body.complete and not response.bodiless:
-                answers.send(response, limited, downstream, exchange)
+                self._answers.send(response, limited, downstream, exchange)
             else:
-                await answers.stream(response, limited, downstream, exchange)
+                await self._answers.stream(response, limited, downstream, exchange)
         except Refused as refused:
             self._stopped(refused, snapshot, request, downstream, exchange)
         except Exception as error:  # noqa: BLE001 - a bug: 500, logged and counted
-            self._recorder.failed(error, exchange)
-            self._answers.refuse(Refused(Reason.INTERNAL), downstream, exchange)
+            self._failed(error, downstream, exchange)
         finally:
             exchange.ended = self._clock()
             self._recorder.record(exchange)
@@ -154,6 +163,12 @@ class Pipeline:
             self._answers.refuse(refused, downstream, exchange)
         else:
             self._answers.serving(downstream, exchange)
+
+    def _failed(
+        self, error: Exception, downstream: Downstream, exchange: Exchange
+    ) -> None:
+        self._recorder.failed(error, exchange)
+        self._answers.refuse(Refused(Reason.INTERNAL), downstream, exchange)
 
     def reject(self, refused: Refused, downstream: Downstream) -> None:
         """Answer what could not be read as a request."""

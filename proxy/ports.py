@@ -8,7 +8,7 @@ import dataclasses
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
-from proxy.core.authn import Authenticator
+from proxy.core.authn import Authenticator, Unsettled
 from proxy.core.bucket import Grant
 from proxy.core.ciphers import Ciphers
 from proxy.core.errors import Refused
@@ -24,6 +24,11 @@ class Downstream(Protocol):
     @property
     def method(self) -> str:
         """The method of the request; "" when none could be read."""
+        ...
+
+    @property
+    def accept(self) -> bytes:
+        """What the client would take, as its Accept says; b"" when that is unknown."""
         ...
 
     @property
@@ -47,6 +52,14 @@ class Downstream(Protocol):
 
     def end(self) -> None:
         """Write the end of the body."""
+        ...
+
+    def switch(self, phrase: bytes, lines: list[bytes], connection: object) -> None:
+        """Answer 101, and join this connection with what the backend's became.
+
+        Raises:
+            CancelledError: the client is gone.
+        """
         ...
 
     def close_after_answer(self) -> None:
@@ -83,6 +96,17 @@ class Upstream(Protocol):
         chunked: bool = False,
     ) -> Awaitable[Response]:
         """Send a request as a rule says; awaited, return the answer's head."""
+        ...
+
+
+class Inquiries(Protocol):
+    """Who asks issuers what is not known here."""
+
+    def inquire(self, question: Unsettled) -> Awaitable[bool]:
+        """Ask; awaited, in bounded time, return whether the issuer answered.
+
+        Then the authenticator knows more, and is asked again.
+        """
         ...
 
 

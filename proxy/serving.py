@@ -12,6 +12,7 @@ import socket
 from collections.abc import Callable, Mapping
 
 from proxy import bindings
+from proxy.core.authn import Trusted
 from proxy.core.forwarding import Network, is_trusted
 from proxy.core.policy import OnStoreFailure, Policy
 from proxy.data_keys import DataKeys
@@ -25,11 +26,13 @@ from proxy.edge.observers import Observers
 from proxy.edge.redis_store import RedisStore
 from proxy.edge.refusals import Refusals
 from proxy.edge.tls import TlsError
+from proxy.edge.tunnels import Tunnels
 from proxy.edge.upstreams import Upstreams
 from proxy.pipeline import Pipeline
 from proxy.ports import Snapshot
 from proxy.settings import Settings
 from proxy.starting import StartError
+from proxy.trust import Trust
 
 log = logging.getLogger("lumina")
 
@@ -50,9 +53,12 @@ class Serving:
         settings: what the process is told.
         snapshot: what is in force at first.
         metrics: notes what happens.
+        trusted: what the process knows of issuers; kept current from here on.
 
     Attributes:
+        trust: keeps what is known of issuers.
         draining: whether it was told to end.
+        tunnels: the connections that are not HTTP any more.
 
     Raises:
         StartError: an option of the store's URL is wrong, or a file of a backend's
@@ -60,32 +66,38 @@ class Serving:
     """
 
     def __init__(
-        self, settings: Settings, snapshot: Snapshot, metrics: Metrics
+        self,
+        settings: Settings,
+        snapshot: Snapshot,
+        metrics: Metrics,
+        trusted: Trusted,
     ) -> None:
         self._settings = settings
         self._metrics = metrics
         self.draining = False
         self._keys: DataKeys | None = None
         limits = WireLimits()
-        self._upstreams = Upstreams()
-        self._health = HealthChecks(
-            self._upstreams.tls_of, self._upstreams.health_changed
-        )
+        upstreams = self._upstreams = Upstreams()
+        self._health = HealthChecks(upstreams.tls_of, upstreams.health_changed)
         self._store = self._make_store()
+        self.trust = Trust(trusted, metrics)
         self._refusals = Refusals(bindings.wall)
         self._pipeline = Pipeline(
             snapshot,
             store=self._store,
-            upstream=self._upstreams,
+            upstream=upstreams,
             recorder=Observers(metrics, self._refusals),
+            inquiries=self.trust,
             clocks=bindings.clocks(),
             trusted=settings.trusted_proxies,
             body_bytes=limits.body_bytes,
             buffered_bytes=limits.buffered_bytes,
         )
+        self.tunnels = Tunnels()
         self._listener = Listener(
             self._pipeline,
             limits,
+            tunnels=self.tunnels,
             trusts=_trusts(settings.trusted_proxies),
             on_failure=lambda error: log.error("a connection failed", exc_info=error),
         )
@@ -119,6 +131,8 @@ class Serving:
         watch(
             "lumina_downstream_connections", lambda: [((), self._listener.connections)]
         )
+        watch("lumina_tunnels_open", self.tunnels.open_by_rule)
+        watch("lumina_tunnels_closed", self.tunnels.closed_by_rule)
         upstreams = self._upstreams
         watch("lumina_upstream_connections", upstreams.connections)
         watch("lumina_upstream_pending", upstreams.pending)
@@ -181,6 +195,7 @@ class Serving:
                 force stays.
         """
         self._apply(snapshot)
+        self.trust.configure(snapshot.policy)
         self._health.configure(snapshot.policy.backends.values())
 
     def _apply(self, snapshot: Snapshot) -> None:
@@ -210,13 +225,14 @@ class Serving:
         down = [name for name, server, up in self._health.snapshot() if not up]
         checks = {
             "keys": self._keys.state if self._keys else "ok",
+            "issuers": self.trust.state,
             "limits": self._store.state,
             "backends": f"down: {', '.join(sorted(set(down)))}" if down else "ok",
             "listening": "yes" if self._listener.port else "no",
             "draining": "yes" if self.draining else "no",
         }
         # The metrics port is there first; a probe must not find the data port missing.
-        serving = self._listener.port > 0 and not self.draining
+        serving = self._listener.port > 0 and not self.draining and self.trust.complete
         return serving and not self._denies_without_store(), checks
 
     def _denies_without_store(self) -> bool:
@@ -256,6 +272,7 @@ class Serving:
         except TypeError:  # what redis-py makes of a name that it does not know
             raise StartError("REDIS_URL: there is no such option as in it.") from None
         self._health.configure(self.policy.backends.values())
+        await self.trust.start(self.policy)
         if self._keys is not None:
             self._keys.start(self._change_keys)
 
@@ -292,11 +309,13 @@ class Serving:
 
     async def _drained(self) -> None:
         await asyncio.sleep(self._settings.drain_grace)
+        self.tunnels.drain()  # those would never finish, so they are told
         await self._listener.drain(self._settings.drain_timeout)
 
     async def stop(self) -> None:
         """End everything now."""
         await self._listener.stop()
+        await self.trust.stop()
         await self._health.stop()
         await self._upstreams.close()
         await self._store.close()

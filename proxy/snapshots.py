@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from proxy.bindings import nonces
-from proxy.core.authn import Authenticator
+from proxy.core.authn import Authenticator, Trusted
 from proxy.core.ciphers import Ciphers
 from proxy.core.keyring import Keyring
 from proxy.core.keyset import Keyset
@@ -15,7 +15,10 @@ from proxy.starting import StartError
 
 
 def snapshot_of(
-    policy: Policy, environment: Mapping[str, str], keys: DataKeys | None = None
+    policy: Policy,
+    environment: Mapping[str, str],
+    keys: DataKeys | None = None,
+    trusted: Trusted | None = None,
 ) -> Snapshot:
     """Build what is in force from a policy and the secrets beside it.
 
@@ -24,6 +27,7 @@ def snapshot_of(
         environment: where ENCRYPTION_KEY is; asked again by every reload, for a file
             may hold another one than at the start.
         keys: of a keystore, opened; None, or some without one, for ENCRYPTION_KEY.
+        trusted: what the process knows of issuers; None where nobody is served.
 
     Raises:
         StartError: the keys are none, or lack one that the policy asks for; or a file
@@ -40,7 +44,9 @@ def snapshot_of(
     except ValueError as error:
         raise StartError(f"{name}: {error}.") from None
     _try_certificates(policy)
-    authenticator = Authenticator(policy.issuers, keep_claims=policy.asks_claims)
+    authenticator = Authenticator(
+        policy.issuers, trusted=trusted, keep_claims=policy.asks_claims
+    )
     return Snapshot(policy, authenticator, ciphers)
 
 

@@ -32,6 +32,7 @@ from proxy.edge.policy_source import PolicySource
 from proxy.edge.sockets import bind_shared, port_of
 from proxy.edge.totals import Processes, Totals
 from proxy.edge.worker_process import WorkerProcess, ask_all
+from proxy.orders import ORDERS, relayed
 from proxy.settings import Recorded, Settings
 from proxy.signals import Signals
 from proxy.slots import Slot
@@ -94,6 +95,7 @@ class Supervisor:
             ready=self._ready,
             policy=self._source.state,
             limits=self._limits,
+            commands={path: relayed(path, lambda: self._workers) for path in ORDERS},
             refusal=self._refusal,
         )
         self._admin = Admin(ports, settings.metrics_token)

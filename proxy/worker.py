@@ -15,6 +15,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Any
 
 from proxy import __version__
+from proxy.core.authn import Trusted
 from proxy.core.errors import PolicyError
 from proxy.core.policy_parser import parse_policy
 from proxy.data_keys import DataKeys
@@ -41,6 +42,7 @@ class Worker:
 
     def __init__(self, control: socket.socket) -> None:
         self._control = control
+        self._trusted = Trusted()
         self._metrics = Metrics(now=time.time, version=__version__)
         self._serving: Serving | None = None
         self._prepared: Snapshot | None = None
@@ -55,6 +57,7 @@ class Worker:
             "numbers": self._numbers,
             "ready": self._ready,
             "limits": self._limits,
+            "order": self._order,
             "refusal": self._refusal,
             "drain": self._drain,
             "hurry": self._hurry,
@@ -95,9 +98,11 @@ class Worker:
             keys = self._keys = DataKeys(variables, self._metrics.encryptions)
             await keys.open()
             snapshot = await asyncio.to_thread(
-                _compiled, given["files"], variables, keys
+                _compiled, given["files"], variables, keys, self._trusted
             )
-            serving = Serving(Settings.read(variables), snapshot, self._metrics)
+            serving = Serving(
+                Settings.read(variables), snapshot, self._metrics, self._trusted
+            )
             serving.keep_keys(keys)
             await serving.start()
         except (PolicyError, StartError) as error:
@@ -111,7 +116,11 @@ class Worker:
         """Compile what may come into force; serving goes on."""
         try:
             self._prepared = await asyncio.to_thread(
-                _compiled, given["files"], given["variables"], self._keys
+                _compiled,
+                given["files"],
+                given["variables"],
+                self._keys,
+                self._trusted,
             )
         except (PolicyError, StartError) as error:
             raise Declined(str(error)) from None
@@ -152,6 +161,15 @@ class Worker:
         except KeyError as error:
             raise Declined(str(error.args[0])) from None
 
+    async def _order(self, told: list[Any]) -> AsyncGenerator[object, None]:
+        if self._serving is None:
+            raise Declined("This process does not serve yet")
+        path, order = told
+        try:
+            yield await self._serving.trust.orders[path](order)
+        except ValueError as error:
+            raise Declined(str(error)) from None
+
     async def _refusal(self, request_id: str) -> AsyncGenerator[object, None]:
         yield None if self._serving is None else await self._serving.refusal(request_id)
 
@@ -166,9 +184,12 @@ class Worker:
 
 
 def _compiled(
-    files: list[tuple[str, str]], variables: Mapping[str, str], keys: DataKeys | None
+    files: list[tuple[str, str]],
+    variables: Mapping[str, str],
+    keys: DataKeys | None,
+    trusted: Trusted,
 ) -> Snapshot:
     """Compile what the supervisor read; its warnings are the supervisor's to tell."""
     with collector_resting():
         policy, _ = parse_policy([(name, text) for name, text in files], variables)
-    return snapshot_of(policy, variables, keys)
+    return snapshot_of(policy, variables, keys, trusted)

@@ -122,7 +122,21 @@ class ProxyProcess:
         """Return status and document of what the metrics port answers."""
         address = f"http://127.0.0.1:{self.metrics}{path}"
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        request = urllib.request.Request(address, headers=headers)
+        return self._send(urllib.request.Request(address, headers=headers))
+
+    def tell_admin(
+        self, path: str, order: dict[str, Any], token: str = ""
+    ) -> tuple[int, Any]:
+        """Return status and document of what the metrics port does with an order."""
+        address = f"http://127.0.0.1:{self.metrics}{path}"
+        headers = {"Content-Type": "application/json"}
+        if token:
+            headers["Authorization"] = f"Bearer {token}"
+        data = json.dumps(order).encode()
+        return self._send(urllib.request.Request(address, data, headers))
+
+    @staticmethod
+    def _send(request: urllib.request.Request) -> tuple[int, Any]:
         try:
             with urllib.request.urlopen(request, timeout=DEADLINE) as response:  # noqa: S310
                 status, body = response.status, response.read()

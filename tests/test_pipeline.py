@@ -12,8 +12,9 @@ from typing import Any
 
 import jwt
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 
-from proxy.core.authn import Authenticator
+from proxy.core.authn import Authenticator, Trusted, Unsettled, VerificationKey
 from proxy.core.bucket import Grant
 from proxy.core.ciphers import Ciphers
 from proxy.core.errors import Refused
@@ -64,13 +65,13 @@ rules:
 """
 
 
-def a_snapshot(policy: str = POLICY) -> Snapshot:
+def a_snapshot(policy: str = POLICY, trusted: Trusted | None = None) -> Snapshot:
     """Return what a request holds."""
     compiled, _ = parse_policy([("policy.yaml", policy)], {"SECRET": SECRET})
     keyset = Keyset.from_text("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=")
     return Snapshot(
         compiled,
-        Authenticator(compiled.issuers),
+        Authenticator(compiled.issuers, trusted=trusted),
         Ciphers(Keyring(keyset), compiled.deployment, compiled.fields, bytes),
     )
 
@@ -121,6 +122,7 @@ class Ports:
     Attributes:
         told: what happened, in order.
         grants: what the store answers; an exception is raised instead.
+        told_by_issuer: whether an issuer answers.
         answer: what the backend answers; an exception is raised instead.
         sent: head and body that the backend got.
         got: status, lines and body that the client got.
@@ -131,12 +133,14 @@ class Ports:
         self.told: list[str] = []
         self.grants: Waiter[list[Grant]] | None = None
         self.allowed = True
+        self.told_by_issuer: Waiter[bool] = Waiter()
         self.answer: Waiter[Response] = Waiter()
         self.sent: tuple[bytes, bytes | Body, bool] | None = None
         self.got: tuple[int, list[bytes], bytes] | None = None
         self.records: list[Exchange] = []
         self.bugs: list[BaseException] = []
         self.method = "GET"
+        self.accept = b""
         self.started = False
         self.aborted = False
         self.closes = False
@@ -156,6 +160,13 @@ class Ports:
     def settle(self, takes: Sequence[Take]) -> None:
         """Note what is charged or given back afterwards."""
         self.told.append("settle " + " ".join(f"{one.id}:{one.cost}" for one in takes))
+
+    # The issuers.
+
+    def inquire(self, question: Unsettled) -> Waiter[bool]:
+        """Note what is asked; answer with ``told_by_issuer``."""
+        self.told.append(f"inquire {question.issuer.id} {question.kid}")
+        return self.told_by_issuer
 
     # The backend.
 
@@ -197,6 +208,13 @@ class Ports:
             raise self.write_fails
         self.written += chunk
 
+    def switch(self, phrase: bytes, lines: list[bytes], connection: object) -> None:
+        """Note a 101."""
+        assert phrase
+        assert connection is not None
+        self.told.append("switch")
+        self.got = 101, lines, b""
+
     def end(self) -> None:
         """Note the end of a body."""
         self.told.append("end")
@@ -236,6 +254,7 @@ def a_pipeline(ports: Ports, snapshot: Snapshot | None = None) -> Pipeline:
         store=ports,
         upstream=ports,
         recorder=ports,
+        inquiries=ports,
         clocks=Clocks(
             wall=lambda: NOW,
             monotonic=lambda: float(next(ticks)),
@@ -306,6 +325,44 @@ def test_stages_come_in_order() -> None:
         None,
         False,
     )
+
+
+REMOTE = POLICY.replace('secret: "${SECRET}"', "jwks: https://id.example/jwks").replace(
+    "HS256", "ES256"
+)
+EC_KEY = ec.generate_private_key(ec.SECP256R1())
+
+
+@pytest.mark.parametrize(
+    ("answered", "published", "outcome"),
+    [
+        pytest.param(True, True, None, id="found"),
+        pytest.param(True, False, Reason.KEY_UNKNOWN, id="not found"),
+        pytest.param(False, True, Reason.ISSUER_UNAVAILABLE, id="no answer"),
+    ],
+)
+def test_an_issuer_is_asked_for_a_key_that_nobody_knows(
+    *, answered: bool, published: bool, outcome: Reason | None
+) -> None:
+    """The request waits for the answer, and is then decided like any other."""
+    ports, trusted = Ports(), Trusted()
+    ports.answer.set(an_answer())
+    claims = {"iss": "lumina", "aud": "lms", "sub": "ada", "role": "teacher"}
+    token = jwt.encode(claims | {"exp": NOW + 60}, EC_KEY, "ES256", {"kid": "k"})
+    request = a_request(
+        "GET", "/users/7", (b"Authorization", b"Bearer " + token.encode())
+    )
+    ended = run(a_pipeline(ports, a_snapshot(REMOTE, trusted)).handle(request, ports))
+
+    assert (ended, ports.told) == ([], ["inquire lumina k"])
+
+    keys = (VerificationKey(kid="k", key=EC_KEY.public_key()),) if published else ()
+    trusted.keys.put("lumina", keys)
+    ports.told_by_issuer.set(answered)
+
+    assert ended == [None]
+    assert ports.records[0].reason is outcome
+    assert ports.told.count("inquire lumina k") == 1
 
 
 def test_the_backend_gets_the_matched_path_and_who_asks() -> None:

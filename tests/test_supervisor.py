@@ -153,6 +153,7 @@ async def test_ready_is_told_of_all(tmp_path: Path, redis: RedisServer) -> None:
                 "checks": {
                     "policy": "ok",
                     "keys": "ok",
+                    "issuers": "ok",
                     "limits": "ok",
                     "backends": "ok",
                     "listening": "yes",

@@ -23,7 +23,7 @@ ANSWERS = 'lumina_request_duration_seconds_count{@, rule=~"login.*", method="POS
 IDENTITY = (
     "token-missing|token-malformed|token-expired|token-not-yet-valid|"
     "algorithm-not-allowed|issuer-not-trusted|key-unknown|signature-invalid|"
-    "claim-invalid|audience-mismatch"
+    "claim-invalid|audience-mismatch|token-revoked"
 )
 RIGHTS = "role-not-allowed|address-not-allowed|scope-missing|not-owner|condition-.*"
 MESSAGE = (
@@ -183,6 +183,29 @@ REFUSALS = [
             "{{reason}}",
         ),
         unit="reqps",
+        shade=VERMILLION,
+    ),
+    lines(
+        "Age of issuers' keys",
+        "How long ago it was seen that the keys that tokens are verified with are "
+        "those that their issuer publishes. A saw is well; who climbs has no answer.",
+        query(
+            "max by (issuer) (lumina_jwks_age_seconds{@})",
+            "{{issuer}}",
+        ),
+        unit="s",
+        shade=BLUE,
+        limits=steps((None, BLUE), (3600, ORANGE), (12 * 3600, VERMILLION)),
+    ),
+    lines(
+        "Issuers that do not answer",
+        "How often the keys of an issuer were asked for in vain.",
+        query(
+            "sum by (issuer) (rate(lumina_jwks_fetch_failures_total{@}"
+            "[$__rate_interval]))",
+            "{{issuer}}",
+        ),
+        unit="ops",
         shade=VERMILLION,
     ),
     lines(

@@ -39,6 +39,7 @@ _BY_PARTY = {
     Party.CLIENT: Stage.MESSAGE,
     Party.BACKEND: Stage.EXCHANGE,
     Party.STORE: Stage.LIMITS,
+    Party.ISSUER: Stage.AUTHENTICATE,
     Party.PROXY: Stage.EXCHANGE,
 }
 

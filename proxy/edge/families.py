@@ -56,6 +56,10 @@ COUNTERS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
         "Requests that the store of limits did not answer, by what was done instead.",
         ("answer",),
     ),
+    "lumina_jwks_fetch_failures": (
+        "Times that an issuer did not answer for its keys as it should.",
+        ("issuer",),
+    ),
     "lumina_limiter_batches": ("Calls to the store of limits.", ()),
     "lumina_upstream_retries": (
         "Requests sent again, or to another server, where that was safe.",
@@ -68,6 +72,10 @@ COUNTERS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "lumina_upstream_ejections": (
         "How often a server was left alone for a while, because it failed.",
         ("backend", "server"),
+    ),
+    "lumina_tunnels_closed": (
+        "Tunnels of upgraded connections that have ended, by rule and reason.",
+        ("rule", "reason"),
     ),
     "python_gc_collections": ("Garbage collections.", ("generation",)),
     "python_gc_objects_collected": (
@@ -89,6 +97,10 @@ GAUGES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "lumina_active_users": (
         "Distinct subjects in this minute and the four before it.",
         (),
+    ),
+    "lumina_jwks_age_seconds": (
+        "Seconds since the keys of an issuer were known to be current.",
+        ("issuer",),
     ),
     "lumina_limiter_store_up": ("Whether the store of limits answers.", ()),
     "lumina_upstream_connections": (
@@ -116,6 +128,7 @@ GAUGES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
         ("backend",),
     ),
     "lumina_downstream_connections": ("Open connections of clients.", ()),
+    "lumina_tunnels_open": ("Open tunnels of upgraded connections.", ("rule",)),
     "lumina_policy_info": ("The policy in force, by its digest.", ("digest",)),
     "lumina_policy_last_reload_timestamp_seconds": (
         "When the policy was last loaded, or refused, in epoch seconds.",
@@ -155,6 +168,7 @@ WORST: Final = frozenset(
 SAME: Final = frozenset(
     (
         "lumina_build_info",
+        "lumina_jwks_age_seconds",
         "lumina_policy_info",
         "lumina_policy_last_reload_timestamp_seconds",
         "lumina_system_cpu_usage",

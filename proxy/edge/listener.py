@@ -11,6 +11,7 @@ from proxy.edge.downstream import DownstreamConnection
 from proxy.edge.limits import WireLimits
 from proxy.edge.owners import DownstreamOwner
 from proxy.edge.sockets import port_of
+from proxy.edge.tunnels import Tunnels
 from proxy.edge.waiter import Waiter
 from proxy.ports import Handler
 
@@ -24,6 +25,7 @@ class Listener(DownstreamOwner):
     Args:
         handler: answers the requests.
         limits: what one connection may cost.
+        tunnels: where connections go that are not HTTP any more.
         trusts: whether the peer at an address may say who the client is.
         on_failure: called with what escapes a handler; a bug, to be logged.
 
@@ -38,11 +40,13 @@ class Listener(DownstreamOwner):
         handler: Handler,
         limits: WireLimits,
         *,
+        tunnels: Tunnels,
         trusts: Callable[[str], bool],
         on_failure: Callable[[BaseException], object],
     ) -> None:
         self.handler = handler
         self.limits = limits
+        self.tunnels = tunnels
         self._on_failure = on_failure
         self.draining = False
         self.leaving = False

@@ -661,6 +661,8 @@ def busy(metrics: Metrics) -> None:
     metrics.policy_loaded("digest")
     metrics.declare_counters(["lumina_uploads_total"])
     for name, labels in {
+        "lumina_jwks_age_seconds": ("people",),
+        "lumina_jwks_fetch_failures": ("people",),
         "lumina_limiter_takes": ("allowed",),
         "lumina_key_age_seconds": ("00000001", "north", "primary"),
         "lumina_keystore_up": (),
@@ -677,6 +679,8 @@ def busy(metrics: Metrics) -> None:
         "lumina_upstream_certificate_reload_success": ("lms",),
         "lumina_upstream_up": ("lms", "127.0.0.1:9000"),
         "lumina_downstream_connections": (),
+        "lumina_tunnels_open": ("room",),
+        "lumina_tunnels_closed": ("room", "expired"),
     }.items():
         metrics.watch(name, lambda labels=labels: [(labels, 1.0)])  # type: ignore[misc]
 

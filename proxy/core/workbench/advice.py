@@ -48,6 +48,14 @@ _ADVICE = {
     Reason.TOKEN_NOT_YET_VALID: (
         "Compare the clocks of the issuer and the proxy; leeway forgives some seconds."
     ),
+    Reason.TOKEN_REVOKED: (
+        "Get a new token. An operator revoked this one; lumina-proxy token list says "
+        "why, and lumina-proxy token restore takes it back."
+    ),
+    Reason.ISSUER_UNAVAILABLE: (
+        "Try again, with a running proxy: it asks the issuer for what explain cannot. "
+        "If that says the same, look at its log and at lumina_jwks_age_seconds."
+    ),
     Reason.ROLE_NOT_ALLOWED: (
         "Use a token with the role {roles}, or add a role to the rule's allow."
     ),
@@ -113,6 +121,7 @@ _BY_PARTY = {
     Party.CLIENT: "Change the request: {title}",
     Party.BACKEND: "Look into the backend's own log at this time.",
     Party.STORE: "Look whether the store of limits answers.",
+    Party.ISSUER: "Look whether the issuer of the token answers.",
     Party.PROXY: "Look into the proxy's log at this time.",
 }
 """Where nothing more is known than whose doing it is."""

@@ -10,8 +10,6 @@ YAML has types and the parser has none, so a value may be typed as an editor rea
 """
 
 import re
-from collections.abc import Collection, Mapping
-from typing import Any
 
 from proxy.core.authn import FAMILIES
 from proxy.core.backends import Balance, Verify
@@ -34,11 +32,10 @@ from proxy.core.policy_fields import (
     READABLE,
     SHAPES,
     STEPS,
-    YES_OR_NO,
 )
 from proxy.core.policy_guards import MODES as POLICY_MODES
 from proxy.core.policy_guards import SCOPE
-from proxy.core.policy_issuers import CLAIM_PATH
+from proxy.core.policy_issuers import CLAIM_PATH, KEY_SOURCES
 from proxy.core.policy_keys import (
     ADDRESSES,
     BACKEND,
@@ -58,88 +55,33 @@ from proxy.core.policy_keys import (
     RULE,
     RULE_TIMEOUTS,
     TIMEOUTS,
-    Keys,
-    required,
+    UPGRADE,
 )
 from proxy.core.policy_roles import DEFAULT, ROLE
 from proxy.core.policy_rules import COUNTER, METHODS, RULE_ID
 from proxy.core.policy_sections import GLOB, PERIODS, UNLIMITED
-from proxy.core.policy_values import DURATION, NAME, SIZE
+from proxy.core.policy_upgrade import PROTOCOL
+from proxy.core.policy_values import DURATION, NAME, SIZE, YES_OR_NO
 from proxy.core.reasons import Reason
-
-Schema = dict[str, Any]
+from proxy.core.workbench.shapes import VARIABLE as _VARIABLE
+from proxy.core.workbench.shapes import WORD as _WORD
+from proxy.core.workbench.shapes import Schema
+from proxy.core.workbench.shapes import array as _list
+from proxy.core.workbench.shapes import mapping as _object
+from proxy.core.workbench.shapes import one_or_many as _one_or_many
+from proxy.core.workbench.shapes import table as _table
+from proxy.core.workbench.shapes import unique as _set
+from proxy.core.workbench.shapes import value as _value
+from proxy.core.workbench.shapes import word as _word
+from proxy.core.workbench.shapes import words as _words
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
-
-_VARIABLE: Schema = {"type": "string", "pattern": r"\$\{"}
-"""A value with a variable in it, which may be anything."""
-
-# What an editor types as a number or a boolean is a word to the parser.
-_WORD: Schema = {"type": ["string", "number", "boolean"], "minLength": 1}
 
 _LITERAL = r"(?!\*{1,2}(?:/|$))[^/{}?#\s]+"
 _PARAMETER = r"\{[A-Za-z_][A-Za-z0-9_]*\}"
 _REST = r"\{[A-Za-z_][A-Za-z0-9_]*\.\.\.\}"
 _SEGMENT = f"(?:{_LITERAL}|{_PARAMETER})"
 _PATH = f"/(?:{_SEGMENT}(?:/{_SEGMENT})*(?:/(?:{_REST})?)?|{_REST})?"
-
-
-def _pattern(pattern: re.Pattern[str]) -> str:
-    """Return a pattern of ours, whole and as ECMAScript has it."""
-    return f"^(?:{re.sub(r'[(][?]P<[^>]+>', '(?:', pattern.pattern)})$"
-
-
-def _word(pattern: re.Pattern[str]) -> Schema:
-    """A word that cannot come from the environment."""
-    return {**_WORD, "pattern": _pattern(pattern)}
-
-
-def _value(pattern: re.Pattern[str], *examples: str) -> Schema:
-    """A value that may come from the environment."""
-    written = {"type": "string", "pattern": _pattern(pattern)}
-    return {"anyOf": [written, _VARIABLE], "examples": list(examples)}
-
-
-def _list(items: Schema, *, least: int = 1) -> Schema:
-    return {"type": "array", "items": items, "minItems": least}
-
-
-def _set(items: Schema, *, least: int = 1) -> Schema:
-    return {**_list(items, least=least), "uniqueItems": True}
-
-
-def _one_or_many(items: Schema) -> Schema:
-    return {"anyOf": [items, _list(items)]}
-
-
-def _table(names: Schema, values: Schema) -> Schema:
-    """A mapping whose keys are names."""
-    return {
-        "type": "object",
-        "propertyNames": names,
-        "additionalProperties": values,
-        "minProperties": 1,
-    }
-
-
-def _object(keys: Keys, shapes: Mapping[str, Schema]) -> Schema:
-    """A mapping with fixed keys, each with its shape."""
-    schema: Schema = {
-        "type": "object",
-        "properties": {
-            name: {"description": key.says, **shapes[name]}
-            for name, key in keys.items()
-        },
-        "additionalProperties": False,
-        "minProperties": 1,
-    }
-    if must := required(keys):
-        schema["required"] = list(must)
-    return schema
-
-
-def _words(words: Collection[str]) -> Schema:
-    return {"enum": list(words)}
 
 
 _NAME = _word(NAME)
@@ -161,6 +103,7 @@ _SIZE: Schema = {
     "anyOf": [{"type": "integer", "minimum": 0}, *_value(SIZE)["anyOf"]],
     "examples": ["64KiB", "10MB", "1GiB"],
 }
+_PROTOCOLS = _set({**_word(PROTOCOL), "examples": ["websocket"]})
 _ROLE: Schema = {**_word(ROLE), "not": {"enum": [ANYONE, DEFAULT]}}
 _VERSION: Schema = {"enum": [1, "1"]}
 _ADDRESSES = {**_set(_WORD), "examples": [["10.0.0.0/8", "2001:db8::/32"]]}
@@ -222,11 +165,22 @@ def _issuer() -> Schema:
             "secret": _WORD,
             "public_key": _WORD,
             "keys": _list({**key, "oneOf": _exactly_one("secret", "public_key")}),
+            "jwks": _value(re.compile(r"(?:https?://|file:).+"), *_KEY_PLACES),
+            "discovery": _value(re.compile(r"https?://.+"), _METADATA),
+            "refresh": _DURATION,
+            "keep": _DURATION,
             "roles": _value(CLAIM_PATH, "$.role", "$.realm_access.roles"),
             "leeway": _DURATION,
+            "types": _one_or_many(_WORD),
+            "max_lifetime": _DURATION,
+            "require": _one_or_many(_WORD),
         },
     )
-    return {**schema, "oneOf": _exactly_one("secret", "public_key", "keys")}
+    return {**schema, "oneOf": _exactly_one(*KEY_SOURCES)}
+
+
+_METADATA = "https://login.example/.well-known/openid-configuration"
+_KEY_PLACES = ("https://login.example/jwks", "file:/run/keys/jwks.json")
 
 
 def _exactly_one(*names: str) -> list[Schema]:
@@ -281,6 +235,18 @@ def _rule() -> Schema:
             "tolerate": _set(_words(kinds)),
             "max_body": _SIZE,
             "timeouts": _object(RULE_TIMEOUTS, dict.fromkeys(RULE_TIMEOUTS, _DURATION)),
+            "upgrade": {"anyOf": [_PROTOCOLS, _upgrade()]},
+        },
+    )
+
+
+def _upgrade() -> Schema:
+    return _object(
+        UPGRADE,
+        {
+            "protocols": _PROTOCOLS,
+            "idle": _DURATION,
+            "close_on_expiry": {"enum": [True, False, *YES_OR_NO]},
         },
     )
 
