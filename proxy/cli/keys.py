@@ -50,6 +50,11 @@ def keys() -> None:
 
     \b
     Exit status: 0 done, 1 refused or not to be had, 2 wrong usage.
+
+    \b
+    Examples:
+        lumina-proxy keys list --help
+        lumina-proxy keys init --help
     """  # noqa: D301 - the \b of click is a backspace
 
 

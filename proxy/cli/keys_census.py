@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-import psycopg
 
 from proxy.cli.keystore import fail, progress, run
 from proxy.cli.loading import DEFAULT_POLICY, PolicyPath, read_policy
@@ -136,6 +135,8 @@ def _of_file(path: Path) -> Iterator[bytes]:
 
 
 def _of_database(url: str) -> Iterator[bytes]:
+    import psycopg  # noqa: PLC0415 - slow to load, and seldom needed
+
     try:
         with psycopg.connect(url, connect_timeout=10) as connection:
             connection.read_only = True

@@ -159,8 +159,9 @@ def test_two_proxies_never_fail_while_a_key_is_promoted(
     logins = {json.loads(first)["login"]}
     asyncio.run(changed_by(environment))
     rounds, before = 0, json.loads(first)["name"][4:12]
+    keys: set[str] = set()
     while rounds < 5:
-        keys = set()
+        keys.clear()
         for writer in proxies:
             stored = write(writer, wiretap)
             keys.add(json.loads(stored)["name"][4:12])
