@@ -15,6 +15,7 @@ COMMANDS = (
     "test",
     "diff",
     "audit",
+    "policy",
     "schema",
     "limits",
     "keys",

@@ -22,6 +22,7 @@ from proxy.core.forwarding import (
     forwarded_lines,
     request_id_of,
 )
+from proxy.core.hardening import hardened, preflight_of
 from proxy.core.headers import (
     RequestHeaders,
     examine,
@@ -109,15 +110,14 @@ class Pipeline:
             response = await self._upstream.exchange(
                 rule, request.method, head, body, chunked=framing is CHUNKED
             )
-            # decrypt or mask, answer
+            # decrypt or mask, harden, answer
             if rule.protect_response is not None:
                 response = await bodies.decrypted(snapshot, rule, response, exchange)
-            if response.body.complete and not response.bodiless:
-                self._answers.send(response, limited, downstream, exchange)
-            else:
+            limited += hardened(rule.hardening, response, request)
+            if not self._answers.sent(response, limited, downstream, exchange):
                 await self._answers.stream(response, limited, downstream, exchange)
-        except Refused as refused:
-            self._stopped(refused, snapshot, request, downstream, exchange)
+        except (Refused, _Preflight) as stopped:
+            self._stopped(stopped, snapshot, request, downstream, exchange)
         except Exception as error:  # noqa: BLE001 - a bug: 500, logged and counted
             self._failed(error, downstream, exchange)
         finally:
@@ -139,6 +139,8 @@ class Pipeline:
         exchange.policy = snapshot.policy.digest
         path, query = split_target(request.target, headers.host)
         exchange.path = path
+        if snapshot.policy.has_cors:
+            _answer_preflight(snapshot.policy, request, path, exchange)
         try:
             match = snapshot.policy.router.match(request.method, path)
         except Refused as refused:
@@ -152,17 +154,21 @@ class Pipeline:
 
     def _stopped(
         self,
-        refused: Refused,
+        refused: "Refused | _Preflight",
         snapshot: Snapshot,
         request: Request,
         downstream: Downstream,
         exchange: Exchange,
     ) -> None:
-        """Refuse, unless the proxy itself was asked whether it serves."""
+        """Refuse, unless the proxy itself was asked: what pages may, or how it is."""
+        if isinstance(refused, _Preflight):
+            self._answers.preflight(refused.lines, downstream, exchange)
+            return
+        own = snapshot.policy.own_lines(exchange.rule, request)
         if refused.reason is not Reason.NO_RULE or not _is_health(snapshot, request):
-            self._answers.refuse(refused, downstream, exchange)
+            self._answers.refuse(refused, downstream, exchange, own)
         else:
-            self._answers.serving(downstream, exchange)
+            self._answers.serving(downstream, exchange, own)
 
     def _failed(
         self, error: Exception, downstream: Downstream, exchange: Exchange
@@ -174,9 +180,47 @@ class Pipeline:
         """Answer what could not be read as a request."""
         now = self._clock()
         exchange = Exchange(downstream.method, now)
-        self._answers.refuse(refused, downstream, exchange)
+        own = self.snapshot.policy.own_lines("", None)
+        self._answers.refuse(refused, downstream, exchange, own)
         exchange.ended = self._clock()
         self._recorder.record(exchange)
+
+
+class _Preflight(Exception):
+    """A browser asked what a page may do, and the policy says it; goes no further.
+
+    Args:
+        lines: the field lines that say it.
+    """
+
+    def __init__(self, lines: list[bytes]) -> None:
+        super().__init__()
+        self.lines = lines
+
+
+def _answer_preflight(
+    policy: Policy, request: Request, path: str, exchange: Exchange
+) -> None:
+    """Answer a preflight of a rule that says whose pages may read its answers.
+
+    Raises:
+        Refused: ORIGIN_NOT_ALLOWED.
+        _Preflight: the origin may.
+    """
+    asked = preflight_of(request)
+    if asked is None:
+        return
+    origin, method = asked
+    try:
+        rule = policy.router.match(method.decode("latin-1"), path).rule
+    except Refused:
+        return  # no rule for it: OPTIONS is a method like any other
+    if rule.hardening is None or rule.hardening.cors is None:
+        return
+    exchange.rule = rule.id
+    if not rule.hardening.cors.allows(origin):
+        raise Refused(Reason.ORIGIN_NOT_ALLOWED)
+    raise _Preflight(rule.hardening.cors.preflight_lines(origin, method))
 
 
 def _unmatched(policy: Policy, refused: Refused, exchange: Exchange) -> Rule:

@@ -135,6 +135,10 @@ class Settings:
         listen: the data port.
         metrics_listen: the metrics port; loopback unless told otherwise.
         policy: the file or folder of the policy.
+        policy_state: the folder in which the last policies are kept for a rollback;
+            None keeps none.
+        policy_poll: seconds between two looks whether the policy has changed; 0 for
+            none.
         redis_url: where the buckets are; None keeps them in this process.
         encryption_key: as ``Keyset.from_text`` reads it; "" where a keystore has keys.
         metrics_token: what the metrics port asks for; None asks for nothing.
@@ -154,6 +158,8 @@ class Settings:
     drain_grace: float = 5.0
     drain_timeout: float = 30.0
     workers: int = 1
+    policy_state: pathlib.Path | None = None
+    policy_poll: float = 2.0
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> "Settings":
@@ -174,6 +180,8 @@ class Settings:
             drain_grace=reader.seconds("DRAIN_GRACE", 5.0),
             drain_timeout=reader.seconds("DRAIN_TIMEOUT", 30.0),
             workers=reader.count("WORKERS", 1, _MAX_WORKERS),
+            policy_state=reader.folder("POLICY_STATE"),
+            policy_poll=reader.seconds("POLICY_POLL", 2.0),
         )
         if settings.workers > 1 and settings.redis_url is None:
             reader.problems.append(
@@ -226,6 +234,10 @@ class _Reader:
                 f"{name} is not redis://host:port, rediss://host:port or unix:///path."
             )
         return text or None
+
+    def folder(self, name: str) -> pathlib.Path | None:
+        text = self.text(name)
+        return pathlib.Path(text) if text else None
 
     def seconds(self, name: str, default: float) -> float:
         text = self.text(name)

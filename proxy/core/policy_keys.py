@@ -31,6 +31,9 @@ def required(keys: Keys) -> tuple[str, ...]:
 
 DOCUMENT: Keys = {
     "version": Key("Which language this is; 1. Required in every file.", required=True),
+    "include": Key(
+        "Further files of the policy, or folders of them, from this file's folder on."
+    ),
     "deployment": Key(
         "A name bound into every ciphertext; 'default' when it is missing. Change it, "
         "and stored values no longer decrypt."
@@ -56,6 +59,7 @@ DOCUMENT: Keys = {
         "What a role, or anyone, sees of each field: plain, a mask, a pseudonym, null "
         "or nothing (drop). What is not named is masked."
     ),
+    "responses": Key("What is done to the header fields of every answer."),
     "rules": Key("What may be done. A request that no rule matches is refused."),
 }
 
@@ -274,6 +278,10 @@ RULE: Keys = {
     "tolerate": Key("Ways in which a path may be read in two ways, and still passes."),
     "max_body": Key("The largest request body: 64KiB, 10MB, 1GiB."),
     "timeouts": Key("How long the backend may take for this rule."),
+    "responses": Key(
+        "What is done to the header fields of this rule's answers, over what the "
+        "policy says of every answer; none for nothing."
+    ),
     "upgrade": Key(
         "Protocols that a connection may go on in, such as [websocket]; or those and "
         "when it ends. Without it every Upgrade is declined."
@@ -302,6 +310,48 @@ PROTECT: Keys = {
     "form": Key(
         "Encrypted in an urlencoded form: name of the parameter, and its field."
     ),
+}
+
+RESPONSES: Keys = {
+    "set": Key(
+        "Fields that every answer has, whatever the backend says; none takes away what "
+        "the policy sets."
+    ),
+    "default": Key("Fields that an answer gets if the backend does not say them."),
+    "remove": Key("Fields that are dropped, such as Server and X-Powered-By."),
+    "frame_ancestors": Key(
+        "Who may show a page in a frame: self, none, or origins. Beside what the "
+        "backend says of it; X-Frame-Options is written to match."
+    ),
+    "cookies": Key("What the backend's cookies are given that do not have it."),
+    "cors": Key(
+        "Whose pages may read answers, instead of what the backend says of it. The "
+        "proxy answers preflights."
+    ),
+}
+
+COOKIES: Keys = {
+    "secure": Key("Over TLS only; true when it is missing."),
+    "http_only": Key("Not for scripts; true when it is missing."),
+    "same_site": Key("strict, lax or none; lax when it is missing."),
+    "readable": Key(
+        "Names of cookies that scripts have to read: no HttpOnly for these."
+    ),
+}
+
+CORS: Keys = {
+    "origins": Key(
+        "Whose pages: https://app.example, https://*.app.example, or * for everybody.",
+        required=True,
+    ),
+    "headers": Key(
+        "What pages may send; Authorization and Content-Type when it is missing."
+    ),
+    "expose": Key("Fields of the answer that scripts may read."),
+    "credentials": Key(
+        "Whether browsers send cookies along; false when it is missing."
+    ),
+    "max_age": Key("How long a browser remembers it; 10m when it is missing."),
 }
 
 CASES: Keys = {

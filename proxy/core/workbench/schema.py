@@ -43,6 +43,8 @@ from proxy.core.policy_keys import (
     BREAKER,
     CASE,
     CASES,
+    COOKIES,
+    CORS,
     DOCUMENT,
     EJECT,
     EXPECT,
@@ -52,17 +54,20 @@ from proxy.core.policy_keys import (
     KEY,
     LIMIT,
     PROTECT,
+    RESPONSES,
     RULE,
     RULE_TIMEOUTS,
     TIMEOUTS,
     UPGRADE,
 )
+from proxy.core.policy_responses import NOTHING, ORIGIN, SOURCE, TOKEN
 from proxy.core.policy_roles import DEFAULT, ROLE
 from proxy.core.policy_rules import COUNTER, METHODS, RULE_ID
 from proxy.core.policy_sections import GLOB, PERIODS, UNLIMITED
 from proxy.core.policy_upgrade import PROTOCOL
 from proxy.core.policy_values import DURATION, NAME, SIZE, YES_OR_NO
 from proxy.core.reasons import Reason
+from proxy.core.responses import SameSite
 from proxy.core.workbench.shapes import VARIABLE as _VARIABLE
 from proxy.core.workbench.shapes import WORD as _WORD
 from proxy.core.workbench.shapes import Schema
@@ -152,6 +157,40 @@ def _backend() -> Schema:
     )
 
 
+def _responses() -> Schema:
+    def or_nothing(shape: Schema) -> Schema:
+        return {"anyOf": [{"const": NOTHING}, shape]}
+
+    yes_or_no: Schema = {"enum": [True, False, *YES_OR_NO]}
+    fields = _table(_word(TOKEN), _WORD)
+    tokens = or_nothing(_set(_word(TOKEN)))
+    source = _value(re.compile(f"'(?:self|none)'|{SOURCE.pattern}"), "self")
+    cookies = {
+        "secure": yes_or_no,
+        "http_only": yes_or_no,
+        "same_site": _words([one.value for one in SameSite]),
+        "readable": _set(_word(TOKEN)),
+    }
+    cors = {
+        "origins": _set(_value(ORIGIN, "https://app.example")),
+        "headers": tokens,
+        "expose": tokens,
+        "credentials": yes_or_no,
+        "max_age": _DURATION,
+    }
+    return _object(
+        RESPONSES,
+        {
+            "set": fields,
+            "default": fields,
+            "remove": {**tokens, "examples": [["Server", "X-Powered-By"]]},
+            "frame_ancestors": or_nothing(_set(source)),
+            "cookies": or_nothing(_object(COOKIES, cookies)),
+            "cors": or_nothing(_object(CORS, cors)),
+        },
+    )
+
+
 def _issuer() -> Schema:
     families = [{"items": _words(sorted(words))} for words in FAMILIES.values()]
     every = sorted(word for words in FAMILIES.values() for word in words)
@@ -234,6 +273,7 @@ def _rule() -> Schema:
             "count": _word(COUNTER),
             "tolerate": _set(_words(kinds)),
             "max_body": _SIZE,
+            "responses": {"anyOf": [{"const": NOTHING}, {"$ref": "#/$defs/responses"}]},
             "timeouts": _object(RULE_TIMEOUTS, dict.fromkeys(RULE_TIMEOUTS, _DURATION)),
             "upgrade": {"anyOf": [_PROTOCOLS, _upgrade()]},
         },
@@ -286,6 +326,7 @@ def policy_schema() -> Schema:
     view = _table(_word(GLOB), views)
     shapes = {
         "version": _VERSION,
+        "include": {**_set(_WORD), "examples": [["rules/", "roles.yaml"]]},
         "deployment": _WORD,
         "health": {"type": "string", "pattern": r"^(?:none|/.*)$"},
         "mode": _words(POLICY_MODES),
@@ -296,6 +337,7 @@ def policy_schema() -> Schema:
         "limits": _table(_NAME, {"$ref": "#/$defs/limit"}),
         "fields": _table(_NAME, _field()),
         "views": _table(_word(ROLE), view),
+        "responses": {"$ref": "#/$defs/responses"},
         "rules": _list({"$ref": "#/$defs/rule"}),
     }
     return {
@@ -306,6 +348,7 @@ def policy_schema() -> Schema:
             "backend": _backend(),
             "issuer": _issuer(),
             "limit": _limit(),
+            "responses": _responses(),
             "rule": _rule(),
         },
     }
