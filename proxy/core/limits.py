@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from typing import Final
 from urllib.parse import quote
 
-from proxy.core.bucket import RateLimit
+from proxy.core.bucket import BUCKET, HOLD_US, HOLDS, WINDOW, RateLimit
 from proxy.core.policy import Limit, Per, Precision
 
 _PLAIN: Final = re.compile(r"[A-Za-z0-9._@:-]{1,64}").fullmatch
@@ -80,15 +80,8 @@ class Quota:
         # The burst and the time it takes to fill: their ratio is the rate.
         self.policy = f"{self.name};q={rate.burst};w={rate.window_seconds}"
         self.lines = f"RateLimit-Policy: {self.policy}\r\nRateLimit: {self.name};r="
-        self.arguments = self.arguments_for(1)
+        self.arguments = arguments_of(rate, 1)
         self._takes: dict[str, Take] = {}
-
-    def arguments_for(self, cost: int) -> tuple[bytes, ...]:
-        """Return the arguments of ``take.lua`` for a take of ``cost`` tokens."""
-        rate = self.rate
-        # More than a burst is as much to give back as a burst is.
-        units = max(cost, -rate.burst) * rate.token
-        return b"%d" % rate.refill, b"%d" % rate.capacity, b"%d" % units
 
     def take_of(self, subject: str, client: str) -> "Take":
         """Return the bucket of a subject or client, as ``per`` says."""
@@ -98,12 +91,32 @@ class Quota:
             if len(self._takes) >= _MAX_TAKES:
                 self._takes.clear()
             key = f"lb:{{{_quoted(owner)}{self.suffix}"
-            take = self._takes[owner] = Take(key, self)
+            take = self._takes[owner] = Take(key, self.rate, self)
         return take
 
 
+def arguments_of(limit: RateLimit, cost: int, hold: str = "") -> tuple[bytes, ...]:
+    """Return how ``take.lua`` is told of a take.
+
+    Args:
+        limit: of any kind.
+        cost: tokens; more than a burst to give back is as much as a burst is.
+        hold: the id of a hold; "" for all.
+    """
+    units = b"%d" % (max(cost, -limit.burst) * limit.token)
+    if limit.kind == BUCKET:
+        return b"%d" % limit.refill, b"%d" % limit.capacity, units
+    count = b"%d" % limit.count
+    if limit.kind == WINDOW:
+        return b"-1", count, units, b"%d" % limit.until_us
+    if limit.kind == HOLDS:
+        return b"-2", count, units, hold.encode(), b"%d" % HOLD_US
+    waits = limit.wait_us, limit.most_us, limit.period_us
+    return b"-3", count, units, *(b"%d" % wait for wait in waits)
+
+
 class Take:
-    """One bucket to take from.
+    """One bucket to take from, or one of the other kinds of ``bucket.RateLimit``.
 
     Attributes:
         key: of the bucket in any store.
@@ -111,20 +124,25 @@ class Take:
         quota: the limit that the bucket belongs to.
         cost: tokens; 0 only looks. Below 0, tokens to give back, which is for
             ``settle`` alone.
+        hold: the id of a hold, which no other hold has; "" for other kinds, and to
+            settle or look at all holds.
         arguments: of ``take.lua``, as text.
     """
 
-    __slots__ = ("arguments", "cost", "key", "limit", "quota")
+    __slots__ = ("arguments", "cost", "hold", "key", "limit", "quota")
 
-    def __init__(self, key: str, quota: Quota, cost: int = 1) -> None:
+    def __init__(
+        self, key: str, limit: RateLimit, quota: Quota, cost: int = 1, hold: str = ""
+    ) -> None:
         self.key = key
-        self.limit = quota.rate
+        self.limit = limit
         self.quota = quota
         self.cost = cost
-        if cost == 1:
+        self.hold = hold
+        if cost == 1 and not hold and limit is quota.rate:
             self.arguments = quota.arguments
         else:
-            self.arguments = quota.arguments_for(cost)
+            self.arguments = arguments_of(limit, cost, hold)
 
     @property
     def id(self) -> str:
@@ -133,7 +151,13 @@ class Take:
 
     def costing(self, cost: int) -> "Take":
         """Return a take of ``cost`` tokens from the same bucket."""
-        return self if cost == self.cost else Take(self.key, self.quota, cost)
+        if cost == self.cost:
+            return self
+        return Take(self.key, self.limit, self.quota, cost, self.hold)
+
+    def holding(self, hold: str) -> "Take":
+        """Return a take of the hold with this id."""
+        return Take(self.key, self.limit, self.quota, 1, hold)
 
 
 def asks(takes: Sequence[Take]) -> bool:

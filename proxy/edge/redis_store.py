@@ -25,7 +25,8 @@ from typing import Final, cast
 
 from redis.exceptions import RedisError
 
-from proxy.core.bucket import Grant, grant_of
+from proxy.core.bucket import BUCKET, Grant, grant_of
+from proxy.core.counting import other_grant_of
 from proxy.core.limits import Take, asks
 from proxy.edge.redis_wire import RedisWire, Reply, open_wire, pool_of
 from proxy.edge.stand_in import StandIn
@@ -72,6 +73,12 @@ class _Batch:
             self.keys.append(take.key)
             arguments += take.arguments
 
+    def add_loan(self, take: Take, until_us: int) -> None:
+        """Add one that is to hold more for a while; nobody waits for it."""
+        self.requests.append(((take,), None))
+        self.keys.append(take.key)
+        self.arguments += (0, *take.arguments, until_us)
+
 
 def _is_for(batch: _Batch, reply: Reply) -> bool:
     """Say whether a reply has what ``take.lua`` says of every bucket."""
@@ -81,6 +88,16 @@ def _is_for(batch: _Batch, reply: Reply) -> bool:
         and all(type(number) is int for number in reply)
         and min(reply[1::2]) >= 0
     )
+
+
+def _grant_of(take: Take, verdict: int, level: int) -> Grant:
+    """Return the grant that two numbers of a reply are."""
+    allowed = verdict > 0
+    ahead_us = verdict - 1 if allowed else -verdict
+    limit, cost = take.limit, take.cost
+    if limit.kind == BUCKET:
+        return grant_of(limit, level, cost, allowed=allowed, ahead_us=ahead_us)
+    return other_grant_of(limit, level, cost, allowed=allowed, ahead_us=ahead_us)
 
 
 class RedisStore:
@@ -179,6 +196,13 @@ class RedisStore:
         elif takes:
             self._batch().add(takes, None)
 
+    def lend(self, take: Take, until_us: int) -> None:
+        """Let a bucket hold more until an instant, and fill it in."""
+        if self._wire is None:
+            self._stand_in.lend(take, until_us)
+        else:
+            self._batch().add_loan(take, until_us)
+
     async def close(self) -> None:
         """Close the connection; whoever still waits is answered locally."""
         self._closed = True
@@ -242,18 +266,9 @@ class RedisStore:
             grants = []
             everywhere = True
             for take in takes:
-                verdict = reply[at]
-                allowed = verdict > 0
-                everywhere = everywhere and allowed
-                grants.append(
-                    grant_of(
-                        take.limit,
-                        reply[at + 1],
-                        take.cost,
-                        allowed=allowed,
-                        ahead_us=verdict - 1 if allowed else -verdict,
-                    )
-                )
+                grant = _grant_of(take, reply[at], reply[at + 1])
+                everywhere = everywhere and grant.allowed
+                grants.append(grant)
                 at += 2
             self._count(takes, everywhere=everywhere)
             waiter.set(grants)

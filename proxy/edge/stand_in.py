@@ -8,7 +8,7 @@ one limit refuses takes from no other.
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
-from proxy.core.bucket import MICROSECONDS, Grant
+from proxy.core.bucket import Grant
 from proxy.core.limits import Take
 from proxy.core.policy import OnStoreFailure
 from proxy.edge.bucket_store import MemoryStore
@@ -37,6 +37,11 @@ class StandIn:
         self._buckets.settle(
             [one for one in takes if one.quota.on_failure is OnStoreFailure.LOCAL]
         )
+
+    def lend(self, take: Take, until_us: int) -> None:
+        """Let a bucket of this process hold more until an instant."""
+        if take.quota.on_failure is OnStoreFailure.LOCAL:
+            self._buckets.lend(take, until_us)
 
     def take(self, takes: Sequence[Take]) -> list[Grant]:
         """Take from every bucket what it shall cost, or from none.
@@ -72,5 +77,4 @@ def _grant_of(take: Take, local: Iterator[Grant]) -> Grant:
         case OnStoreFailure.ALLOW:
             return Grant(True, take.limit.burst, 0.0, 0.0)
         case OnStoreFailure.DENY:
-            filled_after = take.limit.capacity / take.limit.refill / MICROSECONDS
-            return Grant(False, 0, DENIED_FOR, filled_after, lost=True)
+            return Grant(False, 0, DENIED_FOR, take.limit.window_seconds, lost=True)

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.core.bucket import Grant, RateLimit, take
+from proxy.core.bucket import Grant, RateLimit
+from proxy.core.counting import take
 from proxy.core.errors import Refused
 from proxy.core.limit_fields import granted, limit_fields, limit_lines, retry_after
 from proxy.core.limits import Take, takes_for
@@ -74,7 +75,7 @@ def test_a_name_is_always_a_structured_field_string(name: str) -> None:
 def test_a_wait_that_would_not_help_is_not_told() -> None:
     """A cost above the burst has no effective window."""
     takes = takes_for((AUTH,), role="", subject="", client="::1")
-    _, [grant] = take([(FIVE, None, 6)], 0)
+    _, [grant] = take([(FIVE, None, 6, 0)], 0)
 
     assert dict(limit_fields(takes, [grant]))["RateLimit"] == '"auth";r=5'
 
@@ -113,7 +114,7 @@ def test_retry_after_never_ends_before_the_window() -> None:
 def both(cost: int = 1) -> tuple[list[Take], list[Grant]]:
     """Return a take from two full buckets, and what comes of it."""
     takes = takes_for(BOTH, role="", subject="ada", client="192.0.2.1")
-    return takes, take([(one.limit, None, cost) for one in takes], 0)[1]
+    return takes, take([(one.limit, None, cost, 0) for one in takes], 0)[1]
 
 
 @pytest.mark.parametrize("count", [0, 1, 2])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from proxy.core.bucket import take
+from proxy.core.counting import take
 from proxy.core.limit_status import looks_for, status_of
 from proxy.core.limits import takes_for
 from tests.limit_builders import API, AUTH, FIVE
@@ -44,8 +44,8 @@ def test_a_status_says_what_is_left(
 ) -> None:
     """And when there will be more."""
     [look] = looks_for((AUTH,), None, "192.0.2.1")
-    states, _ = take([(FIVE, None, spent)], 0)
-    _, [grant] = take([(FIVE, None if states is None else states[0], 0)], 0)
+    states, _ = take([(FIVE, None, spent, 0)], 0)
+    _, [grant] = take([(FIVE, None if states is None else states[0], 0, 0)], 0)
 
     status = status_of(look, grant)
 
