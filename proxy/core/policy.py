@@ -18,6 +18,7 @@ from proxy.core.bucket import RateLimit
 from proxy.core.field import Field
 from proxy.core.fields import Selection
 from proxy.core.guard import Guard
+from proxy.core.observing import USUAL, Audit, Logging
 from proxy.core.parameters import Parameters
 from proxy.core.routing import Ambiguity, Pattern, Router
 
@@ -130,6 +131,8 @@ class Rule:
         max_body_bytes: the largest request body; None means the process's limit.
         guard: what is asked for beside a role; None for nothing.
         shadow: whether who may, and how often, is decided and noted but not enforced.
+        log_share: of its served requests that is logged, from 0 to 1.
+        audit: what the audit log has of its requests; None for refusals only.
     """
 
     id: str
@@ -148,6 +151,8 @@ class Rule:
     timeouts: Timeouts | None = None
     guard: Guard | None = None
     shadow: bool = False
+    log_share: float = 1.0
+    audit: Audit | None = None
 
     @property
     def protects_body(self) -> bool:
@@ -170,6 +175,7 @@ class Policy:
         router: the compiled rules.
         unmatched: what serves a request that no rule matches, in a policy that is in
             shadow mode as a whole; None where such a request is refused.
+        logging: what the access log has of each request.
     """
 
     digest: str
@@ -184,6 +190,7 @@ class Policy:
     rules: tuple[Rule, ...]
     router: "Router[Rule]"
     unmatched: Rule | None = None
+    logging: Logging = USUAL
 
     @property
     def asks_claims(self) -> bool:

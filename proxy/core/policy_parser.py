@@ -20,6 +20,7 @@ from proxy.core.policy_guards import read_addresses, read_shadow
 from proxy.core.policy_issuers import read_issuers
 from proxy.core.policy_keys import DOCUMENT, required
 from proxy.core.policy_lint import Draft, find_contradictions, find_omissions
+from proxy.core.policy_observing import read_logging
 from proxy.core.policy_roles import read_roles
 from proxy.core.policy_rules import Known, read_rule
 from proxy.core.policy_sections import read_backends, read_limits, read_views
@@ -32,7 +33,7 @@ DEFAULT_DEPLOYMENT = "default"
 DEFAULT_HEALTH = "/health"
 NO_HEALTH = "none"
 
-_TABLES = ("backends", "issuers", "addresses", "limits", "fields", "views")
+_TABLES = ("backends", "issuers", "addresses", "limits", "fields", "views", "log")
 _LISTS = ("roles", "rules")
 _WORDS = ("deployment", "health", "mode")
 
@@ -198,6 +199,7 @@ def _draft(report: Report, document: _Document) -> Draft:
         addresses=read_addresses(report, tables["addresses"]),
         texts=document.texts,
         shadow=read_shadow(report, document.words.get("mode")),
+        logging=read_logging(report, tables["log"]),
     )
     issuers = read_issuers(report, tables["issuers"])
     views = read_views(report, tables["views"], roles.names, known.fields)
@@ -251,6 +253,7 @@ def _policy(
         rules=rules,
         router=router,
         unmatched=_unmatched(known),
+        logging=known.logging,
     )
 
 

@@ -12,10 +12,12 @@ from proxy.core import policy_values as values
 from proxy.core.backends import Backend
 from proxy.core.field import Field
 from proxy.core.fields import Selection
+from proxy.core.observing import USUAL, Logging
 from proxy.core.parameters import Parameters
 from proxy.core.policy import ANYONE, Limit, Rule
 from proxy.core.policy_guards import Context, Networks, read_guard, read_shadow
 from proxy.core.policy_keys import PROTECT, RULE, required
+from proxy.core.policy_observing import read_audit, read_share
 from proxy.core.policy_sections import read_limit
 from proxy.core.policy_values import Report, refuse
 from proxy.core.routing import Ambiguity, Pattern
@@ -61,6 +63,7 @@ class Known:
         addresses: lists of addresses, by name.
         texts: the text of each file, by its name.
         shadow: whether the policy as a whole enforces nothing.
+        logging: what is logged where a rule does not say.
         selections: what was compiled before, by what was written: many rules protect
             the same places, and one compiled form serves them all.
     """
@@ -73,6 +76,7 @@ class Known:
     addresses: Mapping[str, Networks | None]
     texts: Mapping[str, str]
     shadow: bool = False
+    logging: Logging = USUAL
     selections: dict[tuple[tuple[str, str], ...], Selection] = dataclasses.field(
         default_factory=dict
     )
@@ -111,6 +115,8 @@ def read_rule(report: Report, node: Node, known: Known) -> Rule | None:
         max_body_bytes=max_body,
         guard=read_guard(report, entries, context),
         shadow=shadow,
+        log_share=read_share(report, entries.get("log"), known.logging.share),
+        audit=read_audit(report, entries.get("audit")),
     )
 
 

@@ -13,8 +13,10 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from proxy.core.access_line import KEYS
 from proxy.core.authn import FAMILIES
 from proxy.core.conditions import MAX_LENGTH
+from proxy.core.observing import Audit
 from proxy.core.paths import INTOLERABLE, Ambiguity
 from proxy.core.policy import ANYONE, OnStoreFailure, Per, Precision, View
 from proxy.core.policy_fields import (
@@ -43,12 +45,14 @@ from proxy.core.policy_keys import (
     ISSUER,
     KEY,
     LIMIT,
+    LOG,
     PROTECT,
     RULE,
     TIMEOUTS,
     Keys,
     required,
 )
+from proxy.core.policy_observing import ALL, NONE, PERCENT
 from proxy.core.policy_roles import DEFAULT, ROLE
 from proxy.core.policy_rules import COUNTER, METHODS, RULE_ID
 from proxy.core.policy_sections import GLOB, PERIODS, SERVER, UNLIMITED
@@ -70,6 +74,16 @@ _PARAMETER = r"\{[A-Za-z_][A-Za-z0-9_]*\}"
 _REST = r"\{[A-Za-z_][A-Za-z0-9_]*\.\.\.\}"
 _SEGMENT = f"(?:{_LITERAL}|{_PARAMETER})"
 _PATH = f"/(?:{_SEGMENT}(?:/{_SEGMENT})*(?:/(?:{_REST})?)?|{_REST})?"
+
+
+_SHARE: Schema = {
+    "anyOf": [
+        {"enum": [ALL, NONE]},
+        {"type": "string", "pattern": f"^(?:{PERCENT.pattern})$"},
+        _VARIABLE,
+    ],
+    "examples": ["10%"],
+}
 
 
 def _pattern(pattern: re.Pattern[str]) -> str:
@@ -248,6 +262,8 @@ def _rule() -> Schema:
             "count": _word(COUNTER),
             "tolerate": _set(_words(kinds)),
             "max_body": _SIZE,
+            "log": _SHARE,
+            "audit": _words([kind.value for kind in Audit]),
         },
     )
 
@@ -297,6 +313,7 @@ def policy_schema() -> Schema:
         "limits": _table(_NAME, {"$ref": "#/$defs/limit"}),
         "fields": _table(_NAME, _field()),
         "views": _table(_word(ROLE), view),
+        "log": _object(LOG, {"keys": _set(_words(KEYS)), "sample": _SHARE}),
         "rules": _list({"$ref": "#/$defs/rule"}),
     }
     return {
