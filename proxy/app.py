@@ -19,6 +19,7 @@ from proxy.edge.exposition import expose
 from proxy.edge.metrics import Metrics
 from proxy.edge.numbers import Numbers
 from proxy.edge.policy_source import PolicySource
+from proxy.logs import Logs
 from proxy.serving import Serving, listen
 from proxy.settings import Settings
 from proxy.snapshots import StartError, snapshot_of
@@ -65,7 +66,8 @@ class App:
     def _build(self) -> None:
         snapshot = snapshot_of(self._source.load(), self._environment)
         self._warn()
-        self._serving = Serving(self._settings, snapshot, self._metrics)
+        self._logs = Logs(self._settings)
+        self._serving = Serving(self._settings, snapshot, self._metrics, self._logs)
         ports = AdminPorts(
             metrics=self._expose,
             ready=self._ready,
@@ -134,17 +136,18 @@ class App:
             return
         try:
             snapshot = snapshot_of(policy, self._environment)
+            self._serving.put_in_force(snapshot)
         except StartError as error:
-            # The policy is good, but the keys are not, or lack one that it asks for.
+            # The policy is good, but the keys or certificates that it asks for are not.
             self._source.revoke(str(error))
             self._keep_last_good(str(error))
             return
         self._warn()
-        self._serving.put_in_force(snapshot)
         log.info("policy %s is in force", policy.digest)
 
     def _keep_last_good(self, why: str) -> None:
         self._metrics.policy_refused()
+        self._logs.audit.note("policy.refused", why=why)
         log.error("the policy was refused, the last good one stays:\n%s", why)
 
     async def _drain(self, again: asyncio.Event) -> None:

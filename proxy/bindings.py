@@ -26,6 +26,10 @@ def request_ids() -> Iterator[str]:
         yield f"{prefix}-{number:x}"
 
 
+wall = time.time
+"""Epoch seconds."""
+
+
 def now_us() -> int:
     """Return epoch microseconds."""
     return time.time_ns() // 1000
@@ -34,7 +38,7 @@ def now_us() -> int:
 def clocks() -> Clocks:
     """Return the clocks of this process."""
     return Clocks(
-        wall=time.time,
+        wall=wall,
         monotonic=time.perf_counter,
         request_id=request_ids().__next__,
     )

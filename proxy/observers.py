@@ -57,9 +57,7 @@ class Observers:
             self._audit.note("request.served", **described(exchange))
 
     def _refused(self, exchange: Exchange, reason: Reason) -> None:
-        self._audit.note(
-            "request.refused", reason=reason.slug, **described(exchange)
-        )
+        self._audit.note("request.refused", reason=reason.slug, **described(exchange))
 
 
 def described(exchange: Exchange) -> dict[str, str]:

@@ -30,11 +30,21 @@ from proxy.core.headers import (
     value_of,
 )
 from proxy.core.message import Request
+from proxy.core.observing import Audit
 from proxy.core.policy import Policy, Rule
 from proxy.core.reasons import Reason
 from proxy.core.routing import NEVER_MEANT
 from proxy.core.target import split_target
-from proxy.ports import BucketStore, Clocks, Downstream, Recorder, Snapshot, Upstream
+from proxy.observers import described
+from proxy.ports import (
+    Auditor,
+    BucketStore,
+    Clocks,
+    Downstream,
+    Recorder,
+    Snapshot,
+    Upstream,
+)
 from proxy.taking import granted, takes_of
 
 
@@ -52,6 +62,7 @@ class Pipeline:
         store: BucketStore,
         upstream: Upstream,
         recorder: Recorder,
+        auditor: Auditor,
         clocks: Clocks,
         trusted: Sequence[Network] = (),
         body_bytes: int,
@@ -61,6 +72,7 @@ class Pipeline:
         self._store = store
         self._upstream = upstream
         self._recorder = recorder
+        self._auditor = auditor
         self._clock = clocks.monotonic
         self._new_id = clocks.request_id
         self._trusted = trusted
@@ -87,6 +99,9 @@ class Pipeline:
             takes = takes_of(rule, exchange)
             grants = await self._store.take(takes) if takes else ()
             limited = granted(rule, takes, grants, exchange)
+            # write down what has to be
+            if rule.audit is Audit.REQUIRED:
+                await self._auditor.required("request.admitted", **described(exchange))
             # encrypt
             target = bodies.encrypted_target(snapshot, rule, target, exchange)
             body, framing = bodies.outgoing(rule, request.body, headers, exchange)
@@ -97,7 +112,7 @@ class Pipeline:
             head = _head(request, target, headers, exchange, rule, (identity, framing))
             exchange.upstream_started = self._clock()
             response = await self._upstream.exchange(
-                rule.backend, request.method, head, body, chunked=framing is CHUNKED
+                rule, request.method, head, body, chunked=framing is CHUNKED
             )
             # decrypt or mask, answer
             if rule.protect_response is not None:
@@ -106,11 +121,8 @@ class Pipeline:
                 answers.send(response, limited, downstream, exchange)
             else:
                 await answers.stream(response, limited, downstream, exchange)
-        except Refused as refused:
-            self._stopped(refused, snapshot, request, downstream, exchange)
-        except Exception as error:  # noqa: BLE001 - a bug: 500, logged and counted
-            self._recorder.failed(error, exchange)
-            self._answers.refuse(Refused(Reason.INTERNAL), downstream, exchange)
+        except Exception as error:  # noqa: BLE001 - refused, or a bug: logged, 500
+            self._stopped(error, snapshot, request, downstream, exchange)
         finally:
             exchange.ended = self._clock()
             self._recorder.record(exchange)
@@ -142,17 +154,20 @@ class Pipeline:
 
     def _stopped(
         self,
-        refused: Refused,
+        error: Exception,
         snapshot: Snapshot,
         request: Request,
         downstream: Downstream,
         exchange: Exchange,
     ) -> None:
         """Refuse, unless the proxy itself was asked whether it serves."""
-        if refused.reason is not Reason.NO_RULE or not _is_health(snapshot, request):
-            self._answers.refuse(refused, downstream, exchange)
-        else:
+        if not isinstance(error, Refused):
+            self._recorder.failed(error, exchange)
+            error = Refused(Reason.INTERNAL)
+        if error.reason is Reason.NO_RULE and _is_health(snapshot, request):
             self._answers.serving(downstream, exchange)
+        else:
+            self._answers.refuse(error, downstream, exchange)
 
     def reject(self, refused: Refused, downstream: Downstream) -> None:
         """Answer what could not be read as a request."""

@@ -10,14 +10,13 @@ from typing import Protocol
 
 from proxy.core.audit_chain import Value
 from proxy.core.authn import Authenticator
-from proxy.core.backends import Backend
 from proxy.core.bucket import Grant
 from proxy.core.cipher import Cipher
 from proxy.core.errors import Refused
 from proxy.core.exchange import Exchange
 from proxy.core.limits import Take
 from proxy.core.message import Body, Request, Response
-from proxy.core.policy import Policy
+from proxy.core.policy import Policy, Rule
 
 
 class Downstream(Protocol):
@@ -77,14 +76,14 @@ class Upstream(Protocol):
 
     def exchange(
         self,
-        backend: Backend,
+        rule: Rule,
         method: str,
         head: bytes,
         body: bytes | Body,
         *,
         chunked: bool = False,
     ) -> Awaitable[Response]:
-        """Send a request; awaited, return the answer once its head has come."""
+        """Send a request as a rule says; awaited, return the answer's head."""
         ...
 
 

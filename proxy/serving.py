@@ -18,8 +18,11 @@ from proxy.edge.limiter import Limiter
 from proxy.edge.limits import WireLimits
 from proxy.edge.listener import Listener
 from proxy.edge.metrics import Metrics
-from proxy.edge.pool import Upstreams
 from proxy.edge.redis_store import RedisStore
+from proxy.edge.tls import TlsError
+from proxy.edge.upstreams import Upstreams
+from proxy.logs import Logs
+from proxy.observers import Observers
 from proxy.pipeline import Pipeline
 from proxy.ports import Snapshot
 from proxy.settings import Address, Settings
@@ -58,29 +61,36 @@ class Serving:
         settings: what the process is told.
         snapshot: what is in force at first.
         metrics: notes what happens.
+        logs: take lines of it.
 
     Attributes:
         draining: whether it was told to end.
 
     Raises:
-        StartError: an option of the store's URL is wrong.
+        StartError: an option of the store's URL is wrong, or a file of a backend's
+            certificate cannot be used.
     """
 
     def __init__(
-        self, settings: Settings, snapshot: Snapshot, metrics: Metrics
+        self, settings: Settings, snapshot: Snapshot, metrics: Metrics, logs: Logs
     ) -> None:
         self._settings = settings
         self._metrics = metrics
         self.draining = False
         limits = WireLimits()
-        self._health = HealthChecks()
-        self._upstreams = Upstreams(self._health.is_up)
+        self._upstreams = Upstreams()
+        self._health = HealthChecks(
+            self._upstreams.tls_of, self._upstreams.health_changed
+        )
         self._store = self._make_store()
+        self._logs = logs
+        self._observers = Observers(metrics, logs.access, logs.audit)
         self._pipeline = Pipeline(
             snapshot,
             store=self._store,
             upstream=self._upstreams,
-            recorder=metrics,
+            recorder=self._observers,
+            auditor=logs.audit,
             clocks=bindings.clocks(),
             trusted=settings.trusted_proxies,
             body_bytes=limits.body_bytes,
@@ -108,6 +118,7 @@ class Serving:
 
     def _watch(self) -> None:
         watch, store = self._metrics.watch, self._store
+        self._logs.watch(self._metrics)
         watch(
             "lumina_limiter_takes",
             lambda: [(("allowed",), store.taken), (("refused",), store.refused)],
@@ -122,12 +133,18 @@ class Serving:
         watch(
             "lumina_downstream_connections", lambda: [((), self._listener.connections)]
         )
+        upstreams = self._upstreams
+        watch("lumina_upstream_connections", upstreams.connections)
+        watch("lumina_upstream_pending", upstreams.pending)
+        watch("lumina_upstream_retries", upstreams.retries)
+        watch("lumina_upstream_failures", upstreams.failures)
+        watch("lumina_upstream_ejections", upstreams.ejections)
+        watch("lumina_upstream_ejected", upstreams.ejected)
         watch(
-            "lumina_upstream_connections",
-            lambda: [
-                ((name, state), n) for name, state, n in self._upstreams.snapshot()
-            ],
+            "lumina_upstream_certificate_expiry_timestamp_seconds",
+            upstreams.certificates,
         )
+        watch("lumina_upstream_certificate_reload_success", upstreams.certificates_good)
         watch(
             "lumina_upstream_up",
             lambda: [
@@ -144,18 +161,46 @@ class Serving:
         return self._pipeline.snapshot.policy
 
     def put_in_force(self, snapshot: Snapshot) -> None:
-        """Swap what requests that start now will hold; it must have been started."""
+        """Swap what requests that start now will hold; it must have been started.
+
+        Raises:
+            StartError: a file of a backend's certificate cannot be used; what was in
+                force stays.
+        """
+        before = self.policy
         self._apply(snapshot)
+        self._note_change(before)
         self._health.configure(snapshot.policy.backends.values())
 
     def _apply(self, snapshot: Snapshot) -> None:
         policy = snapshot.policy
-        self._upstreams.configure(policy.backends.values())
+        try:
+            self._upstreams.configure(
+                policy.backends.values(),
+                [rule.timeouts for rule in policy.rules if rule.timeouts],
+            )
+        except TlsError as error:
+            raise StartError(f"backends: {error}.") from None
         self._metrics.declare_counters(
             rule.count for rule in policy.rules if rule.count
         )
+        self._observers.configure(policy)
         self._pipeline.snapshot = snapshot
         self._metrics.policy_loaded(policy.digest)
+
+    def _note_change(self, before: Policy | None) -> None:
+        """Write down which policy is in force now, and how it differs from the last."""
+        policy = self.policy
+        old = {rule.id: rule for rule in before.rules} if before is not None else {}
+        new = {rule.id: rule for rule in policy.rules}
+        self._logs.audit.note(
+            "policy.in_force",
+            digest=policy.digest,
+            before="" if before is None else before.digest,
+            added=[] if before is None else sorted(new.keys() - old.keys()),
+            removed=sorted(old.keys() - new.keys()),
+            changed=sorted(one for one in new.keys() & old.keys() if new[one] != old[one]),
+        )
 
     # -- what operators ask
 
@@ -169,6 +214,7 @@ class Serving:
         down = [name for name, server, up in self._health.snapshot() if not up]
         checks = {
             "keys": "ok",
+            "audit": self._logs.state,
             "limits": self._store.state,
             "backends": f"down: {', '.join(sorted(set(down)))}" if down else "ok",
             "listening": "yes" if self._listener.port else "no",
@@ -205,6 +251,7 @@ class Serving:
         Raises:
             StartError: the store's URL has an option that there is not.
         """
+        self._logs.start()
         self._upstreams.start()
         try:
             await self._store.open()
@@ -219,6 +266,7 @@ class Serving:
             StartError: the address is not to be had.
         """
         await listen(self._listener.start, self._settings.listen)
+        self._note_change(None)
         # What lives until the end is not looked at by every collection.
         gc.collect()
         gc.freeze()
@@ -243,3 +291,4 @@ class Serving:
         await self._health.stop()
         await self._upstreams.close()
         await self._store.close()
+        self._logs.stop()

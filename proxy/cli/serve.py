@@ -1,7 +1,6 @@
 """``lumina-proxy serve``: the sidecar."""
 
 import asyncio
-import logging
 import os
 import sys
 
@@ -10,6 +9,7 @@ import uvloop
 
 from proxy.app import App
 from proxy.core.errors import PolicyError
+from proxy.edge import log_format
 from proxy.settings import Environment, Settings, SettingsError
 from proxy.snapshots import StartError
 
@@ -36,7 +36,7 @@ def serve(**flags: str | None) -> None:
     """Serve until SIGTERM or Ctrl-C, then drain.
 
     Everything comes from a flag or the variable in brackets; a flag wins. Only the
-    environment has TRUSTED_PROXIES, DRAIN_GRACE and DRAIN_TIMEOUT (.env.example
+    environment has TRUSTED_PROXIES, ACCESS_LOG and the like (.env.example
     explains every variable), what the policy refers to, such as JWT_SECRET and
     RATE_LIMIT_API, and the secrets ENCRYPTION_KEY and METRICS_TOKEN, each also as
     NAME_FILE. SIGHUP reloads the policy and the keys.
@@ -51,11 +51,9 @@ def serve(**flags: str | None) -> None:
     """  # noqa: D301 - the \b of click is a backspace
     given = {name.upper(): value for name, value in flags.items() if value}
     environment = Environment({**os.environ, **given})
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
     try:
         settings = Settings.read(environment)
+        log_format.configure(settings.log_format, settings.log_level)
         uvloop.run(App(settings, environment).run())
     except SettingsError as error:
         _exit(error.problems)

@@ -72,13 +72,35 @@ LOG: Keys = {
 }
 
 BACKEND: Keys = {
-    "servers": Key("Addresses: http://host:port.", required=True),
+    "servers": Key(
+        "Addresses: http://host:port, https://host:port or unix:/path.", required=True
+    ),
+    "balance": Key(
+        "Which of several servers gets a request: least-outstanding (usual), the one "
+        "with the fewest under way; or round-robin."
+    ),
     "timeouts": Key("How long the backend may take."),
     "health": Key("An active check of each server."),
+    "eject": Key(
+        "When a server that fails gets no requests for a while, if there are others; "
+        "or none. After 5 failures, for 10s, when it is missing."
+    ),
+    "breaker": Key(
+        "How much the backend may be asked at once, by each process; what is more is "
+        "refused with 503."
+    ),
+    "retry": Key(
+        "safe (usual): a request may be sent once more if no answer began, its method "
+        "is idempotent and its body is at hand; never: it may not."
+    ),
+    "tls": Key("How https servers prove who they are, and the proxy to them."),
 }
 
 TIMEOUTS: Keys = {
-    "connect": Key("Until the connection stands; 2s when it is missing."),
+    "connect": Key(
+        "Until the connection stands, and how long a request waits for one; 2s when "
+        "it is missing."
+    ),
     "first_byte": Key(
         "From the request's last byte to the answer's head; 30s when it is missing."
     ),
@@ -88,9 +110,59 @@ TIMEOUTS: Keys = {
     ),
 }
 
+RULE_TIMEOUTS: Keys = {
+    "first_byte": Key(
+        "From the request's last byte to the answer's head; the backend's when it is "
+        "missing."
+    ),
+    "idle": Key("Between two reads of a body; the backend's when it is missing."),
+}
+
 HEALTH: Keys = {
     "path": Key("What is asked for; 2xx is healthy.", required=True),
     "every": Key("How often: a duration such as 5s.", required=True),
+    "timeout": Key(
+        "How long a check may take, and never longer than every; usually 2s."
+    ),
+    "host": Key("The Host that is asked for; the server's address when it is missing."),
+    "down_after": Key("Failures in a row until a server is down; usually 2."),
+    "up_after": Key("Successes in a row until it is up again; usually 1."),
+}
+
+EJECT: Keys = {
+    "after": Key(
+        "Failures in a row: connections refused or reset, answers that are late or no "
+        "HTTP. 5 when it is missing. Statuses do not count."
+    ),
+    "for": Key(
+        "How long; longer each time it happens again, 5m at most. 10s when it is "
+        "missing."
+    ),
+    "at_most": Key("How many servers at once; half of them when it is missing."),
+}
+
+BREAKER: Keys = {
+    "connections": Key("To each server; 1024 when it is missing."),
+    "pending": Key(
+        "Requests that wait for a connection to each server; 1024 when it is missing."
+    ),
+    "in_flight": Key("Requests of the whole backend, under way or waiting."),
+}
+
+BACKEND_TLS: Keys = {
+    "ca": Key(
+        "The file with the authorities that are trusted; the system's when it is "
+        "missing."
+    ),
+    "certificate": Key("The file with the proxy's own certificate and its chain."),
+    "key": Key("The file with its private key, when certificate has none."),
+    "server_name": Key(
+        "What the servers' certificate is for; the server's host when it is missing."
+    ),
+    "verify": Key(
+        "full (usual): the chain and the name; chain: not the name; none: nothing, and "
+        "anybody can be the backend."
+    ),
 }
 
 ISSUER: Keys = {
@@ -198,6 +270,7 @@ RULE: Keys = {
         "backend gets it, or it is refused."
     ),
     "max_body": Key("The largest request body: 64KiB, 10MB, 1GiB."),
+    "timeouts": Key("How long the backend may take for this rule."),
 }
 
 ADDRESSES: Keys = {

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from proxy.core import policy_values as values
 from proxy.core.errors import Finding, PolicyError
 from proxy.core.policy import Policy, Rule
+from proxy.core.policy_backends import read_backends
 from proxy.core.policy_fields import read_fields
 from proxy.core.policy_guards import read_addresses, read_shadow
 from proxy.core.policy_issuers import read_issuers
@@ -23,7 +24,7 @@ from proxy.core.policy_lint import Draft, find_contradictions, find_omissions
 from proxy.core.policy_observing import read_logging
 from proxy.core.policy_roles import read_roles
 from proxy.core.policy_rules import Known, read_rule
-from proxy.core.policy_sections import read_backends, read_limits, read_views
+from proxy.core.policy_sections import read_limits, read_views
 from proxy.core.policy_values import Report, refuse
 from proxy.core.routing import Pattern, Router
 from proxy.core.yaml_source import Node, Place, Scalar, Table, read_yaml

@@ -15,6 +15,7 @@ from proxy.core.fields import Selection
 from proxy.core.observing import USUAL, Logging
 from proxy.core.parameters import Parameters
 from proxy.core.policy import ANYONE, Limit, Rule
+from proxy.core.policy_backends import read_rule_timeouts
 from proxy.core.policy_guards import Context, Networks, read_guard, read_shadow
 from proxy.core.policy_keys import PROTECT, RULE, required
 from proxy.core.policy_observing import read_audit, read_share
@@ -37,6 +38,7 @@ RULE_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 COUNTER = re.compile(r"lumina_[a-z0-9_]{1,80}_total")
 OWN_METRICS = (
     "lumina_active_",
+    "lumina_audit_",
     "lumina_aborted_",
     "lumina_build_",
     "lumina_cipher_",
@@ -44,6 +46,7 @@ OWN_METRICS = (
     "lumina_downstream_",
     "lumina_internal_",
     "lumina_limiter_",
+    "lumina_log_",
     "lumina_overhead_",
     "lumina_policy_",
     "lumina_request_",
@@ -94,6 +97,7 @@ def read_rule(report: Report, node: Node, known: Known) -> Rule | None:
     count = report.read(entries.get("count"), _counter, None)
     tolerate = _tolerate(report, entries.get("tolerate"))
     max_body = report.read(entries.get("max_body"), values.size, None)
+    timeouts = read_rule_timeouts(report, entries.get("timeouts"), backend)
     shadow = read_shadow(report, entries.get("mode")) or known.shadow
     if not (rule_id and match and allow and backend):
         return None
@@ -113,6 +117,7 @@ def read_rule(report: Report, node: Node, known: Known) -> Rule | None:
         count=count,
         tolerate=tolerate,
         max_body_bytes=max_body,
+        timeouts=timeouts,
         guard=read_guard(report, entries, context),
         shadow=shadow,
         log_share=read_share(report, entries.get("log"), known.logging.share),

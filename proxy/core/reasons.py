@@ -249,6 +249,12 @@ class Reason(enum.Enum):
         Party.BACKEND,
         "The backend does not accept connections.",
     )
+    UPSTREAM_UNTRUSTED = (
+        "upstream-untrusted",
+        502,
+        Party.BACKEND,
+        "The backend did not prove over TLS who it is.",
+    )
     UPSTREAM_RESET = (
         "upstream-reset",
         502,
@@ -280,6 +286,12 @@ class Reason(enum.Enum):
         503,
         Party.STORE,
         "The keys that would encrypt this request are not to be had.",
+    )
+    AUDIT_UNAVAILABLE = (
+        "audit-unavailable",
+        503,
+        Party.STORE,
+        "What has to be written down of this request cannot be written.",
     )
     INTERNAL = ("internal-error", 500, Party.PROXY, "The proxy failed. It is logged.")
 

@@ -1,10 +1,15 @@
 """The access log: which requests are logged, and where their lines go."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 
-from proxy.core.access_line import Line
+from proxy.core.access_line import USUAL_KEYS, Line
 from proxy.core.exchange import Exchange
+from proxy.core.policy import Policy
 from proxy.edge.log_sink import LogSink
+
+_WHOLE: Final = 1.0 - 1e-9
+"""Ten tenths, as floats add up."""
 
 
 class AccessLog:
@@ -13,20 +18,32 @@ class AccessLog:
     Args:
         sink: takes the lines.
         wall: epoch seconds.
-        line: writes a line; another one after a reload.
+        style: makes what writes a line, of its keys.
 
-    Attributes:
-        samples: of each rule, by its id, the share of served requests that is logged,
-            from 0 to 1; all of a rule that is not in here. What was refused, failed or
-            would have been refused is always logged.
+    What was refused, broke off or would have been refused is always logged; of what was
+    served, the share that its rule says.
     """
 
-    def __init__(self, sink: LogSink, wall: Callable[[], float], line: Line) -> None:
-        self.samples: Mapping[str, float] = {}
-        self.line = line
+    def __init__(
+        self,
+        sink: LogSink,
+        wall: Callable[[], float],
+        style: Callable[[Sequence[str]], Line],
+    ) -> None:
         self._sink = sink
         self._wall = wall
+        self._style = style
+        self._line = style(USUAL_KEYS)
+        self._shares: Mapping[str, float] = {}
         self._due: dict[str, float] = {}
+
+    def configure(self, policy: Policy) -> None:
+        """Follow a policy that is in force from now on."""
+        self._line = self._style(policy.logging.keys)
+        self._shares = {
+            rule.id: rule.log_share for rule in policy.rules if rule.log_share < 1.0
+        }
+        self._due.clear()
 
     @property
     def dropped(self) -> int:
@@ -35,15 +52,16 @@ class AccessLog:
 
     def note(self, exchange: Exchange) -> None:
         """Log a request, if it is its turn."""
-        if self.samples and not self._is_due(exchange):
+        if self._shares and not self._is_due(exchange):
             return
-        self._sink.write(self.line(exchange, self._wall()))
+        self._sink.write(self._line(exchange, self._wall()))
 
     def _is_due(self, exchange: Exchange) -> bool:
-        share = self.samples.get(exchange.rule, 1.0)
+        share = self._shares.get(exchange.rule, 1.0)
         if share >= 1.0 or exchange.reason or exchange.shadow or exchange.aborted:
             return True
         # Evenly, and not by chance: one of ten is the tenth, the twentieth and so on.
         due = self._due.get(exchange.rule, 0.0) + share
-        self._due[exchange.rule] = due % 1.0
-        return due >= 1.0
+        logged = due >= _WHOLE
+        self._due[exchange.rule] = due - 1.0 if logged else due
+        return logged

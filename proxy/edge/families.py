@@ -57,6 +57,22 @@ COUNTERS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
         ("answer",),
     ),
     "lumina_limiter_batches": ("Calls to the store of limits.", ()),
+    "lumina_upstream_retries": (
+        "Requests sent again, or to another server, where that was safe.",
+        ("backend",),
+    ),
+    "lumina_upstream_failures": (
+        "Exchanges that a server failed, and connections that it did not take.",
+        ("backend", "server"),
+    ),
+    "lumina_upstream_ejections": (
+        "How often a server was left alone for a while, because it failed.",
+        ("backend", "server"),
+    ),
+    "lumina_log_lines_dropped": ("Lines of the access log that were not written.", ()),
+    "lumina_audit_lines": ("Lines that this process wrote to the audit log.", ()),
+    "lumina_audit_write_failures": ("Attempts to write the audit log that failed.", ()),
+    "lumina_audit_events_dropped": ("Security events that were never written.", ()),
     "python_gc_collections": ("Garbage collections.", ("generation",)),
     "python_gc_objects_collected": (
         "Objects that the garbage collector found.",
@@ -82,9 +98,25 @@ GAUGES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
         "Connections to backends by what they do.",
         ("backend", "state"),
     ),
+    "lumina_upstream_pending": (
+        "Requests that wait for a connection to a backend.",
+        ("backend",),
+    ),
     "lumina_upstream_up": (
         "Whether a server's health check succeeds.",
         ("backend", "server"),
+    ),
+    "lumina_upstream_ejected": (
+        "Whether a server gets no requests for a while, because it failed them.",
+        ("backend", "server"),
+    ),
+    "lumina_upstream_certificate_expiry_timestamp_seconds": (
+        "When the proxy's certificate for a backend expires, in epoch seconds.",
+        ("backend",),
+    ),
+    "lumina_upstream_certificate_reload_success": (
+        "Whether the files of a backend's certificates could be used when last read.",
+        ("backend",),
     ),
     "lumina_downstream_connections": ("Open connections of clients.", ()),
     "lumina_policy_info": ("The policy in force, by its digest.", ("digest",)),
@@ -103,10 +135,12 @@ WORST: Final = frozenset(
     (
         "lumina_limiter_store_up",
         "lumina_policy_last_reload_success",
+        "lumina_upstream_certificate_expiry_timestamp_seconds",
+        "lumina_upstream_certificate_reload_success",
         "lumina_upstream_up",
     )
 )
-"""Gauges that are 1 of all processes together only if they are 1 of each."""
+"""Gauges of which the smallest of all processes counts."""
 
 SAME: Final = frozenset(
     (

@@ -16,6 +16,7 @@ from proxy.ports import Handler
 if TYPE_CHECKING:
     from proxy.edge.call import Call
     from proxy.edge.downstream import DownstreamConnection
+    from proxy.edge.pool import Pool
     from proxy.edge.upstream import UpstreamConnection
 
 
@@ -59,10 +60,12 @@ class UpstreamOwner(abc.ABC):
     Attributes:
         timeouts: of exchanges that say nothing else, and of idle connections.
         now: the loop's time, in seconds.
+        failures: how often its server failed since it last answered.
     """
 
     timeouts: Timeouts
     now: Callable[[], float]
+    failures: int
 
     @abc.abstractmethod
     def opened(self, connection: "UpstreamConnection") -> None:
@@ -85,3 +88,29 @@ class UpstreamOwner(abc.ABC):
             reused: whether the connection had carried another one before.
             answered: whether a byte of the answer had come.
         """
+
+    @abc.abstractmethod
+    def failed(self) -> None:
+        """Note that the server failed an exchange."""
+
+
+class PoolOwner(abc.ABC):
+    """The servers of a backend that a pool belongs to.
+
+    Attributes:
+        retry: whether a request may be sent a second time.
+    """
+
+    retry: bool
+
+    @abc.abstractmethod
+    def other(self, pool: "Pool") -> "Pool | None":
+        """Return the pool of another server that may be asked; None for none."""
+
+    @abc.abstractmethod
+    def failed(self, pool: "Pool") -> None:
+        """Note that a server failed an exchange, or took no connection."""
+
+    @abc.abstractmethod
+    def retried(self) -> None:
+        """Note that a request is sent, or another server is asked, again."""

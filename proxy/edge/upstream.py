@@ -7,6 +7,7 @@ another client.
 """
 
 import asyncio
+import select
 from typing import Final, cast
 
 import httptools
@@ -26,6 +27,8 @@ HEAD_BYTES: Final = 64 * 1024
 FIRST_FINAL: Final = 200
 LAST_STATUS: Final = 599
 SWITCHING: Final = 101
+NEWS: Final = select.POLLIN | select.POLLRDHUP
+"""What happens to an idle connection that its backend closes, or speaks on."""
 INTERIM: Final = 16
 """How many 1xx answers may precede an answer."""
 
@@ -35,6 +38,7 @@ class UpstreamConnection:
 
     Attributes:
         deadline: loop time at which the wait for the backend has been long enough.
+        ended: whether either side has closed it.
         reused: whether the exchange under way is not its first.
     """
 
@@ -61,6 +65,7 @@ class UpstreamConnection:
         "_violated",
         "_write_paused",
         "deadline",
+        "ended",
         "reused",
     )
 
@@ -88,6 +93,7 @@ class UpstreamConnection:
         self._violated = False
         self._write_paused = False
         self.deadline = NEVER
+        self.ended = False
         self.reused = False
 
     # -- what asyncio calls
@@ -101,6 +107,7 @@ class UpstreamConnection:
     def connection_lost(self, exc: Exception | None) -> None:
         """End whatever was being received."""
         self._transport = None
+        self.ended = True
         self.deadline = NEVER
         self._pool.lost(self)
         if self._drained is not None:
@@ -150,6 +157,8 @@ class UpstreamConnection:
             length=self._framing.length,
             bodiless=self._framing.bodiless,
         )
+        if self._pool.failures:
+            self._pool.failures = 0
         if self._complete:
             if chunks:
                 response.body = Whole(b"".join(chunks))
@@ -157,7 +166,7 @@ class UpstreamConnection:
         else:
             self.deadline = self._pool.now() + self._timeouts.idle
             response.body = self._body = BodyStream(self._pause, self._resume)
-            self._body.abandoned = self.close
+            self._body.abandoned = self._abandon
             for chunk in chunks:
                 self._body.feed(chunk)
         call.set(response)
@@ -168,7 +177,20 @@ class UpstreamConnection:
 
     def eof_received(self) -> bool:
         """Let the transport close itself: a backend that is done is done."""
+        self.ended = True
         return False
+
+    def is_stale(self) -> bool:
+        """Say whether the backend has closed the connection, or said something.
+
+        Asks the system: what has arrived may not have been read yet.
+        """
+        transport = self._transport
+        if transport is None or self.ended or transport.is_closing():
+            return True
+        poller = select.poll()
+        poller.register(transport.get_extra_info("socket").fileno(), NEWS)
+        return bool(poller.poll(0))
 
     def resume_writing(self) -> None:
         """Let the pump write on."""
@@ -312,11 +334,17 @@ class UpstreamConnection:
     def close(self) -> None:
         """Break the connection; it is never used again."""
         self.deadline = NEVER
+        self.ended = True
         if self._pump is not None:
             pump, self._pump = self._pump, None
             pump.cancel()
         if self._transport is not None:
             self._transport.abort()
+
+    def _abandon(self) -> None:
+        """Break off an answer that nobody reads any more."""
+        self._body = None
+        self.close()
 
     def _violate(self) -> None:
         self._violated = True
@@ -326,13 +354,15 @@ class UpstreamConnection:
         call, self._call = self._call, None
         body, self._body = self._body, None
         if body is not None:
+            self._pool.failed()
             body.fail(Refused(reason))
-        if call is None:
-            return
+        if call is None or call.done:
+            return  # whoever asked is gone
         if reason is Reason.UPSTREAM_RESET:
             answered = self._head_bytes > 0
             self._pool.broken(call, reused=self.reused, answered=answered)
         else:
+            self._pool.failed()
             call.fail(Refused(reason))
 
     def _release(self) -> None:

@@ -72,8 +72,51 @@ EDITS = [
     ),
     pytest.param(
         [("idle: 60s}", "idle: 60s}, health: {path: /h, every: 5s}")],
-        ["~ backends: health of the backend lms: none -> path /h, every 5s"],
+        [
+            (
+                "~ backends: health of the backend lms: none -> path /h, every 5s, "
+                "timeout 2s, host none, down_after 2, up_after 1"
+            )
+        ],
         id="health",
+    ),
+    pytest.param(
+        [
+            (
+                'servers: ["http://127.0.0.1:9001"]',
+                (
+                    'servers: ["https://h:1", "unix:/s"], retry: never, '
+                    "balance: round-robin, eject: none, tls: {verify: none}"
+                ),
+            )
+        ],
+        [
+            (
+                "~ backends: servers of the backend files: 127.0.0.1:9001 -> "
+                "https://h:1 and unix:/s"
+            ),
+            (
+                "~ backends: balance of the backend files: least-outstanding -> "
+                "round-robin"
+            ),
+            (
+                "~ backends: ejection of the backend files: after 5, seconds 10s, "
+                "at_most none -> none"
+            ),
+            "~ backends: retry of the backend files: yes -> no",
+            "~ backends: tls.verify of the backend files: full -> none",
+        ],
+        id="backend-of-several",
+    ),
+    pytest.param(
+        [("    max_body: 1KiB\n", "    max_body: 1KiB\n    timeouts: {idle: 5s}\n")],
+        [
+            (
+                "~ rules: timeouts: none -> connect 2s, first_byte 30s, idle 5s: "
+                "GET /files/{path...}"
+            )
+        ],
+        id="timeouts-of-rule",
     ),
     pytest.param(
         [

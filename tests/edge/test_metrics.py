@@ -651,6 +651,13 @@ def busy(metrics: Metrics) -> None:
         "lumina_limiter_store_up": (),
         "lumina_limiter_local_takes": ("local",),
         "lumina_upstream_connections": ("lms", "idle"),
+        "lumina_upstream_pending": ("lms",),
+        "lumina_upstream_retries": ("lms",),
+        "lumina_upstream_failures": ("lms", "127.0.0.1:9000"),
+        "lumina_upstream_ejections": ("lms", "127.0.0.1:9000"),
+        "lumina_upstream_ejected": ("lms", "127.0.0.1:9000"),
+        "lumina_upstream_certificate_expiry_timestamp_seconds": ("lms",),
+        "lumina_upstream_certificate_reload_success": ("lms",),
         "lumina_upstream_up": ("lms", "127.0.0.1:9000"),
         "lumina_downstream_connections": (),
     }.items():

@@ -159,12 +159,14 @@ def _shown(value: object) -> str:
             shown = "none"
         case enum.Enum():
             shown = str(value.value)
+        case bool():
+            shown = "yes" if value else "no"
         case float():
             shown = f"{value:g}s"
         case str() | int():
             shown = str(value)
         case Server():
-            shown = f"{value.host}:{value.port}"
+            shown = f"https://{value.address}" if value.tls else value.address
         case tuple() | frozenset():
             shown = joined(sorted(map(_shown, value)))
         case _ if dataclasses.is_dataclass(value):

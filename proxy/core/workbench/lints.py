@@ -111,6 +111,11 @@ class Lint(enum.Enum):
         "note",
         "http to another machine can be read and changed on the way",
     )
+    BACKEND_UNVERIFIED = (
+        "backend-unverified",
+        "warning",
+        "whoever is on the way to the backend can be the backend",
+    )
     DEFAULT_DEPLOYMENT = (
         "default-deployment",
         "note",

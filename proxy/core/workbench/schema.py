@@ -15,10 +15,18 @@ from typing import Any
 
 from proxy.core.access_line import KEYS
 from proxy.core.authn import FAMILIES
+from proxy.core.backends import Balance, Verify
 from proxy.core.conditions import MAX_LENGTH
 from proxy.core.observing import Audit
 from proxy.core.paths import INTOLERABLE, Ambiguity
 from proxy.core.policy import ANYONE, OnStoreFailure, Per, Precision, View
+from proxy.core.policy_backends import (
+    FILE,
+    HOST,
+    NO_EJECTION,
+    RETRIES,
+    SERVER,
+)
 from proxy.core.policy_fields import (
     KEY_ID,
     MODES,
@@ -36,9 +44,12 @@ from proxy.core.policy_issuers import CLAIM_PATH
 from proxy.core.policy_keys import (
     ADDRESSES,
     BACKEND,
+    BACKEND_TLS,
+    BREAKER,
     CASE,
     CASES,
     DOCUMENT,
+    EJECT,
     EXPECT,
     FIELD,
     HEALTH,
@@ -48,6 +59,7 @@ from proxy.core.policy_keys import (
     LOG,
     PROTECT,
     RULE,
+    RULE_TIMEOUTS,
     TIMEOUTS,
     Keys,
     required,
@@ -55,7 +67,7 @@ from proxy.core.policy_keys import (
 from proxy.core.policy_observing import ALL, NONE, PERCENT
 from proxy.core.policy_roles import DEFAULT, ROLE
 from proxy.core.policy_rules import COUNTER, METHODS, RULE_ID
-from proxy.core.policy_sections import GLOB, PERIODS, SERVER, UNLIMITED
+from proxy.core.policy_sections import GLOB, PERIODS, UNLIMITED
 from proxy.core.policy_values import DURATION, NAME, SIZE
 from proxy.core.reasons import Reason
 
@@ -175,16 +187,36 @@ def _heir() -> Schema:
 
 
 def _backend() -> Schema:
+    file = _value(FILE, "/etc/lumina/ca.pem")
+    eject = {"after": _POSITIVE, "for": _DURATION, "at_most": _POSITIVE}
     return _object(
         BACKEND,
         {
             "servers": _set(_value(SERVER, "http://127.0.0.1:9000")),
+            "balance": _words([one.value for one in Balance]),
             "timeouts": _object(TIMEOUTS, dict.fromkeys(TIMEOUTS, _DURATION)),
             "health": _object(
                 HEALTH,
                 {
                     "path": _value(re.compile(r"/[!-\"$-~]*"), "/health"),
                     "every": _DURATION,
+                    "timeout": _DURATION,
+                    "host": _value(HOST, "lms.example"),
+                    "down_after": _POSITIVE,
+                    "up_after": _POSITIVE,
+                },
+            ),
+            "eject": {"anyOf": [{"const": NO_EJECTION}, _object(EJECT, eject)]},
+            "breaker": _object(BREAKER, dict.fromkeys(BREAKER, _POSITIVE)),
+            "retry": _words(RETRIES),
+            "tls": _object(
+                BACKEND_TLS,
+                {
+                    "ca": file,
+                    "certificate": file,
+                    "key": file,
+                    "server_name": _value(HOST, "lms.example"),
+                    "verify": _words([one.value for one in Verify]),
                 },
             ),
         },
@@ -264,6 +296,7 @@ def _rule() -> Schema:
             "max_body": _SIZE,
             "log": _SHARE,
             "audit": _words([kind.value for kind in Audit]),
+            "timeouts": _object(RULE_TIMEOUTS, dict.fromkeys(RULE_TIMEOUTS, _DURATION)),
         },
     )
 
