@@ -199,7 +199,9 @@ class Serving:
             before="" if before is None else before.digest,
             added=[] if before is None else sorted(new.keys() - old.keys()),
             removed=sorted(old.keys() - new.keys()),
-            changed=sorted(one for one in new.keys() & old.keys() if new[one] != old[one]),
+            changed=sorted(
+                one for one in new.keys() & old.keys() if new[one] != old[one]
+            ),
         )
 
     # -- what operators ask

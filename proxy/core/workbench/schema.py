@@ -10,8 +10,6 @@ YAML has types and the parser has none, so a value may be typed as an editor rea
 """
 
 import re
-from collections.abc import Collection, Mapping
-from typing import Any
 
 from proxy.core.access_line import KEYS
 from proxy.core.authn import FAMILIES
@@ -61,8 +59,6 @@ from proxy.core.policy_keys import (
     RULE,
     RULE_TIMEOUTS,
     TIMEOUTS,
-    Keys,
-    required,
 )
 from proxy.core.policy_observing import ALL, NONE, PERCENT
 from proxy.core.policy_roles import DEFAULT, ROLE
@@ -70,16 +66,21 @@ from proxy.core.policy_rules import COUNTER, METHODS, RULE_ID
 from proxy.core.policy_sections import GLOB, PERIODS, UNLIMITED
 from proxy.core.policy_values import DURATION, NAME, SIZE
 from proxy.core.reasons import Reason
-
-Schema = dict[str, Any]
+from proxy.core.workbench.shapes import (
+    VARIABLE,
+    WORD,
+    Schema,
+    list_of,
+    object_of,
+    one_of,
+    one_or_many,
+    set_of,
+    table_of,
+    value_of,
+    word_of,
+)
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
-
-_VARIABLE: Schema = {"type": "string", "pattern": r"\$\{"}
-"""A value with a variable in it, which may be anything."""
-
-# What an editor types as a number or a boolean is a word to the parser.
-_WORD: Schema = {"type": ["string", "number", "boolean"], "minLength": 1}
 
 _LITERAL = r"(?!\*{1,2}(?:/|$))[^/{}?#\s]+"
 _PARAMETER = r"\{[A-Za-z_][A-Za-z0-9_]*\}"
@@ -92,131 +93,72 @@ _SHARE: Schema = {
     "anyOf": [
         {"enum": [ALL, NONE]},
         {"type": "string", "pattern": f"^(?:{PERCENT.pattern})$"},
-        _VARIABLE,
+        VARIABLE,
     ],
     "examples": ["10%"],
 }
 
-
-def _pattern(pattern: re.Pattern[str]) -> str:
-    """Return a pattern of ours, whole and as ECMAScript has it."""
-    return f"^(?:{re.sub(r'[(][?]P<[^>]+>', '(?:', pattern.pattern)})$"
-
-
-def _word(pattern: re.Pattern[str]) -> Schema:
-    """A word that cannot come from the environment."""
-    return {**_WORD, "pattern": _pattern(pattern)}
-
-
-def _value(pattern: re.Pattern[str], *examples: str) -> Schema:
-    """A value that may come from the environment."""
-    written = {"type": "string", "pattern": _pattern(pattern)}
-    return {"anyOf": [written, _VARIABLE], "examples": list(examples)}
-
-
-def _list(items: Schema, *, least: int = 1) -> Schema:
-    return {"type": "array", "items": items, "minItems": least}
-
-
-def _set(items: Schema, *, least: int = 1) -> Schema:
-    return {**_list(items, least=least), "uniqueItems": True}
-
-
-def _one_or_many(items: Schema) -> Schema:
-    return {"anyOf": [items, _list(items)]}
-
-
-def _table(names: Schema, values: Schema) -> Schema:
-    """A mapping whose keys are names."""
-    return {
-        "type": "object",
-        "propertyNames": names,
-        "additionalProperties": values,
-        "minProperties": 1,
-    }
-
-
-def _object(keys: Keys, shapes: Mapping[str, Schema]) -> Schema:
-    """A mapping with fixed keys, each with its shape."""
-    schema: Schema = {
-        "type": "object",
-        "properties": {
-            name: {"description": key.says, **shapes[name]}
-            for name, key in keys.items()
-        },
-        "additionalProperties": False,
-        "minProperties": 1,
-    }
-    if must := required(keys):
-        schema["required"] = list(must)
-    return schema
-
-
-def _words(words: Collection[str]) -> Schema:
-    return {"enum": list(words)}
-
-
-_NAME = _word(NAME)
+_NAME = word_of(NAME)
 _POSITIVE: Schema = {
     "anyOf": [
         {"type": "integer", "minimum": 1},
         {"type": "string", "pattern": "^[1-9][0-9]{0,14}$"},
-        _VARIABLE,
+        VARIABLE,
     ]
 }
-_DURATION = _value(DURATION, "250ms", "2s", "1m", "1h")
-_RATE = _value(
+_DURATION = value_of(DURATION, "250ms", "2s", "1m", "1h")
+_RATE = value_of(
     re.compile(
         f"{UNLIMITED}|[0-9]{{1,15}} ?/ ?(?:{'|'.join(PERIODS)}|{DURATION.pattern})"
     ),
     *("5/minute", "100/hour", "10/30s", UNLIMITED),
 )
 _SIZE: Schema = {
-    "anyOf": [{"type": "integer", "minimum": 0}, *_value(SIZE)["anyOf"]],
+    "anyOf": [{"type": "integer", "minimum": 0}, *value_of(SIZE)["anyOf"]],
     "examples": ["64KiB", "10MB", "1GiB"],
 }
-_ROLE: Schema = {**_word(ROLE), "not": {"enum": [ANYONE, DEFAULT]}}
+_ROLE: Schema = {**word_of(ROLE), "not": {"enum": [ANYONE, DEFAULT]}}
 _VERSION: Schema = {"enum": [1, "1"]}
-_ADDRESSES = {**_set(_WORD), "examples": [["10.0.0.0/8", "2001:db8::/32"]]}
+_ADDRESSES = {**set_of(WORD), "examples": [["10.0.0.0/8", "2001:db8::/32"]]}
 
 
 def _heir() -> Schema:
     """A role that may whatever others may."""
-    role = {**_table(_word(ROLE), _set(_ROLE)), "maxProperties": 1}
+    role = {**table_of(word_of(ROLE), set_of(_ROLE)), "maxProperties": 1}
     return {**role, "examples": [{"teacher": ["student"]}]}
 
 
 def _backend() -> Schema:
-    file = _value(FILE, "/etc/lumina/ca.pem")
+    file = value_of(FILE, "/etc/lumina/ca.pem")
     eject = {"after": _POSITIVE, "for": _DURATION, "at_most": _POSITIVE}
-    return _object(
+    return object_of(
         BACKEND,
         {
-            "servers": _set(_value(SERVER, "http://127.0.0.1:9000")),
-            "balance": _words([one.value for one in Balance]),
-            "timeouts": _object(TIMEOUTS, dict.fromkeys(TIMEOUTS, _DURATION)),
-            "health": _object(
+            "servers": set_of(value_of(SERVER, "http://127.0.0.1:9000")),
+            "balance": one_of([one.value for one in Balance]),
+            "timeouts": object_of(TIMEOUTS, dict.fromkeys(TIMEOUTS, _DURATION)),
+            "health": object_of(
                 HEALTH,
                 {
-                    "path": _value(re.compile(r"/[!-\"$-~]*"), "/health"),
+                    "path": value_of(re.compile(r"/[!-\"$-~]*"), "/health"),
                     "every": _DURATION,
                     "timeout": _DURATION,
-                    "host": _value(HOST, "lms.example"),
+                    "host": value_of(HOST, "lms.example"),
                     "down_after": _POSITIVE,
                     "up_after": _POSITIVE,
                 },
             ),
-            "eject": {"anyOf": [{"const": NO_EJECTION}, _object(EJECT, eject)]},
-            "breaker": _object(BREAKER, dict.fromkeys(BREAKER, _POSITIVE)),
-            "retry": _words(RETRIES),
-            "tls": _object(
+            "eject": {"anyOf": [{"const": NO_EJECTION}, object_of(EJECT, eject)]},
+            "breaker": object_of(BREAKER, dict.fromkeys(BREAKER, _POSITIVE)),
+            "retry": one_of(RETRIES),
+            "tls": object_of(
                 BACKEND_TLS,
                 {
                     "ca": file,
                     "certificate": file,
                     "key": file,
-                    "server_name": _value(HOST, "lms.example"),
-                    "verify": _words([one.value for one in Verify]),
+                    "server_name": value_of(HOST, "lms.example"),
+                    "verify": one_of([one.value for one in Verify]),
                 },
             ),
         },
@@ -224,19 +166,19 @@ def _backend() -> Schema:
 
 
 def _issuer() -> Schema:
-    families = [{"items": _words(sorted(words))} for words in FAMILIES.values()]
+    families = [{"items": one_of(sorted(words))} for words in FAMILIES.values()]
     every = sorted(word for words in FAMILIES.values() for word in words)
-    key = _object(KEY, {"kid": _WORD, "secret": _WORD, "public_key": _WORD})
-    schema = _object(
+    key = object_of(KEY, {"kid": WORD, "secret": WORD, "public_key": WORD})
+    schema = object_of(
         ISSUER,
         {
-            "issuer": _WORD,
-            "audience": _one_or_many(_WORD),
-            "algorithms": {**_set(_words(every)), "anyOf": families},
-            "secret": _WORD,
-            "public_key": _WORD,
-            "keys": _list({**key, "oneOf": _exactly_one("secret", "public_key")}),
-            "roles": _value(CLAIM_PATH, "$.role", "$.realm_access.roles"),
+            "issuer": WORD,
+            "audience": one_or_many(WORD),
+            "algorithms": {**set_of(one_of(every)), "anyOf": families},
+            "secret": WORD,
+            "public_key": WORD,
+            "keys": list_of({**key, "oneOf": _exactly_one("secret", "public_key")}),
+            "roles": value_of(CLAIM_PATH, "$.role", "$.realm_access.roles"),
             "leeway": _DURATION,
         },
     )
@@ -248,15 +190,15 @@ def _exactly_one(*names: str) -> list[Schema]:
 
 
 def _limit() -> Schema:
-    role = {**_word(ROLE), "not": {"const": ANYONE}}
-    return _object(
+    role = {**word_of(ROLE), "not": {"const": ANYONE}}
+    return object_of(
         LIMIT,
         {
-            "rate": {"anyOf": [_RATE, _table(role, _RATE)]},
-            "per": _words([per.value for per in Per]),
+            "rate": {"anyOf": [_RATE, table_of(role, _RATE)]},
+            "per": one_of([per.value for per in Per]),
             "burst": _POSITIVE,
-            "on_store_failure": _words([way.value for way in OnStoreFailure]),
-            "precision": _words([one.value for one in Precision]),
+            "on_store_failure": one_of([way.value for way in OnStoreFailure]),
+            "precision": one_of([one.value for one in Precision]),
         },
     )
 
@@ -264,13 +206,13 @@ def _limit() -> Schema:
 def _rule() -> Schema:
     path, name = {"pattern": r"^\$"}, {"minLength": 1}
     kinds = [kind.value for kind in Ambiguity if kind not in INTOLERABLE]
-    return _object(
+    return object_of(
         RULE,
         {
-            "id": _word(RULE_ID),
+            "id": word_of(RULE_ID),
             "match": {"type": "string", "pattern": _match(), "examples": _MATCHES},
-            "allow": {"anyOf": [{"const": ANYONE}, _set(_ROLE)]},
-            "scopes": _set(_word(SCOPE)),
+            "allow": {"anyOf": [{"const": ANYONE}, set_of(_ROLE)]},
+            "scopes": set_of(word_of(SCOPE)),
             "owner": {"type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_]*$"},
             "when": {
                 "type": "string",
@@ -278,45 +220,49 @@ def _rule() -> Schema:
                 "maxLength": MAX_LENGTH,
                 "examples": ["claims.sub == path.id || role == 'admin'"],
             },
-            "addresses": _object(ADDRESSES, {"allow": _ADDRESSES, "deny": _ADDRESSES}),
-            "mode": _words(POLICY_MODES),
+            "addresses": object_of(
+                ADDRESSES, {"allow": _ADDRESSES, "deny": _ADDRESSES}
+            ),
+            "mode": one_of(POLICY_MODES),
             "backend": _NAME,
-            "limits": _list({"anyOf": [_NAME, {"$ref": "#/$defs/limit"}]}),
-            "protect": _object(
+            "limits": list_of({"anyOf": [_NAME, {"$ref": "#/$defs/limit"}]}),
+            "protect": object_of(
                 PROTECT,
                 {
-                    "request": _table(path, _NAME),
-                    "response": _table(path, _NAME),
-                    "query": _table(name, _NAME),
-                    "form": _table(name, _NAME),
+                    "request": table_of(path, _NAME),
+                    "response": table_of(path, _NAME),
+                    "query": table_of(name, _NAME),
+                    "form": table_of(name, _NAME),
                 },
             ),
-            "count": _word(COUNTER),
-            "tolerate": _set(_words(kinds)),
+            "count": word_of(COUNTER),
+            "tolerate": set_of(one_of(kinds)),
             "max_body": _SIZE,
             "log": _SHARE,
-            "audit": _words([kind.value for kind in Audit]),
-            "timeouts": _object(RULE_TIMEOUTS, dict.fromkeys(RULE_TIMEOUTS, _DURATION)),
+            "audit": one_of([kind.value for kind in Audit]),
+            "timeouts": object_of(
+                RULE_TIMEOUTS, dict.fromkeys(RULE_TIMEOUTS, _DURATION)
+            ),
         },
     )
 
 
 def _field() -> Schema:
-    return _object(
+    return object_of(
         FIELD,
         {
-            "mode": _words(MODES),
-            "overhead": _words(OVERHEADS),
-            "shape": _words(SHAPES),
+            "mode": one_of(MODES),
+            "overhead": one_of(OVERHEADS),
+            "shape": one_of(SHAPES),
             "mail_domain": {"type": "string", "examples": ["enc.lms.example"]},
-            "normalise": {"anyOf": [{"const": NO_STEPS}, _set(_words(STEPS))]},
+            "normalise": {"anyOf": [{"const": NO_STEPS}, set_of(one_of(STEPS))]},
             "accept_leakage": {"enum": [True, False, *YES_OR_NO]},
-            "key": _word(KEY_ID),
+            "key": word_of(KEY_ID),
             "max_length": _POSITIVE,
             "max_bytes": _POSITIVE,
             "min_length": _POSITIVE,
-            "reads": _set(_words(READABLE)),
-            "on_error": _words(ON_ERROR),
+            "reads": set_of(one_of(READABLE)),
+            "on_error": one_of(ON_ERROR),
         },
     )
 
@@ -333,26 +279,26 @@ def policy_schema() -> Schema:
     """Return the schema of one file of a policy."""
     # An editor takes the word null for nothing at all.
     views = {"enum": [*(view.value for view in View), None]}
-    view = _table(_word(GLOB), views)
+    view = table_of(word_of(GLOB), views)
     shapes = {
         "version": _VERSION,
-        "deployment": _WORD,
+        "deployment": WORD,
         "health": {"type": "string", "pattern": r"^(?:none|/.*)$"},
-        "mode": _words(POLICY_MODES),
-        "backends": _table(_NAME, {"$ref": "#/$defs/backend"}),
-        "issuers": _table(_NAME, {"$ref": "#/$defs/issuer"}),
-        "roles": _set({"anyOf": [_ROLE, _heir()]}),
-        "addresses": _table(_NAME, _ADDRESSES),
-        "limits": _table(_NAME, {"$ref": "#/$defs/limit"}),
-        "fields": _table(_NAME, _field()),
-        "views": _table(_word(ROLE), view),
-        "log": _object(LOG, {"keys": _set(_words(KEYS)), "sample": _SHARE}),
-        "rules": _list({"$ref": "#/$defs/rule"}),
+        "mode": one_of(POLICY_MODES),
+        "backends": table_of(_NAME, {"$ref": "#/$defs/backend"}),
+        "issuers": table_of(_NAME, {"$ref": "#/$defs/issuer"}),
+        "roles": set_of({"anyOf": [_ROLE, _heir()]}),
+        "addresses": table_of(_NAME, _ADDRESSES),
+        "limits": table_of(_NAME, {"$ref": "#/$defs/limit"}),
+        "fields": table_of(_NAME, _field()),
+        "views": table_of(word_of(ROLE), view),
+        "log": object_of(LOG, {"keys": set_of(one_of(KEYS)), "sample": _SHARE}),
+        "rules": list_of({"$ref": "#/$defs/rule"}),
     }
     return {
         "$schema": DIALECT,
         "title": "A policy of lumina-proxy",
-        **_object(DOCUMENT, shapes),
+        **object_of(DOCUMENT, shapes),
         "$defs": {
             "backend": _backend(),
             "issuer": _issuer(),
@@ -364,35 +310,35 @@ def policy_schema() -> Schema:
 
 def cases_schema() -> Schema:
     """Return the schema of a file of test cases."""
-    fields = _set(_NAME, least=0)
-    limit = _word(re.compile(r"[A-Za-z0-9_.#-]+"))
-    expect = _object(
+    fields = set_of(_NAME, least=0)
+    limit = word_of(re.compile(r"[A-Za-z0-9_.#-]+"))
+    expect = object_of(
         EXPECT,
         {
-            "outcome": _words(["allowed", "refused"]),
-            "reason": _words([reason.slug for reason in Reason]),
-            "rule": _word(RULE_ID),
+            "outcome": one_of(["allowed", "refused"]),
+            "reason": one_of([reason.slug for reason in Reason]),
+            "rule": word_of(RULE_ID),
             "role": _ROLE,
             "backend": _NAME,
-            "limits": {"anyOf": [_set(limit, least=0), _table(limit, _RATE)]},
+            "limits": {"anyOf": [set_of(limit, least=0), table_of(limit, _RATE)]},
             "encrypted": fields,
             "plain": fields,
             "masked": fields,
         },
     )
-    case = _object(
+    case = object_of(
         CASE,
         {
-            "name": _WORD,
-            "request": _one_or_many(
-                _value(re.compile(r"[!-`{-~]+ \S+"), "GET /api/users/7")
+            "name": WORD,
+            "request": one_or_many(
+                value_of(re.compile(r"[!-`{-~]+ \S+"), "GET /api/users/7")
             ),
-            "as": _one_or_many(_word(ROLE)),
+            "as": one_or_many(word_of(ROLE)),
             "claims": {"type": "object", "minProperties": 1},
             "issuer": _NAME,
-            "client": _WORD,
-            "headers": _table(_word(re.compile(r"[a-z0-9_.-]+")), _WORD),
-            "time": {**_WORD, "examples": ["2026-03-01T08:30:00Z"]},
+            "client": WORD,
+            "headers": table_of(word_of(re.compile(r"[a-z0-9_.-]+")), WORD),
+            "time": {**WORD, "examples": ["2026-03-01T08:30:00Z"]},
             "expect": expect,
         },
     )
@@ -400,5 +346,5 @@ def cases_schema() -> Schema:
     return {
         "$schema": DIALECT,
         "title": "Test cases of a policy of lumina-proxy",
-        **_object(CASES, {"version": _VERSION, "cases": _list(case)}),
+        **object_of(CASES, {"version": _VERSION, "cases": list_of(case)}),
     }
