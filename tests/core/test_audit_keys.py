@@ -36,7 +36,7 @@ def test_derived_key_is_not_the_encryption_key() -> None:
 @pytest.mark.parametrize("text", ["x", "A" * 42, "A" * 44, "!" * 43])
 def test_other_texts_are_refused(text: str) -> None:
     """What is no key is told, and not shown."""
-    with pytest.raises(ValueError, match="32 bytes in URL-safe base64$") as caught:
+    with pytest.raises(ValueError, match="URL-safe base64") as caught:
         audit_keys(text, FIRST)
 
     assert str(caught.value) == "AUDIT_KEY is not 32 bytes in URL-safe base64"
@@ -44,5 +44,5 @@ def test_other_texts_are_refused(text: str) -> None:
 
 def test_missing_keys_are_told() -> None:
     """Without either key nothing can be bound."""
-    with pytest.raises(ValueError, match="^ENCRYPTION_KEY: "):
+    with pytest.raises(ValueError, match="ENCRYPTION_KEY: "):
         audit_keys("", "")

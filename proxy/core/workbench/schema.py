@@ -220,9 +220,7 @@ def _rule() -> Schema:
                 "maxLength": MAX_LENGTH,
                 "examples": ["claims.sub == path.id || role == 'admin'"],
             },
-            "addresses": object_of(
-                ADDRESSES, {"allow": _ADDRESSES, "deny": _ADDRESSES}
-            ),
+            "addresses": _addresses(),
             "mode": one_of(POLICY_MODES),
             "backend": _NAME,
             "limits": list_of({"anyOf": [_NAME, {"$ref": "#/$defs/limit"}]}),
@@ -245,6 +243,10 @@ def _rule() -> Schema:
             ),
         },
     )
+
+
+def _addresses() -> Schema:
+    return object_of(ADDRESSES, {"allow": _ADDRESSES, "deny": _ADDRESSES})
 
 
 def _field() -> Schema:
