@@ -50,6 +50,9 @@ class Answers:
     ) -> None:
         """Pass an answer on as it comes."""
         lines = _answer_lines(response, limited, exchange)
+        if response.switched is not None:
+            self._switch(response, lines, downstream, exchange)
+            return
         body = response.body
         downstream.start(response.status, response.phrase, lines, response.length)
         try:
@@ -61,6 +64,18 @@ class Answers:
         finally:
             exchange.upstream_seconds = self._clock() - exchange.upstream_started
         downstream.end()
+        exchange.aborted = False
+
+    def _switch(
+        self,
+        response: Response,
+        lines: list[bytes],
+        downstream: Downstream,
+        exchange: Exchange,
+    ) -> None:
+        """Pass a 101 on. The exchange ends with it; what follows is a tunnel."""
+        exchange.upstream_seconds = self._clock() - exchange.upstream_started
+        downstream.switch(response.phrase, lines, response.switched)
         exchange.aborted = False
 
     def serving(self, downstream: Downstream, exchange: Exchange) -> None:
@@ -79,6 +94,7 @@ class Answers:
     ) -> None:
         """Say no, and why."""
         exchange.reason = refused.reason
+        exchange.detail = refused.detail
         if downstream.started:
             # The head is out: only a broken connection says that the rest is missing.
             downstream.abort()

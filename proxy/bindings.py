@@ -26,13 +26,14 @@ def request_ids() -> Iterator[str]:
         yield f"{prefix}-{number:x}"
 
 
-wall = time.time
-"""Epoch seconds."""
-
-
 def now_us() -> int:
     """Return epoch microseconds."""
     return time.time_ns() // 1000
+
+
+def wall() -> float:
+    """Return epoch seconds."""
+    return time.time()
 
 
 def clocks() -> Clocks:

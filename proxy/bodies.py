@@ -12,7 +12,7 @@ from typing import Final
 from proxy.core.errors import Refused
 from proxy.core.exchange import Exchange
 from proxy.core.headers import RequestHeaders, is_json, value_of, without_validators
-from proxy.core.message import Body, Response, Whole
+from proxy.core.message import Body, Request, Response, Whole
 from proxy.core.parameters import is_form
 from proxy.core.policy import Rule
 from proxy.core.protection import (
@@ -22,6 +22,7 @@ from proxy.core.protection import (
     encrypt_target,
 )
 from proxy.core.reasons import Reason
+from proxy.core.upgrade import offer_of
 from proxy.ports import Recorder, Snapshot
 
 CHUNKED: Final = b"Transfer-Encoding: chunked\r\n"
@@ -52,13 +53,17 @@ class Bodies:
         self._buffered_bytes = buffered_bytes
 
     def outgoing(
-        self, rule: Rule, body: Body, headers: RequestHeaders, exchange: Exchange
+        self, rule: Rule, request: Request, headers: RequestHeaders, exchange: Exchange
     ) -> tuple[bytes | Body, bytes]:
-        """Return the body to send, bounded, and the field line that frames it."""
+        """Return what to send behind the head, bounded, and the line that says so."""
         noted = headers.noted
         length = noted.get(b"content-length")
         if length is None and b"transfer-encoding" not in noted:
-            return b"", b""
+            if rule.upgrade is None:
+                return b"", b""
+            offer = offer_of(rule, request, headers, exchange.principal)
+            return (b"", b"") if offer is None else (offer, offer.line)
+        body = request.body
         most = self._most(rule, length, exchange)
         if most is not None and length is not None and int(length) > most:
             raise Refused(Reason.BODY_TOO_LARGE, f"At most {most} bytes are taken.")
@@ -92,7 +97,7 @@ class Bodies:
         if rule.protect_query is None:
             return target
         return encrypt_target(
-            snapshot.cipher,
+            snapshot.ciphers.of(exchange.tenant),
             rule.protect_query,
             target,
             self._recorder.cipher,
@@ -114,7 +119,7 @@ class Bodies:
         kind = headers.noted.get(b"content-type")
         if b"content-encoding" in headers.noted:
             raise Refused(Reason.MEDIA_TYPE_NOT_ALLOWED)
-        cipher, note = snapshot.cipher, self._recorder.cipher
+        cipher, note = snapshot.ciphers.of(exchange.tenant), self._recorder.cipher
         if rule.protect_form is not None and is_form(kind):
             return encrypt_form(cipher, rule.protect_form, plain, note)
         if rule.protect_request is not None and is_json(kind):
@@ -147,7 +152,7 @@ class Bodies:
             raise
         exchange.upstream_seconds = self._clock() - exchange.upstream_started
         plain = sealed and decrypt_body(
-            (snapshot.policy, snapshot.cipher),
+            (snapshot.policy, snapshot.ciphers.of(exchange.tenant)),
             selection,
             sealed,
             exchange.role,

@@ -6,12 +6,13 @@ from pathlib import Path
 from proxy.bindings import wall
 from proxy.core.access_line import JsonLine, TextLine
 from proxy.core.audit_keys import audit_keys
+from proxy.core.policy import Policy
 from proxy.edge.access_log import AccessLog
 from proxy.edge.audit_log import AuditLines, AuditLog
 from proxy.edge.log_sink import LogSink
 from proxy.edge.metrics import Metrics
 from proxy.settings import NOWHERE, STDOUT, Settings
-from proxy.snapshots import StartError
+from proxy.starting import StartError
 
 
 class Logs:
@@ -73,6 +74,21 @@ class Logs:
             metrics.watch(
                 "lumina_audit_events_dropped", lambda: [((), float(audit.dropped))]
             )
+
+    def policy_changed(self, before: Policy | None, policy: Policy) -> None:
+        """Write down which policy is in force now, and how it differs from the last."""
+        old = {rule.id: rule for rule in before.rules} if before is not None else {}
+        new = {rule.id: rule for rule in policy.rules}
+        self.audit.note(
+            "policy.in_force",
+            digest=policy.digest,
+            before="" if before is None else before.digest,
+            added=[] if before is None else sorted(new.keys() - old.keys()),
+            removed=sorted(old.keys() - new.keys()),
+            changed=sorted(
+                one for one in new.keys() & old.keys() if new[one] != old[one]
+            ),
+        )
 
     @property
     def state(self) -> str:

@@ -35,12 +35,12 @@ from proxy.core.policy import Policy, Rule
 from proxy.core.reasons import Reason
 from proxy.core.routing import NEVER_MEANT
 from proxy.core.target import split_target
-from proxy.observers import described
 from proxy.ports import (
     Auditor,
     BucketStore,
     Clocks,
     Downstream,
+    Inquiries,
     Recorder,
     Snapshot,
     Upstream,
@@ -63,6 +63,7 @@ class Pipeline:
         upstream: Upstream,
         recorder: Recorder,
         auditor: Auditor,
+        inquiries: Inquiries,
         clocks: Clocks,
         trusted: Sequence[Network] = (),
         body_bytes: int,
@@ -76,7 +77,7 @@ class Pipeline:
         self._clock = clocks.monotonic
         self._new_id = clocks.request_id
         self._trusted = trusted
-        self._admission = Admission(clocks.wall)
+        self._admission = Admission(clocks.wall, inquiries)
         self._answers = Answers(clocks)
         self._bodies = Bodies(
             recorder,
@@ -88,29 +89,29 @@ class Pipeline:
     async def handle(self, request: Request, downstream: Downstream) -> None:
         """Answer one request. Raises nothing but CancelledError."""
         exchange = Exchange(request.method, self._clock(), request.peer)
-        exchange.aborted = True  # until the answer is whole
-        snapshot, bodies, answers = self.snapshot, self._bodies, self._answers
+        snapshot, bodies, admission = self.snapshot, self._bodies, self._admission
         try:
             # sanitise, match, authenticate, authorise
             headers = examine(request.headers, request.version)
             rule, target = self._matched(snapshot, request, headers, exchange)
-            identity = self._admission.admit(snapshot, rule, request, headers, exchange)
+            who = admission.admit(snapshot, rule, request, headers, exchange)
+            if who is None:
+                who = await admission.ask(snapshot, rule, request, headers, exchange)
             # take tokens
             takes = takes_of(rule, exchange)
             grants = await self._store.take(takes) if takes else ()
             limited = granted(rule, takes, grants, exchange)
             # write down what has to be
             if rule.audit is Audit.REQUIRED:
-                await self._auditor.required("request.admitted", **described(exchange))
+                await self._auditor.required("request.admitted", **exchange.described())
             # encrypt
             target = bodies.encrypted_target(snapshot, rule, target, exchange)
-            body, framing = bodies.outgoing(rule, request.body, headers, exchange)
+            body, framing = bodies.outgoing(rule, request, headers, exchange)
             if framing and rule.protects_body:
                 body = await bodies.encrypted(snapshot, rule, body, headers, exchange)
                 framing = b"Content-Length: %d\r\n" % len(body)
             # exchange
-            head = _head(request, target, headers, exchange, rule, (identity, framing))
-            exchange.upstream_started = self._clock()
+            head = self._head(request, target, headers, exchange, rule, (who, framing))
             response = await self._upstream.exchange(
                 rule, request.method, head, body, chunked=framing is CHUNKED
             )
@@ -118,9 +119,9 @@ class Pipeline:
             if rule.protect_response is not None:
                 response = await bodies.decrypted(snapshot, rule, response, exchange)
             if response.body.complete and not response.bodiless:
-                answers.send(response, limited, downstream, exchange)
+                self._answers.send(response, limited, downstream, exchange)
             else:
-                await answers.stream(response, limited, downstream, exchange)
+                await self._answers.stream(response, limited, downstream, exchange)
         except Exception as error:  # noqa: BLE001 - refused, or a bug: logged, 500
             self._stopped(error, snapshot, request, downstream, exchange)
         finally:
@@ -139,6 +140,7 @@ class Pipeline:
             request_id_of(headers.noted, trusted=request.peer_trusted) or self._new_id()
         )
         exchange.client = client_of(request, headers, self._trusted)
+        exchange.policy = snapshot.policy.digest
         path, query = split_target(request.target, headers.host)
         exchange.path = path
         try:
@@ -151,6 +153,22 @@ class Pipeline:
         exchange.rule = rule.id
         exchange.counter = rule.count
         return rule, f"{path}?{query}" if query else path
+
+    def _head(  # noqa: PLR0917 - a part of the head each
+        self,
+        request: Request,
+        target: str,
+        headers: RequestHeaders,
+        exchange: Exchange,
+        rule: Rule,
+        added: tuple[bytes, ...],
+    ) -> bytes:
+        """Return the head of the request that the backend gets now."""
+        exchange.upstream_started = self._clock()
+        lines = request_lines(headers, whole=rule.protect_response is not None)
+        lines.append(forwarded_lines(headers, request, exchange.request_id))
+        lines += added
+        return request_head(request.method, target, headers.host, lines)
 
     def _stopped(
         self,
@@ -185,23 +203,8 @@ def _unmatched(policy: Policy, refused: Refused, exchange: Exchange) -> Rule:
         raise refused
     if policy.is_health(exchange.method, exchange.path):
         raise refused
-    exchange.note_shadow(refused.reason)
+    exchange.note_shadow(refused.reason, refused.detail)
     return rule
-
-
-def _head(  # noqa: PLR0917 - a part of the head each
-    request: Request,
-    target: str,
-    headers: RequestHeaders,
-    exchange: Exchange,
-    rule: Rule,
-    added: tuple[bytes, ...],
-) -> bytes:
-    """Return the head of the request that the backend gets."""
-    lines = request_lines(headers, whole=rule.protect_response is not None)
-    lines.append(forwarded_lines(headers, request, exchange.request_id))
-    lines += added
-    return request_head(request.method, target, headers.host, lines)
 
 
 def _is_health(snapshot: Snapshot, request: Request) -> bool:

@@ -9,9 +9,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 from proxy.core.audit_chain import Value
-from proxy.core.authn import Authenticator
+from proxy.core.authn import Authenticator, Unsettled
 from proxy.core.bucket import Grant
-from proxy.core.cipher import Cipher
+from proxy.core.ciphers import Ciphers
 from proxy.core.errors import Refused
 from proxy.core.exchange import Exchange
 from proxy.core.limits import Take
@@ -50,6 +50,14 @@ class Downstream(Protocol):
         """Write the end of the body."""
         ...
 
+    def switch(self, phrase: bytes, lines: list[bytes], connection: object) -> None:
+        """Answer 101, and join this connection with what the backend's became.
+
+        Raises:
+            CancelledError: the client is gone.
+        """
+        ...
+
     def close_after_answer(self) -> None:
         """Let the answer be the last one of this connection."""
         ...
@@ -84,6 +92,17 @@ class Upstream(Protocol):
         chunked: bool = False,
     ) -> Awaitable[Response]:
         """Send a request as a rule says; awaited, return the answer's head."""
+        ...
+
+
+class Inquiries(Protocol):
+    """Who asks issuers what is not known here."""
+
+    def inquire(self, question: Unsettled) -> Awaitable[bool]:
+        """Ask; awaited, in bounded time, return whether the issuer answered.
+
+        Then the authenticator knows more, and is asked again.
+        """
         ...
 
 
@@ -149,7 +168,7 @@ class Snapshot:
 
     policy: Policy
     authenticator: Authenticator
-    cipher: Cipher
+    ciphers: Ciphers
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

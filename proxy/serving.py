@@ -4,29 +4,36 @@ Everything is wired by constructor arguments. Nothing about a request is decided
 and nobody here knows whether this process is the only one (``app``).
 """
 
+import asyncio
 import dataclasses
 import gc
 import logging
+import socket
 from collections.abc import Callable, Mapping
 
 from proxy import bindings
+from proxy.core.authn import Trusted
 from proxy.core.forwarding import Network, is_trusted
 from proxy.core.policy import OnStoreFailure, Policy
+from proxy.data_keys import DataKeys
 from proxy.edge.bucket_store import MemoryStore
 from proxy.edge.health import HealthChecks
 from proxy.edge.limiter import Limiter
 from proxy.edge.limits import WireLimits
 from proxy.edge.listener import Listener
 from proxy.edge.metrics import Metrics
+from proxy.edge.observers import Observers
 from proxy.edge.redis_store import RedisStore
+from proxy.edge.refusals import Refusals
 from proxy.edge.tls import TlsError
+from proxy.edge.tunnels import Tunnels
 from proxy.edge.upstreams import Upstreams
 from proxy.logs import Logs
-from proxy.observers import Observers
 from proxy.pipeline import Pipeline
 from proxy.ports import Snapshot
-from proxy.settings import Address, Settings
-from proxy.snapshots import StartError
+from proxy.settings import Settings
+from proxy.starting import StartError
+from proxy.trust import Trust
 
 log = logging.getLogger("lumina")
 
@@ -40,20 +47,6 @@ def _trusts(networks: tuple[Network, ...]) -> Callable[[str], bool]:
     return lambda address: is_trusted(address, networks)
 
 
-async def listen(start: Callable[[str, int], object], address: Address) -> None:
-    """Start something at an address.
-
-    Raises:
-        StartError: the address is not to be had.
-    """
-    try:
-        await start(address.host, address.port)  # type: ignore[misc]
-    except OSError as error:
-        raise StartError(
-            f"Cannot listen on {address}: {error.strerror or error}."
-        ) from None
-
-
 class Serving:
     """The listener, the pipeline, and what the pipeline needs.
 
@@ -61,10 +54,12 @@ class Serving:
         settings: what the process is told.
         snapshot: what is in force at first.
         metrics: notes what happens.
-        logs: take lines of it.
+        trusted: what the process knows of issuers; kept current from here on.
 
     Attributes:
+        trust: keeps what is known of issuers.
         draining: whether it was told to end.
+        tunnels: the connections that are not HTTP any more.
 
     Raises:
         StartError: an option of the store's URL is wrong, or a file of a backend's
@@ -72,33 +67,43 @@ class Serving:
     """
 
     def __init__(
-        self, settings: Settings, snapshot: Snapshot, metrics: Metrics, logs: Logs
+        self,
+        settings: Settings,
+        snapshot: Snapshot,
+        metrics: Metrics,
+        trusted: Trusted,
     ) -> None:
         self._settings = settings
         self._metrics = metrics
         self.draining = False
+        self._keys: DataKeys | None = None
         limits = WireLimits()
-        self._upstreams = Upstreams()
-        self._health = HealthChecks(
-            self._upstreams.tls_of, self._upstreams.health_changed
-        )
+        upstreams = self._upstreams = Upstreams()
+        self._health = HealthChecks(upstreams.tls_of, upstreams.health_changed)
         self._store = self._make_store()
-        self._logs = logs
-        self._observers = Observers(metrics, logs.access, logs.audit)
+        self.trust = Trust(trusted, metrics)
+        self._refusals = Refusals(bindings.wall)
+        self._logs = Logs(settings)
+        self._observers = Observers(
+            metrics, self._refusals, self._logs.access, self._logs.audit
+        )
         self._pipeline = Pipeline(
             snapshot,
             store=self._store,
-            upstream=self._upstreams,
+            upstream=upstreams,
             recorder=self._observers,
-            auditor=logs.audit,
+            auditor=self._logs.audit,
+            inquiries=self.trust,
             clocks=bindings.clocks(),
             trusted=settings.trusted_proxies,
             body_bytes=limits.body_bytes,
             buffered_bytes=limits.buffered_bytes,
         )
+        self.tunnels = Tunnels()
         self._listener = Listener(
             self._pipeline,
             limits,
+            tunnels=self.tunnels,
             trusts=_trusts(settings.trusted_proxies),
             on_failure=lambda error: log.error("a connection failed", exc_info=error),
         )
@@ -133,6 +138,8 @@ class Serving:
         watch(
             "lumina_downstream_connections", lambda: [((), self._listener.connections)]
         )
+        watch("lumina_tunnels_open", self.tunnels.open_by_rule)
+        watch("lumina_tunnels_closed", self.tunnels.closed_by_rule)
         upstreams = self._upstreams
         watch("lumina_upstream_connections", upstreams.connections)
         watch("lumina_upstream_pending", upstreams.pending)
@@ -153,6 +160,33 @@ class Serving:
             ],
         )
 
+    # -- keys
+
+    def keep_keys(self, keys: DataKeys) -> None:
+        """Follow a keystore: its state, its keys' ages, and other keys in time."""
+        self._keys = keys
+        custody = keys.custody
+        if custody is None:
+            return
+        watch = self._metrics.watch
+        watch(
+            "lumina_key_age_seconds",
+            lambda: [((key, of, state), age) for key, of, state, age in custody.ages()],
+        )
+        watch("lumina_keystore_up", lambda: [((), float(custody.last_error is None))])
+        watch("lumina_key_lease_valid", lambda: [((), float(custody.lease.valid))])
+
+    def _change_keys(self) -> None:
+        snapshot = self._pipeline.snapshot
+        try:
+            ciphers = self._keys.ciphers(snapshot.policy) if self._keys else None
+        except ValueError as error:
+            log.error("the keystore's new keys do not fit the policy: %s", error)  # noqa: TRY400 - it says all
+            return
+        if ciphers is not None:
+            self._pipeline.snapshot = dataclasses.replace(snapshot, ciphers=ciphers)
+            log.info("other keys of the keystore are in force")
+
     # -- what is in force
 
     @property
@@ -169,7 +203,8 @@ class Serving:
         """
         before = self.policy
         self._apply(snapshot)
-        self._note_change(before)
+        self._logs.policy_changed(before, snapshot.policy)
+        self.trust.configure(snapshot.policy)
         self._health.configure(snapshot.policy.backends.values())
 
     def _apply(self, snapshot: Snapshot) -> None:
@@ -188,21 +223,10 @@ class Serving:
         self._pipeline.snapshot = snapshot
         self._metrics.policy_loaded(policy.digest)
 
-    def _note_change(self, before: Policy | None) -> None:
-        """Write down which policy is in force now, and how it differs from the last."""
-        policy = self.policy
-        old = {rule.id: rule for rule in before.rules} if before is not None else {}
-        new = {rule.id: rule for rule in policy.rules}
-        self._logs.audit.note(
-            "policy.in_force",
-            digest=policy.digest,
-            before="" if before is None else before.digest,
-            added=[] if before is None else sorted(new.keys() - old.keys()),
-            removed=sorted(old.keys() - new.keys()),
-            changed=sorted(
-                one for one in new.keys() & old.keys() if new[one] != old[one]
-            ),
-        )
+    def refuse_policy(self, why: str) -> None:
+        """Note that a policy was refused, and that the one in force stays."""
+        self._metrics.policy_refused()
+        self._logs.audit.note("policy.refused", why=why)
 
     # -- what operators ask
 
@@ -215,7 +239,8 @@ class Serving:
         """Say whether requests are served as they should be, and a word per check."""
         down = [name for name, server, up in self._health.snapshot() if not up]
         checks = {
-            "keys": "ok",
+            "keys": self._keys.state if self._keys else "ok",
+            "issuers": self.trust.state,
             "audit": self._logs.state,
             "limits": self._store.state,
             "backends": f"down: {', '.join(sorted(set(down)))}" if down else "ok",
@@ -223,7 +248,7 @@ class Serving:
             "draining": "yes" if self.draining else "no",
         }
         # The metrics port is there first; a probe must not find the data port missing.
-        serving = self._listener.port > 0 and not self.draining
+        serving = self._listener.port > 0 and not self.draining and self.trust.complete
         return serving and not self._denies_without_store(), checks
 
     def _denies_without_store(self) -> bool:
@@ -245,6 +270,10 @@ class Serving:
             "limits": [dataclasses.asdict(limit) for limit in status.limits],
         }
 
+    async def refusal(self, request_id: str) -> Mapping[str, object] | None:
+        """Return what is known of a refusal; None for nothing."""
+        return self._refusals.find(request_id)
+
     # -- life
 
     async def start(self) -> None:
@@ -260,15 +289,14 @@ class Serving:
         except TypeError:  # what redis-py makes of a name that it does not know
             raise StartError("REDIS_URL: there is no such option as in it.") from None
         self._health.configure(self.policy.backends.values())
+        await self.trust.start(self.policy)
+        if self._keys is not None:
+            self._keys.start(self._change_keys)
 
-    async def listen(self) -> None:
-        """Accept connections.
-
-        Raises:
-            StartError: the address is not to be had.
-        """
-        await listen(self._listener.start, self._settings.listen)
-        self._note_change(None)
+    async def listen(self, sockets: list[socket.socket]) -> None:
+        """Accept connections from now on, at sockets that are this process's own."""
+        await self._listener.start(sockets)
+        self._logs.policy_changed(None, self.policy)
         # What lives until the end is not looked at by every collection.
         gc.collect()
         gc.freeze()
@@ -278,19 +306,37 @@ class Serving:
         """Close the data port, and nothing else."""
         self._listener.stop_accepting()
 
-    def announce(self) -> None:
-        """Say that we leave: not ready, and the last answer of every connection."""
+    async def leave(self, hurry: asyncio.Event) -> None:
+        """Say that we leave, go on for a while, then let open exchanges finish.
+
+        For the grace connections are accepted and answered as ever, but that each
+        answer says that it is the last one of its connection; only then are those that
+        said nothing closed.
+
+        Args:
+            hurry: ends it at once when it is set.
+        """
         self.draining = True
         self._listener.draining = True
+        drain = asyncio.ensure_future(self._drained())
+        hurried = asyncio.ensure_future(hurry.wait())
+        await asyncio.wait((drain, hurried), return_when=asyncio.FIRST_COMPLETED)
+        for task in (drain, hurried):
+            task.cancel()
+        await asyncio.gather(drain, hurried, return_exceptions=True)
 
-    async def drain(self, seconds: float) -> None:
-        """Accept no more, let open exchanges finish for at most ``seconds``."""
-        await self._listener.drain(seconds)
+    async def _drained(self) -> None:
+        await asyncio.sleep(self._settings.drain_grace)
+        self.tunnels.drain()  # those would never finish, so they are told
+        await self._listener.drain(self._settings.drain_timeout)
 
     async def stop(self) -> None:
         """End everything now."""
         await self._listener.stop()
+        await self.trust.stop()
         await self._health.stop()
         await self._upstreams.close()
         await self._store.close()
+        if self._keys is not None:
+            await self._keys.close()
         self._logs.stop()

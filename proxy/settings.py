@@ -20,6 +20,7 @@ _REDIS = re.compile(
     r"(?:/[0-9]*)?|unix://(?:[^/@]*@)?/[^?]+)(?:\?.*)?"
 )
 _MAX_PORT = 65_535
+_MAX_WORKERS = 256
 
 STDOUT = "stdout"
 NOWHERE = "none"
@@ -36,6 +37,32 @@ class SettingsError(Exception):
     def __init__(self, problems: tuple[str, ...]) -> None:
         super().__init__("\n".join(problems))
         self.problems = problems
+
+
+class Recorded(Mapping[str, str]):
+    """An environment that remembers what was looked up, for others to find the same.
+
+    Args:
+        environment: where it is looked up.
+
+    Attributes:
+        found: name to value of everything that was found when last looked up.
+    """
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = environment
+        self.found: dict[str, str] = {}
+
+    def __getitem__(self, name: str) -> str:
+        self.found.pop(name, None)
+        value = self.found[name] = self._environment[name]
+        return value
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._environment)
+
+    def __len__(self) -> int:
+        return len(self._environment)
 
 
 class Environment(Mapping[str, str]):
@@ -113,7 +140,7 @@ class Settings:
         metrics_listen: the metrics port; loopback unless told otherwise.
         policy: the file or folder of the policy.
         redis_url: where the buckets are; None keeps them in this process.
-        encryption_key: as ``Keyset.from_text`` reads it.
+        encryption_key: as ``Keyset.from_text`` reads it; "" where a keystore has keys.
         metrics_token: what the metrics port asks for; None asks for nothing.
         access_log: where requests are logged: ``stdout``, ``none`` or a file.
         audit_log: the file of security events; None leaves them to the ordinary log.
@@ -124,6 +151,7 @@ class Settings:
         trusted_proxies: networks whose X-Forwarded-* are believed.
         drain_grace: seconds between "not ready" and the first closed connection.
         drain_timeout: seconds that open exchanges get to finish.
+        workers: how many processes serve.
     """
 
     listen: Address
@@ -140,6 +168,7 @@ class Settings:
     trusted_proxies: tuple[Network, ...] = ()
     drain_grace: float = 5.0
     drain_timeout: float = 30.0
+    workers: int = 1
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> "Settings":
@@ -153,11 +182,7 @@ class Settings:
             listen=reader.address("LISTEN", "127.0.0.1:8080"),
             metrics_listen=reader.address("METRICS_LISTEN", "127.0.0.1:8000"),
             policy=pathlib.Path(reader.text("POLICY") or "policies"),
-            encryption_key=reader.required(
-                "ENCRYPTION_KEY",
-                "32 bytes in URL-safe base64; lost keys mean lost data, so none is "
-                "made for you",
-            ),
+            encryption_key=reader.encryption_key(),
             redis_url=reader.redis_url("REDIS_URL"),
             metrics_token=reader.text("METRICS_TOKEN") or None,
             access_log=reader.text("ACCESS_LOG") or STDOUT,
@@ -168,9 +193,14 @@ class Settings:
             trusted_proxies=reader.networks("TRUSTED_PROXIES"),
             drain_grace=reader.seconds("DRAIN_GRACE", 5.0),
             drain_timeout=reader.seconds("DRAIN_TIMEOUT", 30.0),
+            workers=reader.count("WORKERS", 1, _MAX_WORKERS),
         )
-        if reader.text("WORKERS") not in ("", "1"):
-            reader.problems.append("WORKERS: only 1 is supported in this version.")
+        if settings.workers > 1 and settings.redis_url is None:
+            reader.problems.append(
+                f"WORKERS: {settings.workers} processes without REDIS_URL would each "
+                "keep limits of its own, and together let through as many times as "
+                "much; set REDIS_URL, or WORKERS=1."
+            )
         if reader.problems:
             raise SettingsError(tuple(reader.problems))
         return settings
@@ -202,10 +232,14 @@ class _Reader:
             self.problems.append(f"{name}: {text!r} is none of {', '.join(known)}.")
         return text
 
-    def required(self, name: str, what: str) -> str:
-        value = self.text(name)
-        if not value and not self._environment.get(f"{name}_FILE"):
-            self.problems.append(f"{name} or {name}_FILE must be set: {what}.")
+    def encryption_key(self) -> str:
+        """Return ENCRYPTION_KEY; it must be set where no KEYSTORE has keys."""
+        value, keystore = self.text("ENCRYPTION_KEY"), self.text("KEYSTORE")
+        if not (value or keystore or self._environment.get("ENCRYPTION_KEY_FILE")):
+            self.problems.append(
+                "ENCRYPTION_KEY or ENCRYPTION_KEY_FILE must be set: 32 bytes in "
+                "URL-safe base64; lost keys mean lost data, so none is made for you."
+            )
         return value
 
     def address(self, name: str, default: str) -> Address:
@@ -233,6 +267,16 @@ class _Reader:
             value = -1.0
         if not 0 <= value < float("inf"):
             self.problems.append(f"{name}: {text!r} is not a number of seconds.")
+        return value
+
+    def count(self, name: str, default: int, most: int) -> int:
+        text = self.text(name)
+        if not text:
+            return default
+        value = int(text) if re.fullmatch("[0-9]{1,9}", text) else 0
+        if not 1 <= value <= most:
+            self.problems.append(f"{name}: {text!r} is not a number from 1 to {most}.")
+            return default
         return value
 
     def networks(self, name: str) -> tuple[Network, ...]:

@@ -38,5 +38,5 @@ def granted(
     try:
         limit_fields.granted(takes, grants)
     except Refused as refused:
-        exchange.note_shadow(refused.reason)
+        exchange.note_shadow(refused.reason, refused.detail)
     return b""

@@ -12,14 +12,15 @@ from typing import Any
 
 import jwt
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from proxy.core.audit_chain import Value
-from proxy.core.authn import Authenticator
+from proxy.core.authn import Authenticator, Trusted, Unsettled, VerificationKey
 from proxy.core.bucket import Grant
-from proxy.core.cipher import Cipher
+from proxy.core.ciphers import Ciphers
 from proxy.core.errors import Refused
 from proxy.core.exchange import Exchange
-from proxy.core.field_keys import Scope
+from proxy.core.keyring import Keyring
 from proxy.core.keyset import Keyset
 from proxy.core.limits import Take
 from proxy.core.message import Body, RawHeaders, Request, Response, Whole
@@ -66,14 +67,14 @@ rules:
 """
 
 
-def a_snapshot(policy: str = POLICY) -> Snapshot:
+def a_snapshot(policy: str = POLICY, trusted: Trusted | None = None) -> Snapshot:
     """Return what a request holds."""
     compiled, _ = parse_policy([("policy.yaml", policy)], {"SECRET": SECRET})
     keyset = Keyset.from_text("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=")
     return Snapshot(
         compiled,
-        Authenticator(compiled.issuers),
-        Cipher(keyset, Scope(compiled.deployment), compiled.fields, bytes),
+        Authenticator(compiled.issuers, trusted=trusted),
+        Ciphers(Keyring(keyset), compiled.deployment, compiled.fields, bytes),
     )
 
 
@@ -123,6 +124,7 @@ class Ports:
     Attributes:
         told: what happened, in order.
         grants: what the store answers; an exception is raised instead.
+        told_by_issuer: whether an issuer answers.
         answer: what the backend answers; an exception is raised instead.
         sent: head and body that the backend got.
         got: status, lines and body that the client got.
@@ -133,6 +135,7 @@ class Ports:
         self.told: list[str] = []
         self.grants: Waiter[list[Grant]] | None = None
         self.allowed = True
+        self.told_by_issuer: Waiter[bool] = Waiter()
         self.answer: Waiter[Response] = Waiter()
         self.sent: tuple[bytes, bytes | Body, bool] | None = None
         self.got: tuple[int, list[bytes], bytes] | None = None
@@ -159,6 +162,13 @@ class Ports:
     def settle(self, takes: Sequence[Take]) -> None:
         """Note what is charged or given back afterwards."""
         self.told.append("settle " + " ".join(f"{one.id}:{one.cost}" for one in takes))
+
+    # The issuers.
+
+    def inquire(self, question: Unsettled) -> Waiter[bool]:
+        """Note what is asked; answer with ``told_by_issuer``."""
+        self.told.append(f"inquire {question.issuer.id} {question.kid}")
+        return self.told_by_issuer
 
     # The backend.
 
@@ -199,6 +209,13 @@ class Ports:
         if self.write_fails is not None:
             raise self.write_fails
         self.written += chunk
+
+    def switch(self, phrase: bytes, lines: list[bytes], connection: object) -> None:
+        """Note a 101."""
+        assert phrase
+        assert connection is not None
+        self.told.append("switch")
+        self.got = 101, lines, b""
 
     def end(self) -> None:
         """Note the end of a body."""
@@ -252,6 +269,7 @@ def a_pipeline(ports: Ports, snapshot: Snapshot | None = None) -> Pipeline:
         upstream=ports,
         recorder=ports,
         auditor=ports,
+        inquiries=ports,
         clocks=Clocks(
             wall=lambda: NOW,
             monotonic=lambda: float(next(ticks)),
@@ -322,6 +340,44 @@ def test_stages_come_in_order() -> None:
         None,
         False,
     )
+
+
+REMOTE = POLICY.replace('secret: "${SECRET}"', "jwks: https://id.example/jwks").replace(
+    "HS256", "ES256"
+)
+EC_KEY = ec.generate_private_key(ec.SECP256R1())
+
+
+@pytest.mark.parametrize(
+    ("answered", "published", "outcome"),
+    [
+        pytest.param(True, True, None, id="found"),
+        pytest.param(True, False, Reason.KEY_UNKNOWN, id="not found"),
+        pytest.param(False, True, Reason.ISSUER_UNAVAILABLE, id="no answer"),
+    ],
+)
+def test_an_issuer_is_asked_for_a_key_that_nobody_knows(
+    *, answered: bool, published: bool, outcome: Reason | None
+) -> None:
+    """The request waits for the answer, and is then decided like any other."""
+    ports, trusted = Ports(), Trusted()
+    ports.answer.set(an_answer())
+    claims = {"iss": "lumina", "aud": "lms", "sub": "ada", "role": "teacher"}
+    token = jwt.encode(claims | {"exp": NOW + 60}, EC_KEY, "ES256", {"kid": "k"})
+    request = a_request(
+        "GET", "/users/7", (b"Authorization", b"Bearer " + token.encode())
+    )
+    ended = run(a_pipeline(ports, a_snapshot(REMOTE, trusted)).handle(request, ports))
+
+    assert (ended, ports.told) == ([], ["inquire lumina k"])
+
+    keys = (VerificationKey(kid="k", key=EC_KEY.public_key()),) if published else ()
+    trusted.keys.put("lumina", keys)
+    ports.told_by_issuer.set(answered)
+
+    assert ended == [None]
+    assert ports.records[0].reason is outcome
+    assert ports.told.count("inquire lumina k") == 1
 
 
 def test_the_backend_gets_the_matched_path_and_who_asks() -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.settings import Address, Environment, Settings, SettingsError
+from proxy.settings import Address, Environment, Recorded, Settings, SettingsError
 
 KEY = "a-key-that-nobody-may-see"
 GOOD = {"ENCRYPTION_KEY": KEY}
@@ -64,7 +64,7 @@ def test_every_setting_is_read() -> None:
         TRUSTED_PROXIES="10.0.0.0/8, 192.0.2.1 2001:db8::/32",
         DRAIN_GRACE="0",
         DRAIN_TIMEOUT="2.5",
-        WORKERS="1",
+        WORKERS="4",
     ) == Settings(
         listen=Address(host="0.0.0.0", port=80),  # noqa: S104 - what was asked for
         metrics_listen=Address(host="::1", port=0),
@@ -84,6 +84,7 @@ def test_every_setting_is_read() -> None:
         ),
         drain_grace=0.0,
         drain_timeout=2.5,
+        workers=4,
     )
 
 
@@ -297,11 +298,11 @@ def test_other_places_of_redis_are_refused(text: str) -> None:
     )
 
 
-@pytest.mark.parametrize("text", ["0", "2", "auto", "01"])
-def test_more_workers_are_refused(text: str) -> None:
-    """Rather than served by one without a word."""
+@pytest.mark.parametrize("text", ["0", "257", "auto", "-1", "1.5", "1e9"])
+def test_number_of_workers_is_one(text: str) -> None:
+    """Rather than served by another number without a word."""
     assert problems_of(WORKERS=text) == (
-        "WORKERS: only 1 is supported in this version.",
+        f"WORKERS: {text!r} is not a number from 1 to 256.",
     )
 
 
@@ -320,6 +321,38 @@ def test_no_audit_log_has_two_spellings() -> None:
 def test_other_words_are_refused(name: str, known: str) -> None:
     """A misspelt word is none of the known ones, which are told."""
     assert problems_of(**{name: "loud"}) == (f"{name}: 'loud' is none of {known}.",)
+
+
+def test_workers_without_redis_are_refused() -> None:
+    """Each would count for itself: a limit of five would let ten pass."""
+    [problem] = problems_of(WORKERS="2")
+
+    assert problem == (
+        "WORKERS: 2 processes without REDIS_URL would each keep limits of its own, "
+        "and together let through as many times as much; set REDIS_URL, or WORKERS=1."
+    )
+    assert settings_of(WORKERS="1").workers == 1
+    assert settings_of(WORKERS="2", REDIS_URL="redis://h").workers == 2
+
+
+def test_environment_can_be_found_again_by_others(tmp_path: Path) -> None:
+    """What was looked up is noted as it was found last; nothing else is."""
+    file = tmp_path / "secret"
+    file.write_text("old")
+    values = {"A": "1", "B": "2", "S_FILE": str(file)}
+    recorded = Recorded(Environment(values))
+    assert [recorded.get(name) for name in ("A", "S", "C")] == ["1", "old", None]
+    assert recorded.found == {"A": "1", "S": "old"}
+    file.write_text("new")
+    assert recorded["S"] == "new"
+    assert recorded.found == {"A": "1", "S": "new"}
+    file.unlink()
+    assert "S" not in recorded
+
+    assert recorded.found == {"A": "1"}
+    assert dict(Environment(recorded.found)) == {"A": "1"}
+    assert (list(recorded), len(recorded)) == (["A", "B", "S_FILE"], 3)
+    assert "old" not in repr(recorded)
 
 
 def test_all_problems_come_at_once() -> None:

@@ -100,12 +100,12 @@ TRAFFIC = [
         "Failures by reason",
         "Why requests failed that were allowed. upstream-…: the backend; "
         "field-undecryptable: stored data; limits-unavailable: Redis, by the policy's "
-        "wish; keys-unavailable: the key service; audit-unavailable: the audit log's disk; "
-        "internal-error: a bug of the proxy.",
+        "wish; keys-unavailable: the key service; issuer-unavailable: who made the "
+        "token; audit-unavailable: the audit log's disk; internal-error: a bug of the proxy.",
         query(
             'sum by (reason) (rate(lumina_decisions_total{@, reason=~"upstream-.*|'
             "field-undecryptable|response-unreadable|limits-unavailable|"
-            'keys-unavailable|audit-unavailable|internal-error"}'
+            'keys-unavailable|issuer-unavailable|audit-unavailable|internal-error"}'
             "[$__rate_interval]))",
             "{{reason}}",
         ),
@@ -156,6 +156,18 @@ TRAFFIC = [
             "backends, active": BLUE,
             "backends, connecting": ORANGE,
         },
+    ),
+    lines(
+        "Tunnels",
+        "Open WebSockets and other tunnels, and what ends them: a side of its own "
+        "will, idleness, the end of its token, or this process's drain.",
+        query("sum(lumina_tunnels_open{@})", "open"),
+        query(
+            "sum by (reason) (rate(lumina_tunnels_closed_total{@}[$__rate_interval]))",
+            "ended a second, {{reason}}",
+        ),
+        unit="short",
+        colors={"open": PURPLE, "ended a second, expired": VERMILLION},
     ),
     bars(
         "Slowest rules",

@@ -23,7 +23,7 @@ ANSWERS = 'lumina_request_duration_seconds_count{@, rule=~"login.*", method="POS
 IDENTITY = (
     "token-missing|token-malformed|token-expired|token-not-yet-valid|"
     "algorithm-not-allowed|issuer-not-trusted|key-unknown|signature-invalid|"
-    "claim-invalid|audience-mismatch"
+    "claim-invalid|audience-mismatch|token-revoked"
 )
 RIGHTS = "role-not-allowed|address-not-allowed|scope-missing|not-owner|condition-.*"
 MESSAGE = (
@@ -186,6 +186,29 @@ REFUSALS = [
         shade=VERMILLION,
     ),
     lines(
+        "Age of issuers' keys",
+        "How long ago it was seen that the keys that tokens are verified with are "
+        "those that their issuer publishes. A saw is well; who climbs has no answer.",
+        query(
+            "max by (issuer) (lumina_jwks_age_seconds{@})",
+            "{{issuer}}",
+        ),
+        unit="s",
+        shade=BLUE,
+        limits=steps((None, BLUE), (3600, ORANGE), (12 * 3600, VERMILLION)),
+    ),
+    lines(
+        "Issuers that do not answer",
+        "How often the keys of an issuer were asked for in vain.",
+        query(
+            "sum by (issuer) (rate(lumina_jwks_fetch_failures_total{@}"
+            "[$__rate_interval]))",
+            "{{issuer}}",
+        ),
+        unit="ops",
+        shade=VERMILLION,
+    ),
+    lines(
         "Log-ins",
         "Log-ins that succeeded and that failed. Many failures and few successes: "
         "somebody guesses passwords.",
@@ -243,7 +266,7 @@ PROTECTION = [
             "decrypt, ok": SKY,
             "decrypt, masked": PURPLE,
             "decrypt, plaintext": ORANGE,
-            "decrypt, failed": VERMILLION,
+            "decrypt, unknown-key": VERMILLION,
         },
     ),
     lines(
@@ -275,6 +298,24 @@ PROTECTION = [
             "outcome": "Outcome",
             "Value": "Values",
         },
+    ),
+    table(
+        "Keys",
+        "The keys of the keystore, whose they are, what they do and how old they are. "
+        "Nothing here without a keystore.",
+        query("max by (key, tenant, state) (lumina_key_age_seconds{@})"),
+        unit="s",
+        columns={"key": "Key", "tenant": "Tenant", "state": "State", "Value": "Age"},
+    ),
+    lines(
+        "Keystore",
+        "Whether keys are refreshed (1), and whether values may be encrypted: when "
+        "nobody answers for the keystore's bound, encryption stops.",
+        query("min(lumina_keystore_up{@})", "refreshed"),
+        query("min(lumina_key_lease_valid{@})", "may encrypt"),
+        unit="none",
+        colors={"refreshed": SKY, "may encrypt": BLUE},
+        most=1,
     ),
     lines(
         "Certificates",

@@ -12,6 +12,7 @@ from proxy.cli.loading import DEFAULT_POLICY, PolicyPath, policy_or_exit
 from proxy.core.policy import Policy
 from proxy.core.policy_parser import Compiled
 from proxy.core.policy_values import guess
+from proxy.core.workbench.advice import advice
 from proxy.core.workbench.cases import CLIENT
 from proxy.core.workbench.decision import (
     Decision,
@@ -24,8 +25,8 @@ from proxy.core.workbench.decision import (
     with_token,
     without_token,
 )
-from proxy.core.workbench.explanation import Verdict, advice, steps
-from proxy.core.workbench.wording import match_text, rate_text
+from proxy.core.workbench.explanation import Verdict, steps
+from proxy.core.workbench.wording import match_text, rate_text, upgrade_text
 
 _COLOURS = {Verdict.OK: "green", Verdict.REFUSED: "red", Verdict.NOT_REACHED: None}
 
@@ -150,6 +151,8 @@ def _lines(
         yield from (f"{'':<29}{detail}" for detail in more)
     if decision.rule and not reason:
         yield f"  {'backend':<27}{decision.rule.backend.id}"
+        if upgrade := decision.rule.upgrade:
+            yield f"  {'may become':<27}{upgrade_text(upgrade)}"
     if decision.rule:
         place = compiled.draft.rule_places()[decision.rule.id]
         yield f"The rule {decision.rule.id} is in {place}."
@@ -220,4 +223,7 @@ def _effects(decision: Decision) -> dict[str, object]:
             for place, field, view in decision.shown
         ],
         "backend": rule.backend.id if rule and not decision.refused else None,
+        "may_become": sorted(name.decode() for name in rule.upgrade.protocols)
+        if rule and rule.upgrade and not decision.refused
+        else [],
     }

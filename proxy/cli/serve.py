@@ -10,8 +10,9 @@ import uvloop
 from proxy.app import App
 from proxy.core.errors import PolicyError
 from proxy.edge import log_format
-from proxy.settings import Environment, Settings, SettingsError
-from proxy.snapshots import StartError
+from proxy.settings import Environment, Recorded, Settings, SettingsError
+from proxy.starting import StartError
+from proxy.supervisor import Supervisor
 
 _OPTIONS = (
     ("--listen", "LISTEN", "host:port for clients."),
@@ -19,6 +20,7 @@ _OPTIONS = (
     ("--backend-url", "BACKEND_URL", "The service behind, as policies name it."),
     ("--policy", "POLICY", "The policy's file or folder."),
     ("--redis-url", "REDIS_URL", "Where rate limits are kept; none: this process."),
+    ("--workers", "WORKERS", "Processes that serve; more than 1 needs Redis."),
 )
 
 
@@ -50,11 +52,14 @@ def serve(**flags: str | None) -> None:
         lumina-proxy serve --listen 127.0.0.1:8080 --backend-url http://127.0.0.1:9000
     """  # noqa: D301 - the \b of click is a backspace
     given = {name.upper(): value for name, value in flags.items() if value}
-    environment = Environment({**os.environ, **given})
+    environment = Recorded(Environment({**os.environ, **given}))
     try:
         settings = Settings.read(environment)
         log_format.configure(settings.log_format, settings.log_level)
-        uvloop.run(App(settings, environment).run())
+        if settings.workers == 1:
+            uvloop.run(App(settings, environment).run())
+        else:
+            asyncio.run(Supervisor(settings, environment).run())
     except SettingsError as error:
         _exit(error.problems)
     except PolicyError as error:

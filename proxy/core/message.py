@@ -82,6 +82,8 @@ class Request:
         peer: the address at the other end of the connection; "" for a unix socket.
         peer_trusted: whether what that peer says about the client is believed.
         keep_alive: whether the client wants to send more on its connection.
+        upgradable: whether the client offers another protocol, and nothing that it
+            sent behind this request has been read as HTTP.
     """
 
     __slots__ = (
@@ -92,6 +94,7 @@ class Request:
         "peer",
         "peer_trusted",
         "target",
+        "upgradable",
         "version",
     )
 
@@ -114,22 +117,33 @@ class Request:
         self.peer = peer
         self.peer_trusted = peer_trusted
         self.keep_alive = keep_alive
+        self.upgradable = False
 
 
 class Response:
     """An answer of the backend whose head is complete.
 
     Attributes:
-        status: 200 to 599.
+        status: 200 to 599, or 101 where that was asked for.
         phrase: the reason phrase as sent; may be empty.
         headers: every field line.
         body: the stream; complete at once when there is none.
         length: the number of bytes the body has; None when only its end will tell.
         bodiless: whether this answer has no body whatever its headers say
             (HEAD, 204, 304: RFC 9112 section 6.3).
+        switched: the connection that is not HTTP any more, which only edges look into;
+            None but for a 101.
     """
 
-    __slots__ = ("bodiless", "body", "headers", "length", "phrase", "status")
+    __slots__ = (
+        "bodiless",
+        "body",
+        "headers",
+        "length",
+        "phrase",
+        "status",
+        "switched",
+    )
 
     def __init__(
         self,
@@ -146,3 +160,4 @@ class Response:
         self.body: Body = NO_BODY
         self.length = length
         self.bodiless = bodiless
+        self.switched: object | None = None

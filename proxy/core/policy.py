@@ -110,6 +110,21 @@ class Limit:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Upgrade:
+    """What a rule lets connections become, beside HTTP.
+
+    Attributes:
+        protocols: names of protocols in lower case; never empty.
+        idle: seconds without a byte either way after which a tunnel ends.
+        close_on_expiry: whether it ends with the token that it was opened with.
+    """
+
+    protocols: frozenset[bytes]
+    idle: float
+    close_on_expiry: bool = True
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
     """What may happen to the requests that match it.
 
@@ -129,6 +144,7 @@ class Rule:
         count: the counter that a 2xx response adds one to; None for no counter.
         tolerate: ambiguities of the path that this rule lets pass.
         max_body_bytes: the largest request body; None means the process's limit.
+        upgrade: what connections may become; None means that they stay HTTP.
         guard: what is asked for beside a role; None for nothing.
         shadow: whether who may, and how often, is decided and noted but not enforced.
         log_share: of its served requests that is logged, from 0 to 1.
@@ -149,6 +165,7 @@ class Rule:
     tolerate: frozenset[Ambiguity] = frozenset()
     max_body_bytes: int | None = None
     timeouts: Timeouts | None = None
+    upgrade: Upgrade | None = None
     guard: Guard | None = None
     shadow: bool = False
     log_share: float = 1.0

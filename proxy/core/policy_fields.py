@@ -40,7 +40,6 @@ SHAPES = ("email",)
 STEPS = tuple(step.value for step in Step)
 NO_STEPS = "none"
 ON_ERROR = tuple(one.value for one in OnError)
-YES_OR_NO = ("true", "false")
 KEY_ID = re.compile(r"[0-9a-f]{8}")
 
 _LATER_MODES = ("vector", "token")
@@ -88,7 +87,9 @@ def _field(report: Report, name: str, node: Node) -> Field:
         compact=compact,
         mail_domain=domain,
         normalise=_steps(report, entries.get("normalise"), mode, domain),
-        accept_leakage=report.read(entries.get("accept_leakage"), _yes_or_no, False),
+        accept_leakage=report.read(
+            entries.get("accept_leakage"), values.yes_or_no, False
+        ),
         key=report.read(entries.get("key"), _key_id, None),
         reads=frozenset(Mode(word) for word in reads),
         max_bytes=_max_bytes(report, mode, entries, compact, domain),
@@ -166,10 +167,6 @@ def _steps(
     if {Step.LOWER, Step.CASEFOLD} <= steps:
         report.error(node.at, "'casefold' does what 'lower' does, and more")
     return steps
-
-
-def _yes_or_no(node: Node) -> bool:
-    return values.choice(node, "word", YES_OR_NO) == "true"
 
 
 def _on_error(node: Node) -> OnError:

@@ -180,8 +180,28 @@ ISSUER: Keys = {
     ),
     "public_key": Key("The public key of every other algorithm, in PEM."),
     "keys": Key("Several keys, each with its kid; two while a key is replaced."),
+    "jwks": Key(
+        "Where its keys are: the https address of a JWK Set, or file: and the path of "
+        "a JWK Set or of public keys in PEM."
+    ),
+    "discovery": Key(
+        "Where the issuer describes itself, which says where its keys are: usually "
+        "https://…/.well-known/openid-configuration."
+    ),
+    "refresh": Key("How often keys are looked at again; 10m when it is missing."),
+    "keep": Key(
+        "How long keys stay good when nobody answers for them; 24h when it is missing."
+    ),
     "roles": Key("The claim with the role or roles, such as $.role.", required=True),
     "leeway": Key("What is forgiven clocks that differ; 5m at most, none usually."),
+    "types": Key(
+        "What the token's typ must be: at+jwt, for tokens that are for access and "
+        "nothing else. JWT, at+jwt or nothing when it is missing."
+    ),
+    "max_lifetime": Key(
+        "How long a token may be good, from its iat, which it needs then, to its exp."
+    ),
+    "require": Key("Claims that have to be there, besides iss, aud, sub and exp."),
 }
 
 KEY: Keys = {
@@ -271,11 +291,23 @@ RULE: Keys = {
     ),
     "max_body": Key("The largest request body: 64KiB, 10MB, 1GiB."),
     "timeouts": Key("How long the backend may take for this rule."),
+    "upgrade": Key(
+        "Protocols that a connection may go on in, such as [websocket]; or those and "
+        "when it ends. Without it every Upgrade is declined."
+    ),
 }
 
 ADDRESSES: Keys = {
     "allow": Key("Nobody else may: addresses, networks and names of lists."),
     "deny": Key("These may not, whatever allow says."),
+}
+
+UPGRADE: Keys = {
+    "protocols": Key("Names of protocols: [websocket].", required=True),
+    "idle": Key("Without a byte either way for so long it ends; 1h when missing."),
+    "close_on_expiry": Key(
+        "false lets it outlive the token that it was opened with; true when missing."
+    ),
 }
 
 PROTECT: Keys = {

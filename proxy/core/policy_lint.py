@@ -20,6 +20,7 @@ from proxy.core.policy_field_lint import (
 )
 from proxy.core.policy_rules import Known
 from proxy.core.policy_sections import Section
+from proxy.core.policy_upgrade import find_upgrade_misuse
 from proxy.core.policy_values import Report
 from proxy.core.routing import MAX_DEPTH, Pattern, Router
 from proxy.core.yaml_source import Listing, Node, Place, Scalar, Table
@@ -71,6 +72,7 @@ def find_contradictions(report: Report, draft: Draft) -> Router[Rule] | None:
         for limit in rule.limits:
             _limit_of_rule(report, table, rule, limit)
         find_misuse(report, table, rule, draft.known.fields)
+        find_upgrade_misuse(report, table, rule)
     return router
 
 

@@ -20,6 +20,7 @@ from proxy.core.policy_guards import Context, Networks, read_guard, read_shadow
 from proxy.core.policy_keys import PROTECT, RULE, required
 from proxy.core.policy_observing import read_audit, read_share
 from proxy.core.policy_sections import read_limit
+from proxy.core.policy_upgrade import read_upgrade
 from proxy.core.policy_values import Report, refuse
 from proxy.core.routing import Ambiguity, Pattern
 from proxy.core.yaml_source import Listing, Node, Scalar, Table
@@ -45,6 +46,9 @@ OWN_METRICS = (
     "lumina_decisions_",
     "lumina_downstream_",
     "lumina_internal_",
+    "lumina_jwks_",
+    "lumina_key_",
+    "lumina_keystore_",
     "lumina_limiter_",
     "lumina_log_",
     "lumina_overhead_",
@@ -52,7 +56,9 @@ OWN_METRICS = (
     "lumina_request_",
     "lumina_shadow_",
     "lumina_system_",
+    "lumina_tunnels_",
     "lumina_upstream_",
+    "lumina_worker",
 )
 """How the names of the proxy's own families begin; a policy's counters do not."""
 
@@ -97,6 +103,7 @@ def read_rule(report: Report, node: Node, known: Known) -> Rule | None:
     count = report.read(entries.get("count"), _counter, None)
     tolerate = _tolerate(report, entries.get("tolerate"))
     max_body = report.read(entries.get("max_body"), values.size, None)
+    upgrade = read_upgrade(report, entries.get("upgrade"))
     timeouts = read_rule_timeouts(report, entries.get("timeouts"), backend)
     shadow = read_shadow(report, entries.get("mode")) or known.shadow
     if not (rule_id and match and allow and backend):
@@ -117,6 +124,7 @@ def read_rule(report: Report, node: Node, known: Known) -> Rule | None:
         count=count,
         tolerate=tolerate,
         max_body_bytes=max_body,
+        upgrade=upgrade,
         timeouts=timeouts,
         guard=read_guard(report, entries, context),
         shadow=shadow,

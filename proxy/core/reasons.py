@@ -18,6 +18,7 @@ class Party(enum.Enum):
     CLIENT = "client"
     BACKEND = "backend"
     STORE = "store"
+    ISSUER = "issuer"
     PROXY = "proxy"
 
 
@@ -133,6 +134,18 @@ class Reason(enum.Enum):
         401,
         Party.CLIENT,
         "The token is not valid yet.",
+    )
+    TOKEN_REVOKED = (
+        "token-revoked",
+        401,
+        Party.CLIENT,
+        "The token was revoked before it expired.",
+    )
+    ISSUER_UNAVAILABLE = (
+        "issuer-unavailable",
+        503,
+        Party.ISSUER,
+        "What only the issuer of this token can tell cannot be asked at the moment.",
     )
     ROLE_NOT_ALLOWED = (
         "role-not-allowed",

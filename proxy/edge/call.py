@@ -17,7 +17,7 @@ class Call(Waiter[Response]):
         method: upper case.
         head: the request line and every field line, framing and the empty line
             included.
-        body: all of it, or the stream.
+        body: all of it, the stream, or what is offered instead of one.
         timeouts: of this exchange.
         chunked: whether a stream is sent in chunks, because its head says so.
 

@@ -14,8 +14,10 @@ from typing import Final, cast
 from proxy.core.errors import Refused
 from proxy.core.headers import value_of
 from proxy.core.reasons import Reason
+from proxy.core.upgrade import switching_lines
 from proxy.edge.owners import DownstreamOwner
 from proxy.edge.request_reader import RequestReader
+from proxy.edge.tunnel import Switched
 from proxy.edge.waiter import step
 
 NEVER: Final = float("inf")
@@ -74,6 +76,7 @@ class DownstreamConnection(RequestReader):
     def data_received(self, data: bytes) -> None:
         """Parse what arrived, and start on it when nothing is being answered."""
         if self._closing or self._deaf:
+            self._keep(data)
             return
         if self._in_head:
             self._head_bytes += len(data)
@@ -122,7 +125,7 @@ class DownstreamConnection(RequestReader):
     def _answer_queued(self) -> None:
         while self._queue and self._step is None and not self._closing:
             request, refused = self._queue.pop(0)
-            if self._reading_paused:
+            if self._reading_paused and not self._held:
                 self._resume_reading()
             if not self._half_closed:
                 self.deadline = NEVER
@@ -157,6 +160,49 @@ class DownstreamConnection(RequestReader):
         if waited and self._queue:
             # In its own turn, so that a long pipeline is no deep stack.
             self._listener.loop.call_soon(self._answer_queued)
+        elif self._held is not None and not self._queue:
+            self._listener.loop.call_soon(self._decline)
+
+    def _decline(self) -> None:
+        """Go on with HTTP behind a request that offered another protocol."""
+        held, self._held = self._held, None
+        self._deaf = False
+        self._resume_reading()
+        if held:
+            self.data_received(held)
+
+    def switch(self, phrase: bytes, lines: list[bytes], connection: object) -> None:
+        """Answer 101, and let bytes pass both ways from now on.
+
+        Args:
+            phrase: as in ``send``.
+            lines: as in ``send``; those of the switch itself are not among them.
+            connection: what the one to the backend became.
+
+        Raises:
+            CancelledError: the client is gone.
+        """
+        if not isinstance(connection, Switched):
+            raise TypeError(connection)
+        transport = self._transport
+        if transport is None or self._half_closed:
+            connection.transport.abort()
+            self.abort()
+            raise asyncio.CancelledError
+        self._started = self._closing = True  # to HTTP, this connection is over
+        self.deadline = NEVER
+        protocol = switching_lines(connection.protocol)
+        parts = (b"HTTP/1.1 101 %b\r\n" % phrase, *lines, protocol, b"\r\n")
+        transport.write(b"".join(parts))
+        held, self._held = self._held or b"", None
+        self._listener.tunnels.join(
+            transport, self._gone, connection, held=held, paused=self._write_paused
+        )
+
+    def _gone(self) -> None:
+        """Note the end of a tunnel that this connection was a side of."""
+        self._transport = None
+        self._listener.closed(self)
 
     def _refuse_unread(self, refused: Refused) -> None:
         """Answer bytes that never became a request, once, and close."""
@@ -204,9 +250,28 @@ class DownstreamConnection(RequestReader):
                 self._close()
 
     def close_if_idle(self) -> None:
-        """Close the connection unless it is in the middle of something."""
-        if self._step is None and not self._queue and not self._in_head:
+        """Close the connection unless it is in the middle of something.
+
+        Whoever has just come and asked nothing yet is about to, and gets a moment.
+        """
+        if self.is_idle:
             self._close()
+        elif not self._started and self._step is None:
+            limits = self._listener.limits
+            self.deadline = min(
+                self.deadline, self._listener.now() + limits.linger_seconds
+            )
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether an answer was the last thing that happened here."""
+        return (
+            self._started
+            and self._step is None
+            and not self._queue
+            and not self._in_head
+            and not self._closing
+        )
 
     def _close(self) -> None:
         transport = self._transport

@@ -56,6 +56,10 @@ COUNTERS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
         "Requests that the store of limits did not answer, by what was done instead.",
         ("answer",),
     ),
+    "lumina_jwks_fetch_failures": (
+        "Times that an issuer did not answer for its keys as it should.",
+        ("issuer",),
+    ),
     "lumina_limiter_batches": ("Calls to the store of limits.", ()),
     "lumina_upstream_retries": (
         "Requests sent again, or to another server, where that was safe.",
@@ -68,6 +72,10 @@ COUNTERS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "lumina_upstream_ejections": (
         "How often a server was left alone for a while, because it failed.",
         ("backend", "server"),
+    ),
+    "lumina_tunnels_closed": (
+        "Tunnels of upgraded connections that have ended, by rule and reason.",
+        ("rule", "reason"),
     ),
     "lumina_log_lines_dropped": ("Lines of the access log that were not written.", ()),
     "lumina_audit_lines": ("Lines that this process wrote to the audit log.", ()),
@@ -82,6 +90,7 @@ COUNTERS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
         "Objects that the garbage collector found and could not free.",
         ("generation",),
     ),
+    "lumina_worker_restarts": ("Workers that took the place of one that ended.", ()),
     "lumina_pathways_generated": ("Learning pathways generated.", ()),
     "lumina_assessments_completed": ("Assessments completed.", ()),
 }
@@ -92,6 +101,10 @@ GAUGES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "lumina_active_users": (
         "Distinct subjects in this minute and the four before it.",
         (),
+    ),
+    "lumina_jwks_age_seconds": (
+        "Seconds since the keys of an issuer were known to be current.",
+        ("issuer",),
     ),
     "lumina_limiter_store_up": ("Whether the store of limits answers.", ()),
     "lumina_upstream_connections": (
@@ -119,6 +132,7 @@ GAUGES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
         ("backend",),
     ),
     "lumina_downstream_connections": ("Open connections of clients.", ()),
+    "lumina_tunnels_open": ("Open tunnels of upgraded connections.", ("rule",)),
     "lumina_policy_info": ("The policy in force, by its digest.", ("digest",)),
     "lumina_policy_last_reload_timestamp_seconds": (
         "When the policy was last loaded, or refused, in epoch seconds.",
@@ -128,11 +142,24 @@ GAUGES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
         "Whether the last load of the policy succeeded.",
         (),
     ),
+    "lumina_key_age_seconds": (
+        "How long ago each key of the keystore that decrypts was made.",
+        ("key", "tenant", "state"),
+    ),
+    "lumina_keystore_up": ("Whether the last refresh of the keys went well.", ()),
+    "lumina_key_lease_valid": (
+        "Whether keys were refreshed within their bound, so that values are encrypted.",
+        (),
+    ),
+    "lumina_workers": ("Processes that serve.", ()),
     "lumina_build_info": ("The running version.", ("version",)),
 }
 
 WORST: Final = frozenset(
     (
+        "lumina_key_age_seconds",
+        "lumina_key_lease_valid",
+        "lumina_keystore_up",
         "lumina_limiter_store_up",
         "lumina_policy_last_reload_success",
         "lumina_upstream_certificate_expiry_timestamp_seconds",
@@ -145,13 +172,15 @@ WORST: Final = frozenset(
 SAME: Final = frozenset(
     (
         "lumina_build_info",
+        "lumina_jwks_age_seconds",
         "lumina_policy_info",
         "lumina_policy_last_reload_timestamp_seconds",
         "lumina_system_cpu_usage",
         "lumina_system_memory_usage",
+        "lumina_upstream_ejected",
     )
 )
-"""Gauges of the machine, or of what all processes share: the largest counts."""
+"""Gauges of which the largest of all processes counts."""
 
 
 def combined(name: str, one: float, other: float) -> float:

@@ -1,14 +1,22 @@
 """The port that clients connect to: accepts, watches deadlines, drains."""
 
 import asyncio
-from collections.abc import Callable
-from typing import Any, cast
+import heapq
+import socket
+from collections.abc import Callable, Sequence
+from typing import Final, cast
 
+from proxy.edge.acceptor import Acceptor
 from proxy.edge.downstream import DownstreamConnection
 from proxy.edge.limits import WireLimits
 from proxy.edge.owners import DownstreamOwner
+from proxy.edge.sockets import port_of
+from proxy.edge.tunnels import Tunnels
 from proxy.edge.waiter import Waiter
 from proxy.ports import Handler
+
+_MADE_ROOM: Final = 100
+"""Of this many connections one that is idle goes when there is no room for others."""
 
 
 class Listener(DownstreamOwner):
@@ -17,6 +25,7 @@ class Listener(DownstreamOwner):
     Args:
         handler: answers the requests.
         limits: what one connection may cost.
+        tunnels: where connections go that are not HTTP any more.
         trusts: whether the peer at an address may say who the client is.
         on_failure: called with what escapes a handler; a bug, to be logged.
 
@@ -31,11 +40,13 @@ class Listener(DownstreamOwner):
         handler: Handler,
         limits: WireLimits,
         *,
+        tunnels: Tunnels,
         trusts: Callable[[str], bool],
         on_failure: Callable[[BaseException], object],
     ) -> None:
         self.handler = handler
         self.limits = limits
+        self.tunnels = tunnels
         self._on_failure = on_failure
         self.draining = False
         self.leaving = False
@@ -43,8 +54,9 @@ class Listener(DownstreamOwner):
         self.now = self.loop.time
         self._trusts = trusts
         self._connections: set[DownstreamConnection] = set()
-        # Not asyncio.Server: uvloop's own class is no subclass of it.
-        self._server: Any = None
+        # Accepted, and not a connection yet.
+        self._arriving: set[asyncio.Task[None]] = set()
+        self._acceptor = Acceptor((), self._take, self._has_room)
         self._sweeper: asyncio.TimerHandle | None = None
         self._interval = max(
             0.05, min(1.0, min(limits.head_seconds, limits.linger_seconds) / 4)
@@ -54,32 +66,60 @@ class Listener(DownstreamOwner):
     @property
     def connections(self) -> int:
         """How many connections are open."""
-        return len(self._connections)
+        return len(self._connections) + len(self._arriving)
 
     @property
     def port(self) -> int:
-        """The port that is listened on; 0 before ``start``."""
-        if self._server is None or not self._server.sockets:
-            return 0
-        return int(self._server.sockets[0].getsockname()[1])
+        """The port that is listened on; 0 while none is."""
+        return port_of(self._acceptor.sockets)
 
     def failed(self, error: BaseException) -> None:
         """Note what escaped a handler: a bug."""
         self._on_failure(error)
 
-    async def start(self, host: str, port: int) -> None:
-        """Listen on ``host`` and ``port``; 0 is any free one.
-
-        Raises:
-            OSError: the address is not to be had.
-        """
-        self._server = await self.loop.create_server(
-            lambda: cast("asyncio.Protocol", DownstreamConnection(self)),
-            host,
-            port,
-            backlog=4096,
-        )
+    async def start(self, sockets: Sequence[socket.socket]) -> None:
+        """Accept connections at sockets that listen; they are the listener's now."""
+        self._acceptor = Acceptor(sockets, self._take, self._has_room)
+        self._acceptor.resume()
         self._sweep()
+
+    # -- connections come and go
+
+    def _has_room(self) -> bool:
+        """Say whether one more may come; if not, make some where nobody is hurt."""
+        if self.connections < self.limits.connections:
+            return True
+        idle = [one for one in self._connections if one.is_idle]
+        many = max(1, self.limits.connections // _MADE_ROOM)
+        for one in heapq.nsmallest(many, idle, key=lambda one: one.deadline):
+            one.close_if_idle()
+        return False
+
+    def _take(self, accepted: socket.socket) -> None:
+        task = self.loop.create_task(self._arrive(accepted))
+        self._arriving.add(task)
+        task.add_done_callback(self._arrived)
+
+    async def _arrive(self, accepted: socket.socket) -> None:
+        try:
+            await self.loop.connect_accepted_socket(
+                lambda: cast("asyncio.Protocol", DownstreamConnection(self)), accepted
+            )
+        except OSError:
+            accepted.close()  # it left already
+
+    def _arrived(self, task: asyncio.Task[None]) -> None:
+        self._arriving.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.failed(error)
+        self._left()
+
+    def _left(self) -> None:
+        """Use the room that there is now."""
+        if self._acceptor.paused:
+            self._acceptor.resume()
+        if self._empty is not None and not self.connections:
+            self._empty.set(None)
 
     def opened(
         self, connection: DownstreamConnection, transport: asyncio.Transport
@@ -93,8 +133,7 @@ class Listener(DownstreamOwner):
     def closed(self, connection: DownstreamConnection) -> None:
         """Forget a connection."""
         self._connections.discard(connection)
-        if not self._connections and self._empty is not None:
-            self._empty.set(None)
+        self._left()
 
     def _sweep(self) -> None:
         now = self.now()
@@ -104,17 +143,21 @@ class Listener(DownstreamOwner):
         self._sweeper = self.loop.call_later(self._interval, self._sweep)
 
     def stop_accepting(self) -> None:
-        """Close the listening socket."""
-        if self._server is not None:
-            self._server.close()
+        """Close the listening sockets; who waits there is reset."""
+        self._acceptor.close()
 
     async def drain(self, seconds: float) -> None:
-        """Close idle connections, let busy ones finish, for at most ``seconds``."""
-        self.draining = self.leaving = True
-        self.stop_accepting()
+        """Take who has connected; close idle connections, let busy ones finish.
+
+        Args:
+            seconds: after which it is over whether or not they have.
+        """
+        self.draining = True
+        await self._acceptor.finish()
+        self.leaving = True
         for connection in list(self._connections):
             connection.close_if_idle()
-        if self._connections:
+        if self.connections:
             self._empty = Waiter()
             give_up = self.loop.call_later(seconds, self._empty.set, None)
             await self._empty
@@ -125,6 +168,8 @@ class Listener(DownstreamOwner):
         self.stop_accepting()
         if self._sweeper is not None:
             self._sweeper.cancel()
+        for task in self._arriving:
+            task.cancel()
         for connection in list(self._connections):
             connection.abort()
         await asyncio.sleep(0)

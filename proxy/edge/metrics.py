@@ -111,6 +111,7 @@ class Metrics:
                 ((), psutil.virtual_memory().percent)
             ],
             "lumina_active_users": lambda: [((), float(self.people.active()))],
+            "lumina_workers": lambda: [((), 1.0)],
             "lumina_build_info": lambda: [((version,), 1.0)],
         }
         self._reloaded: dict[str, list[Sample]] = {}
@@ -167,6 +168,15 @@ class Metrics:
     def cipher(self, field: str, operation: str, outcome: str, key: str) -> None:
         """Note one protected leaf."""
         self._add("lumina_cipher_operations", (field, operation, outcome, key))
+
+    def encryptions(self) -> dict[int, int]:
+        """Return how many values were encrypted under each key so far."""
+        sums: dict[int, int] = {}
+        for labels, n in self._counts["lumina_cipher_operations"].items():
+            _, operation, outcome, key = labels
+            if operation == "encrypt" and outcome == "ok" and key != "other":
+                sums[int(key, 16)] = sums.get(int(key, 16), 0) + n
+        return sums
 
     def failed(self, error: BaseException, exchange: Exchange) -> None:
         """Note a bug: counted, and logged with its traceback."""

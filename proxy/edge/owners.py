@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from proxy.edge.call import Call
     from proxy.edge.downstream import DownstreamConnection
     from proxy.edge.pool import Pool
+    from proxy.edge.tunnels import Tunnels
     from proxy.edge.upstream import UpstreamConnection
 
 
@@ -26,6 +27,7 @@ class DownstreamOwner(abc.ABC):
     Attributes:
         handler: answers the requests.
         limits: what one connection may cost.
+        tunnels: where connections go that are not HTTP any more.
         draining: whether answers announce that the connection will be closed.
         leaving: whether it is closed after its answer, announced or not.
         loop: the event loop.
@@ -34,6 +36,7 @@ class DownstreamOwner(abc.ABC):
 
     handler: Handler
     limits: WireLimits
+    tunnels: "Tunnels"
     draining: bool
     leaving: bool
     loop: asyncio.AbstractEventLoop

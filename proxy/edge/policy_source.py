@@ -5,7 +5,9 @@ the policy in force stays: the last good one. What a policy means is not known h
 """
 
 import contextlib
+import dataclasses
 import gc
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -14,8 +16,25 @@ from proxy.core.errors import Finding, PolicyError
 from proxy.core.policy import Policy
 from proxy.core.policy_parser import parse_policy
 
+log = logging.getLogger("lumina")
+
 _SUFFIXES = (".yaml", ".yml")
 _CASES = (".test.yaml", ".test.yml")
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """A policy as it was read.
+
+    Attributes:
+        policy: without errors.
+        files: name and text of its files.
+        warnings: the findings that do not refuse it.
+    """
+
+    policy: Policy
+    files: tuple[tuple[str, str], ...]
+    warnings: tuple[Finding, ...]
 
 
 class PolicySource:
@@ -26,11 +45,10 @@ class PolicySource:
     ``*.test.yaml``.
 
     Attributes:
-        current: the policy in force; None before the first load.
-        warnings: the findings of ``current`` that do not refuse it.
-        last_error: every finding of the last reload, a line each; None when it went
-            well or there was none.
-        loaded_at: epoch seconds of the load of ``current``; 0.0 before the first.
+        current: what is in force; None before the first load.
+        last_error: why the last reload was refused, a line for each finding; None when
+            it went well or there was none.
+        loaded_at: epoch seconds since which ``current`` is in force; 0.0 before.
     """
 
     def __init__(
@@ -46,48 +64,45 @@ class PolicySource:
             environment: what ``${NAME}`` stands for; asked again with every load.
             clock: returns epoch seconds.
         """
-        self.current: Policy | None = None
-        self.warnings: tuple[Finding, ...] = ()
+        self.current: Loaded | None = None
         self.last_error: str | None = None
         self.loaded_at = 0.0
-        self._before: tuple[Policy | None, tuple[Finding, ...], float] = (None, (), 0.0)
         self._path = path
         self._environment = environment
         self._clock = clock
 
-    def load(self) -> Policy:
-        """Read, compile and put in force.
+    def load(self) -> Loaded:
+        """Read and compile; what is in force stays. May run in a thread.
 
         Raises:
-            PolicyError: nothing was changed.
+            PolicyError: there is an error in it.
         """
         files = self.read()
         with collector_resting():
             policy, warnings = parse_policy(files, self._environment)
-        self._before = self.current, self.warnings, self.loaded_at
-        self.current, self.warnings = policy, warnings
-        self.loaded_at, self.last_error = self._clock(), None
-        return policy
+        return Loaded(policy=policy, files=tuple(files), warnings=warnings)
 
-    def revoke(self, why: str) -> None:
-        """Take the last load back, for a policy that is sound but cannot serve here.
+    def put_in_force(self, loaded: Loaded) -> None:
+        """Note that what was loaded is in force, and log its warnings."""
+        for warning in loaded.warnings:
+            log.warning("%s", warning)
+        self.current, self.last_error = loaded, None
+        self.loaded_at = self._clock()
 
-        What was in force before it is in force again, and ``last_error`` says why.
-        """
-        self.current, self.warnings, self.loaded_at = self._before
+    def refuse(self, why: str) -> None:
+        """Note and log that what is on disk is not put in force, and why."""
+        log.error("the policy was refused, the last good one stays:\n%s", why)
         self.last_error = why
 
-    def reload(self) -> Policy:
-        """Load again, while the last good policy serves.
-
-        Raises:
-            PolicyError: ``current`` is still in force and ``last_error`` says why.
-        """
-        try:
-            return self.load()
-        except PolicyError as error:
-            self.last_error = str(error)
-            raise
+    def state(self) -> Mapping[str, object]:
+        """Return what operators ask: what is in force, and the last reload."""
+        policy = None if self.current is None else self.current.policy
+        return {
+            "digest": None if policy is None else policy.digest,
+            "rules": 0 if policy is None else len(policy.rules),
+            "loaded_at": self.loaded_at,
+            "last_error": self.last_error,
+        }
 
     def read(self) -> list[tuple[str, str]]:
         """Return name and text of every file.

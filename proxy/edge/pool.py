@@ -17,6 +17,7 @@ from proxy.core.backends import Breaker, Server, Timeouts
 from proxy.core.errors import Refused
 from proxy.core.message import Body
 from proxy.core.reasons import Reason
+from proxy.core.upgrade import Offer
 from proxy.edge.call import Call
 from proxy.edge.owners import PoolOwner, UpstreamOwner
 from proxy.edge.tls import Tls
@@ -197,7 +198,7 @@ class Pool(UpstreamOwner):
                 call.method,
                 reused=reused,
                 answered=answered,
-                replayable=isinstance(call.body, bytes),
+                replayable=isinstance(call.body, bytes | Offer),
                 elsewhere=other is not None,
             )
         ):

@@ -53,6 +53,18 @@ def test_allowed_request_is_told_stage_by_stage() -> None:
     ]
 
 
+def test_upgrade_is_told_with_its_end() -> None:
+    """What a connection may become, and until when, is part of the explanation."""
+    shown = run("GET", "/api/rooms/7/ws", "--role", "student")
+    told = run("GET", "/api/rooms/7/ws", "--role", "student", "--json")
+
+    assert (
+        "  may become                 websocket, until its token expires or nothing is "
+        "said for 1h\n"
+    ) in shown.output
+    assert json.loads(told.output)["may_become"] == ["websocket"]
+
+
 def test_refusal_says_why_and_what_to_do() -> None:
     """A refused request exits 1, with status, reason, its meaning and the way on."""
     result = run("POST", "/api/users", "--role", "student")

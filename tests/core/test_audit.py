@@ -210,6 +210,14 @@ def test_policy_without_risks_has_none() -> None:
             id="word-for-all",
         ),
         pytest.param(
+            with_rule(
+                "id: room, match: GET /room, allow: [student], "
+                "upgrade: {protocols: [websocket], close_on_expiry: false}"
+            ),
+            *("tunnel-outlives-token", "room does not close on expiry"),
+            id="tunnel",
+        ),
+        pytest.param(
             edited(("localhost", "lms")),
             *("backend-in-clear", "lms is asked at lms over http"),
             id="backend",

@@ -12,7 +12,7 @@ def test_nothing_is_known_before_it_happened() -> None:
 
     assert (new.method, new.request_id, new.rule) == ("", "", "")
     assert (new.role, new.subject, new.reason) == ("", "", None)
-    assert (new.status, new.upstream_started, new.aborted) == (0, 0.0, False)
+    assert (new.status, new.upstream_started, new.aborted) == (0, 0.0, True)
     assert (new.total_seconds, new.overhead_seconds) == (0.0, 0.0)
 
 

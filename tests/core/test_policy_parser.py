@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from proxy.core.backends import HealthCheck, Server, Timeouts
 from proxy.core.bucket import RateLimit
 from proxy.core.errors import Finding, PolicyError
-from proxy.core.policy import OnStoreFailure, Per, Policy, Precision, View
+from proxy.core.policy import OnStoreFailure, Per, Policy, Precision, Upgrade, View
 from proxy.core.policy_parser import compile_policy, parse_policy
 from proxy.core.policy_rules import OWN_METRICS
 from proxy.core.reasons import Reason
@@ -132,6 +132,18 @@ def test_backend_has_servers_and_times_in_seconds(everything: Policy) -> None:
     assert everything.backends["files"].health is None
 
 
+def test_connections_become_what_a_rule_names(everything: Policy) -> None:
+    """Names are compared in lower case; the usual terms are an hour and the token."""
+    terms = {rule.id: rule.upgrade for rule in everything.rules if rule.upgrade}
+
+    assert terms == {
+        "room": Upgrade(protocols=frozenset({b"websocket", b"shout/1.0"}), idle=3600.0),
+        "hall": Upgrade(
+            protocols=frozenset({b"websocket"}), idle=300.0, close_on_expiry=False
+        ),
+    }
+
+
 def test_issuers_are_found_by_their_iss_value(everything: Policy) -> None:
     """The key is what tokens say; the id is the name in the policy."""
     people = everything.issuers["https://login.example"]
@@ -193,7 +205,7 @@ def test_name_beats_glob_in_views(everything: Policy) -> None:
 
 def test_rule_is_compiled(everything: Policy) -> None:
     """Every key of a rule ends up in the frozen rule."""
-    login, user, files = everything.rules
+    login, user, *_, files = everything.rules
 
     assert login.allow is None
     assert login.max_body_bytes == 64 * 1024

@@ -362,6 +362,20 @@ def test_leaves_are_counted_by_field_operation_and_outcome(metrics: Metrics) -> 
     assert value(metrics, "lumina_cipher_operations_total", **labels) == 1.0
 
 
+def test_encryptions_add_up_by_key() -> None:
+    """Over fields; what was refused or read is none, and "other" is no key."""
+    metrics = fresh(max_series=5)
+    metrics.cipher("user.name", "encrypt", "ok", "00000010")
+    metrics.cipher("note.text", "encrypt", "ok", "00000010")
+    metrics.cipher("note.text", "encrypt", "refused", "")
+    metrics.cipher("note.text", "decrypt", "ok", "00000010")
+    metrics.cipher("note.text", "encrypt", "ok", "ffffffff")
+    for number in range(3):
+        metrics.cipher(f"field-{number}", "encrypt", "ok", "00000020")
+
+    assert metrics.encryptions() == {0x10: 2, 0xFFFFFFFF: 1}
+
+
 def test_bug_is_counted_and_logged(
     metrics: Metrics, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -647,7 +661,12 @@ def busy(metrics: Metrics) -> None:
     metrics.policy_loaded("digest")
     metrics.declare_counters(["lumina_uploads_total"])
     for name, labels in {
+        "lumina_jwks_age_seconds": ("people",),
+        "lumina_jwks_fetch_failures": ("people",),
         "lumina_limiter_takes": ("allowed",),
+        "lumina_key_age_seconds": ("00000001", "north", "primary"),
+        "lumina_keystore_up": (),
+        "lumina_key_lease_valid": (),
         "lumina_limiter_store_up": (),
         "lumina_limiter_local_takes": ("local",),
         "lumina_upstream_connections": ("lms", "idle"),
@@ -660,6 +679,8 @@ def busy(metrics: Metrics) -> None:
         "lumina_upstream_certificate_reload_success": ("lms",),
         "lumina_upstream_up": ("lms", "127.0.0.1:9000"),
         "lumina_downstream_connections": (),
+        "lumina_tunnels_open": ("room",),
+        "lumina_tunnels_closed": ("room", "expired"),
     }.items():
         metrics.watch(name, lambda labels=labels: [(labels, 1.0)])  # type: ignore[misc]
 

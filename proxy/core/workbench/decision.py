@@ -236,16 +236,18 @@ def with_claims(issuer: Issuer, claims: Mapping[str, Any], now: float) -> Identi
 
     Args:
         issuer: that the token is of.
-        claims: beside, or instead of, the usual ``iss``, ``aud``, ``sub`` and ``exp``.
+        claims: beside, or instead of, the usual ``iss``, ``aud``, ``sub``, ``iat``
+            and ``exp``.
         now: epoch seconds.
     """
     usual = {"iss": issuer.issuer, "aud": issuer.audience[0], "sub": "somebody"}
-    payload = {**usual, "exp": now + 3600, **claims}
+    lifetime = min(3600.0, issuer.max_lifetime or 3600.0)
+    payload = {**usual, "iat": now, "exp": now + lifetime, **claims}
     # Not ``jwt.encode``, which makes no token that is wrong on purpose.
     body = json.dumps(payload).encode()
     token = jwt.PyJWS().encode(body, _STAND_IN, algorithm="HS256")
     key = VerificationKey(kid=None, key=_STAND_IN)
-    known = dataclasses.replace(issuer, algorithms=("HS256",), keys=(key,))
+    known = dataclasses.replace(issuer, algorithms=("HS256",), keys=(key,), remote=None)
     value = b"Bearer " + token.encode()
     return lambda: Authenticator({known.id: known}).authenticate(value, now)
 

@@ -21,6 +21,7 @@ _DECIDED = frozenset(
     {
         *("id", "methods", "pattern", "backend", "allow", "limits"),
         *("protect_request", "protect_response", "tolerate", "max_body_bytes"),
+        "upgrade",
         *("guard", "shadow"),
     }
 )
@@ -128,11 +129,16 @@ def compare_rules(changes: Changes, meeting: Meeting) -> None:
     if old.backend.id != new.backend.id:
         text = f"requests go to {new.backend.id}, no longer to {old.backend.id}"
         changes.add(Area.BACKENDS, Direction.CHANGES, text, meeting.requests)
-    for way, text in (*compare_guards(old, new), *_tolerance_and_size(old, new)):
+    for way, text in (*compare_guards(old, new), *_rest(old, new)):
         changes.add(Area.RULES, way, text, meeting.requests)
     for one, was, now in _differing(old, new, _DECIDED):
         text = f"{one}: {_shown(was)} -> {_shown(now)}"
         changes.add(Area.RULES, Direction.CHANGES, text, meeting.requests)
+
+
+def _rest(old: Rule, new: Rule) -> Iterator[tuple[Direction, str]]:
+    yield from _tolerance_and_size(old, new)
+    yield from _upgrades(old, new)
 
 
 def _tolerance_and_size(old: Rule, new: Rule) -> Iterator[tuple[Direction, str]]:
@@ -146,6 +152,25 @@ def _tolerance_and_size(old: Rule, new: Rule) -> Iterator[tuple[Direction, str]]
         if was is not None and now is not None:
             way = Direction.OPENS if now > was else Direction.CLOSES
         yield way, f"the largest body: {_bytes(was)} -> {_bytes(now)}"
+
+
+def _upgrades(old: Rule, new: Rule) -> Iterator[tuple[Direction, str]]:
+    was, now = old.upgrade, new.upgrade
+    before = was.protocols if was else frozenset()
+    after = now.protocols if now else frozenset()
+    for name in sorted(after - before):
+        yield Direction.OPENS, f"connections may become {name.decode()}"
+    for name in sorted(before - after):
+        yield Direction.CLOSES, f"connections may not become {name.decode()}"
+    if was is None or now is None:
+        return
+    if was.close_on_expiry and not now.close_on_expiry:
+        yield Direction.OPENS, "tunnels outlive the token they were opened with"
+    elif now.close_on_expiry and not was.close_on_expiry:
+        yield Direction.CLOSES, "tunnels end with the token they were opened with"
+    if was.idle != now.idle:
+        way = Direction.OPENS if now.idle > was.idle else Direction.CLOSES
+        yield way, f"idle tunnels end: after {was.idle:g}s -> {now.idle:g}s"
 
 
 def _bytes(size: int | None) -> str:

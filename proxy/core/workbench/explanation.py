@@ -7,15 +7,13 @@ import dataclasses
 import enum
 from collections.abc import Callable, Iterator, Mapping
 
-from proxy.core.errors import Refused
-from proxy.core.policy import Policy, View
+from proxy.core.policy import View
 from proxy.core.reasons import Reason
 from proxy.core.workbench.decision import Decision, Stage
 from proxy.core.workbench.wording import (
     allow_text,
     joined,
     match_text,
-    methods_text,
     quota_text,
     rate_text,
     store_text,
@@ -171,106 +169,3 @@ _DETAILS: Mapping[Stage, Callable[[Decision], Iterator[str]]] = {
     Stage.DECRYPT: _decryption,
 }
 """What there is to say of each stage."""
-
-
-_ADVICE = {
-    Reason.MALFORMED: "Give a path that begins with '/' and has no fragment.",
-    Reason.PATH_AMBIGUOUS: (
-        "Write the path in its one form. If the service needs this one, and reads it "
-        "as the proxy does, let the rule tolerate it."
-    ),
-    Reason.NO_RULE: "{near}If this should be served, write a rule for it.",
-    Reason.METHOD_NOT_ALLOWED: (
-        "Use {methods}, or add {method} to the match of a rule for this path."
-    ),
-    Reason.TOKEN_MISSING: (
-        "Send Authorization: Bearer TOKEN, with a token of {issuers} that has the role "
-        "{roles}."
-    ),
-    Reason.TOKEN_MALFORMED: (
-        "Send the token as the issuer gave it: three parts with dots between them, "
-        "nothing cut off, nothing added."
-    ),
-    Reason.ALGORITHM_NOT_ALLOWED: (
-        "Let the issuer sign with an algorithm that the policy pins for it."
-    ),
-    Reason.ISSUER_NOT_TRUSTED: (
-        "Get a token of {issuers}, or add the issuer of this one to the policy."
-    ),
-    Reason.KEY_UNKNOWN: (
-        "If the issuer has a new key, add it to keys of the issuer with its kid."
-    ),
-    Reason.SIGNATURE_INVALID: (
-        "Compare the key of the policy with the issuer's: tokens of another "
-        "environment fail like this, and so does a secret replaced on one side only."
-    ),
-    Reason.CLAIM_INVALID: (
-        "Let the issuer write iss, aud, exp and sub into its tokens, and the role "
-        "where the policy looks for it."
-    ),
-    Reason.AUDIENCE_MISMATCH: (
-        "Ask the issuer for a token whose aud is the audience in the policy."
-    ),
-    Reason.TOKEN_EXPIRED: "Get a new token.",
-    Reason.TOKEN_NOT_YET_VALID: (
-        "Compare the clocks of the issuer and the proxy; leeway forgives some seconds."
-    ),
-    Reason.ROLE_NOT_ALLOWED: (
-        "Use a token with the role {roles}, or add a role to the rule's allow."
-    ),
-    Reason.ADDRESS_NOT_ALLOWED: (
-        "Ask from another network, or change the rule's addresses. Behind another "
-        "proxy, name its network in TRUSTED_PROXIES, or every client has its address."
-    ),
-    Reason.SCOPE_MISSING: "Ask the issuer for a token with the scopes {scopes}.",
-    Reason.NOT_OWNER: (
-        "Ask for what belongs to the token's sub; compare {owner} of the path with it."
-    ),
-    Reason.CONDITION_NOT_MET: "Compare the request with the rule's when: {when}",
-    Reason.CONDITION_FAILED: (
-        "The rule's when asks for what is not there, or is of another type; guard it "
-        "with has(): {when}"
-    ),
-}
-"""How to get on after a refusal of the stages from match to authorise. What stands in
-braces is filled in from the policy."""
-
-
-def advice(policy: Policy, decision: Decision) -> str:
-    """Return what to do about a refusal; "" for a request that is allowed."""
-    if decision.refused is None:
-        return ""
-    allowed = dict(decision.refused.headers).get("Allow", "").split(", ")
-    roles = decision.rule.allow if decision.rule and decision.rule.allow else ()
-    return _ADVICE[decision.refused.reason].format(
-        method=decision.method,
-        methods=joined(methods_text(allowed).split(","), "or"),
-        issuers=joined(sorted(policy.issuers), "or"),
-        roles=joined(sorted(roles), "or"),
-        near=_near(policy, decision),
-        **_asked(decision),
-    )
-
-
-def _asked(decision: Decision) -> dict[str, str]:
-    """Return what a rule asks beside a role, in the words of advice."""
-    guard = decision.rule.guard if decision.rule else None
-    condition = guard.condition if guard else None
-    return {
-        "scopes": joined(guard.scopes) if guard else "",
-        "owner": str(guard.owner) if guard else "",
-        "when": " ".join(condition.text.split()) if condition else "",
-    }
-
-
-def _near(policy: Policy, decision: Decision) -> str:
-    """Return what answers instead, or nearly would have; "" for nothing."""
-    path = decision.path
-    if policy.is_health(decision.method, path):
-        return "The proxy answers here itself, that it serves. "
-    other = path[:-1] if path.endswith("/") else f"{path}/"
-    try:
-        rule = policy.router.match(decision.method, other).rule
-    except Refused:
-        return ""
-    return f"A slash at the end counts: {other} would be matched by {rule.id}. "

@@ -34,11 +34,10 @@ from proxy.core.policy_fields import (
     READABLE,
     SHAPES,
     STEPS,
-    YES_OR_NO,
 )
 from proxy.core.policy_guards import MODES as POLICY_MODES
 from proxy.core.policy_guards import SCOPE
-from proxy.core.policy_issuers import CLAIM_PATH
+from proxy.core.policy_issuers import CLAIM_PATH, KEY_SOURCES
 from proxy.core.policy_keys import (
     ADDRESSES,
     BACKEND,
@@ -59,26 +58,26 @@ from proxy.core.policy_keys import (
     RULE,
     RULE_TIMEOUTS,
     TIMEOUTS,
+    UPGRADE,
 )
 from proxy.core.policy_observing import ALL, NONE, PERCENT
 from proxy.core.policy_roles import DEFAULT, ROLE
 from proxy.core.policy_rules import COUNTER, METHODS, RULE_ID
 from proxy.core.policy_sections import GLOB, PERIODS, UNLIMITED
-from proxy.core.policy_values import DURATION, NAME, SIZE
+from proxy.core.policy_upgrade import PROTOCOL
+from proxy.core.policy_values import DURATION, NAME, SIZE, YES_OR_NO
 from proxy.core.reasons import Reason
-from proxy.core.workbench.shapes import (
-    VARIABLE,
-    WORD,
-    Schema,
-    list_of,
-    object_of,
-    one_of,
-    one_or_many,
-    set_of,
-    table_of,
-    value_of,
-    word_of,
-)
+from proxy.core.workbench.shapes import VARIABLE as _VARIABLE
+from proxy.core.workbench.shapes import WORD as _WORD
+from proxy.core.workbench.shapes import Schema
+from proxy.core.workbench.shapes import array as _list
+from proxy.core.workbench.shapes import mapping as _object
+from proxy.core.workbench.shapes import one_or_many as _one_or_many
+from proxy.core.workbench.shapes import table as _table
+from proxy.core.workbench.shapes import unique as _set
+from proxy.core.workbench.shapes import value as _value
+from proxy.core.workbench.shapes import word as _word
+from proxy.core.workbench.shapes import words as _words
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -93,72 +92,72 @@ _SHARE: Schema = {
     "anyOf": [
         {"enum": [ALL, NONE]},
         {"type": "string", "pattern": f"^(?:{PERCENT.pattern})$"},
-        VARIABLE,
+        _VARIABLE,
     ],
     "examples": ["10%"],
 }
-
-_NAME = word_of(NAME)
+_NAME = _word(NAME)
 _POSITIVE: Schema = {
     "anyOf": [
         {"type": "integer", "minimum": 1},
         {"type": "string", "pattern": "^[1-9][0-9]{0,14}$"},
-        VARIABLE,
+        _VARIABLE,
     ]
 }
-_DURATION = value_of(DURATION, "250ms", "2s", "1m", "1h")
-_RATE = value_of(
+_DURATION = _value(DURATION, "250ms", "2s", "1m", "1h")
+_RATE = _value(
     re.compile(
         f"{UNLIMITED}|[0-9]{{1,15}} ?/ ?(?:{'|'.join(PERIODS)}|{DURATION.pattern})"
     ),
     *("5/minute", "100/hour", "10/30s", UNLIMITED),
 )
 _SIZE: Schema = {
-    "anyOf": [{"type": "integer", "minimum": 0}, *value_of(SIZE)["anyOf"]],
+    "anyOf": [{"type": "integer", "minimum": 0}, *_value(SIZE)["anyOf"]],
     "examples": ["64KiB", "10MB", "1GiB"],
 }
-_ROLE: Schema = {**word_of(ROLE), "not": {"enum": [ANYONE, DEFAULT]}}
+_PROTOCOLS = _set({**_word(PROTOCOL), "examples": ["websocket"]})
+_ROLE: Schema = {**_word(ROLE), "not": {"enum": [ANYONE, DEFAULT]}}
 _VERSION: Schema = {"enum": [1, "1"]}
-_ADDRESSES = {**set_of(WORD), "examples": [["10.0.0.0/8", "2001:db8::/32"]]}
+_ADDRESSES = {**_set(_WORD), "examples": [["10.0.0.0/8", "2001:db8::/32"]]}
 
 
 def _heir() -> Schema:
     """A role that may whatever others may."""
-    role = {**table_of(word_of(ROLE), set_of(_ROLE)), "maxProperties": 1}
+    role = {**_table(_word(ROLE), _set(_ROLE)), "maxProperties": 1}
     return {**role, "examples": [{"teacher": ["student"]}]}
 
 
 def _backend() -> Schema:
-    file = value_of(FILE, "/etc/lumina/ca.pem")
+    file = _value(FILE, "/etc/lumina/ca.pem")
     eject = {"after": _POSITIVE, "for": _DURATION, "at_most": _POSITIVE}
-    return object_of(
+    return _object(
         BACKEND,
         {
-            "servers": set_of(value_of(SERVER, "http://127.0.0.1:9000")),
-            "balance": one_of([one.value for one in Balance]),
-            "timeouts": object_of(TIMEOUTS, dict.fromkeys(TIMEOUTS, _DURATION)),
-            "health": object_of(
+            "servers": _set(_value(SERVER, "http://127.0.0.1:9000")),
+            "balance": _words([one.value for one in Balance]),
+            "timeouts": _object(TIMEOUTS, dict.fromkeys(TIMEOUTS, _DURATION)),
+            "health": _object(
                 HEALTH,
                 {
-                    "path": value_of(re.compile(r"/[!-\"$-~]*"), "/health"),
+                    "path": _value(re.compile(r"/[!-\"$-~]*"), "/health"),
                     "every": _DURATION,
                     "timeout": _DURATION,
-                    "host": value_of(HOST, "lms.example"),
+                    "host": _value(HOST, "lms.example"),
                     "down_after": _POSITIVE,
                     "up_after": _POSITIVE,
                 },
             ),
-            "eject": {"anyOf": [{"const": NO_EJECTION}, object_of(EJECT, eject)]},
-            "breaker": object_of(BREAKER, dict.fromkeys(BREAKER, _POSITIVE)),
-            "retry": one_of(RETRIES),
-            "tls": object_of(
+            "eject": {"anyOf": [{"const": NO_EJECTION}, _object(EJECT, eject)]},
+            "breaker": _object(BREAKER, dict.fromkeys(BREAKER, _POSITIVE)),
+            "retry": _words(RETRIES),
+            "tls": _object(
                 BACKEND_TLS,
                 {
                     "ca": file,
                     "certificate": file,
                     "key": file,
-                    "server_name": value_of(HOST, "lms.example"),
-                    "verify": one_of([one.value for one in Verify]),
+                    "server_name": _value(HOST, "lms.example"),
+                    "verify": _words([one.value for one in Verify]),
                 },
             ),
         },
@@ -166,23 +165,34 @@ def _backend() -> Schema:
 
 
 def _issuer() -> Schema:
-    families = [{"items": one_of(sorted(words))} for words in FAMILIES.values()]
+    families = [{"items": _words(sorted(words))} for words in FAMILIES.values()]
     every = sorted(word for words in FAMILIES.values() for word in words)
-    key = object_of(KEY, {"kid": WORD, "secret": WORD, "public_key": WORD})
-    schema = object_of(
+    key = _object(KEY, {"kid": _WORD, "secret": _WORD, "public_key": _WORD})
+    schema = _object(
         ISSUER,
         {
-            "issuer": WORD,
-            "audience": one_or_many(WORD),
-            "algorithms": {**set_of(one_of(every)), "anyOf": families},
-            "secret": WORD,
-            "public_key": WORD,
-            "keys": list_of({**key, "oneOf": _exactly_one("secret", "public_key")}),
-            "roles": value_of(CLAIM_PATH, "$.role", "$.realm_access.roles"),
+            "issuer": _WORD,
+            "audience": _one_or_many(_WORD),
+            "algorithms": {**_set(_words(every)), "anyOf": families},
+            "secret": _WORD,
+            "public_key": _WORD,
+            "keys": _list({**key, "oneOf": _exactly_one("secret", "public_key")}),
+            "jwks": _value(re.compile(r"(?:https?://|file:).+"), *_KEY_PLACES),
+            "discovery": _value(re.compile(r"https?://.+"), _METADATA),
+            "refresh": _DURATION,
+            "keep": _DURATION,
+            "roles": _value(CLAIM_PATH, "$.role", "$.realm_access.roles"),
             "leeway": _DURATION,
+            "types": _one_or_many(_WORD),
+            "max_lifetime": _DURATION,
+            "require": _one_or_many(_WORD),
         },
     )
-    return {**schema, "oneOf": _exactly_one("secret", "public_key", "keys")}
+    return {**schema, "oneOf": _exactly_one(*KEY_SOURCES)}
+
+
+_METADATA = "https://login.example/.well-known/openid-configuration"
+_KEY_PLACES = ("https://login.example/jwks", "file:/run/keys/jwks.json")
 
 
 def _exactly_one(*names: str) -> list[Schema]:
@@ -190,15 +200,15 @@ def _exactly_one(*names: str) -> list[Schema]:
 
 
 def _limit() -> Schema:
-    role = {**word_of(ROLE), "not": {"const": ANYONE}}
-    return object_of(
+    role = {**_word(ROLE), "not": {"const": ANYONE}}
+    return _object(
         LIMIT,
         {
-            "rate": {"anyOf": [_RATE, table_of(role, _RATE)]},
-            "per": one_of([per.value for per in Per]),
+            "rate": {"anyOf": [_RATE, _table(role, _RATE)]},
+            "per": _words([per.value for per in Per]),
             "burst": _POSITIVE,
-            "on_store_failure": one_of([way.value for way in OnStoreFailure]),
-            "precision": one_of([one.value for one in Precision]),
+            "on_store_failure": _words([way.value for way in OnStoreFailure]),
+            "precision": _words([one.value for one in Precision]),
         },
     )
 
@@ -206,13 +216,13 @@ def _limit() -> Schema:
 def _rule() -> Schema:
     path, name = {"pattern": r"^\$"}, {"minLength": 1}
     kinds = [kind.value for kind in Ambiguity if kind not in INTOLERABLE]
-    return object_of(
+    return _object(
         RULE,
         {
-            "id": word_of(RULE_ID),
+            "id": _word(RULE_ID),
             "match": {"type": "string", "pattern": _match(), "examples": _MATCHES},
-            "allow": {"anyOf": [{"const": ANYONE}, set_of(_ROLE)]},
-            "scopes": set_of(word_of(SCOPE)),
+            "allow": {"anyOf": [{"const": ANYONE}, _set(_ROLE)]},
+            "scopes": _set(_word(SCOPE)),
             "owner": {"type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_]*$"},
             "when": {
                 "type": "string",
@@ -220,51 +230,57 @@ def _rule() -> Schema:
                 "maxLength": MAX_LENGTH,
                 "examples": ["claims.sub == path.id || role == 'admin'"],
             },
-            "addresses": _addresses(),
-            "mode": one_of(POLICY_MODES),
+            "addresses": _object(ADDRESSES, {"allow": _ADDRESSES, "deny": _ADDRESSES}),
+            "mode": _words(POLICY_MODES),
             "backend": _NAME,
-            "limits": list_of({"anyOf": [_NAME, {"$ref": "#/$defs/limit"}]}),
-            "protect": object_of(
+            "limits": _list({"anyOf": [_NAME, {"$ref": "#/$defs/limit"}]}),
+            "protect": _object(
                 PROTECT,
                 {
-                    "request": table_of(path, _NAME),
-                    "response": table_of(path, _NAME),
-                    "query": table_of(name, _NAME),
-                    "form": table_of(name, _NAME),
+                    "request": _table(path, _NAME),
+                    "response": _table(path, _NAME),
+                    "query": _table(name, _NAME),
+                    "form": _table(name, _NAME),
                 },
             ),
-            "count": word_of(COUNTER),
-            "tolerate": set_of(one_of(kinds)),
+            "count": _word(COUNTER),
+            "tolerate": _set(_words(kinds)),
             "max_body": _SIZE,
             "log": _SHARE,
-            "audit": one_of([kind.value for kind in Audit]),
-            "timeouts": object_of(
-                RULE_TIMEOUTS, dict.fromkeys(RULE_TIMEOUTS, _DURATION)
-            ),
+            "audit": _words([kind.value for kind in Audit]),
+            "timeouts": _object(RULE_TIMEOUTS, dict.fromkeys(RULE_TIMEOUTS, _DURATION)),
+            "upgrade": {"anyOf": [_PROTOCOLS, _upgrade()]},
         },
     )
 
 
-def _addresses() -> Schema:
-    return object_of(ADDRESSES, {"allow": _ADDRESSES, "deny": _ADDRESSES})
+def _upgrade() -> Schema:
+    return _object(
+        UPGRADE,
+        {
+            "protocols": _PROTOCOLS,
+            "idle": _DURATION,
+            "close_on_expiry": {"enum": [True, False, *YES_OR_NO]},
+        },
+    )
 
 
 def _field() -> Schema:
-    return object_of(
+    return _object(
         FIELD,
         {
-            "mode": one_of(MODES),
-            "overhead": one_of(OVERHEADS),
-            "shape": one_of(SHAPES),
+            "mode": _words(MODES),
+            "overhead": _words(OVERHEADS),
+            "shape": _words(SHAPES),
             "mail_domain": {"type": "string", "examples": ["enc.lms.example"]},
-            "normalise": {"anyOf": [{"const": NO_STEPS}, set_of(one_of(STEPS))]},
+            "normalise": {"anyOf": [{"const": NO_STEPS}, _set(_words(STEPS))]},
             "accept_leakage": {"enum": [True, False, *YES_OR_NO]},
-            "key": word_of(KEY_ID),
+            "key": _word(KEY_ID),
             "max_length": _POSITIVE,
             "max_bytes": _POSITIVE,
             "min_length": _POSITIVE,
-            "reads": set_of(one_of(READABLE)),
-            "on_error": one_of(ON_ERROR),
+            "reads": _set(_words(READABLE)),
+            "on_error": _words(ON_ERROR),
         },
     )
 
@@ -281,26 +297,26 @@ def policy_schema() -> Schema:
     """Return the schema of one file of a policy."""
     # An editor takes the word null for nothing at all.
     views = {"enum": [*(view.value for view in View), None]}
-    view = table_of(word_of(GLOB), views)
+    view = _table(_word(GLOB), views)
     shapes = {
         "version": _VERSION,
-        "deployment": WORD,
+        "deployment": _WORD,
         "health": {"type": "string", "pattern": r"^(?:none|/.*)$"},
-        "mode": one_of(POLICY_MODES),
-        "backends": table_of(_NAME, {"$ref": "#/$defs/backend"}),
-        "issuers": table_of(_NAME, {"$ref": "#/$defs/issuer"}),
-        "roles": set_of({"anyOf": [_ROLE, _heir()]}),
-        "addresses": table_of(_NAME, _ADDRESSES),
-        "limits": table_of(_NAME, {"$ref": "#/$defs/limit"}),
-        "fields": table_of(_NAME, _field()),
-        "views": table_of(word_of(ROLE), view),
-        "log": object_of(LOG, {"keys": set_of(one_of(KEYS)), "sample": _SHARE}),
-        "rules": list_of({"$ref": "#/$defs/rule"}),
+        "mode": _words(POLICY_MODES),
+        "backends": _table(_NAME, {"$ref": "#/$defs/backend"}),
+        "issuers": _table(_NAME, {"$ref": "#/$defs/issuer"}),
+        "roles": _set({"anyOf": [_ROLE, _heir()]}),
+        "addresses": _table(_NAME, _ADDRESSES),
+        "limits": _table(_NAME, {"$ref": "#/$defs/limit"}),
+        "fields": _table(_NAME, _field()),
+        "views": _table(_word(ROLE), view),
+        "log": _object(LOG, {"keys": _set(_words(KEYS)), "sample": _SHARE}),
+        "rules": _list({"$ref": "#/$defs/rule"}),
     }
     return {
         "$schema": DIALECT,
         "title": "A policy of lumina-proxy",
-        **object_of(DOCUMENT, shapes),
+        **_object(DOCUMENT, shapes),
         "$defs": {
             "backend": _backend(),
             "issuer": _issuer(),
@@ -312,35 +328,35 @@ def policy_schema() -> Schema:
 
 def cases_schema() -> Schema:
     """Return the schema of a file of test cases."""
-    fields = set_of(_NAME, least=0)
-    limit = word_of(re.compile(r"[A-Za-z0-9_.#-]+"))
-    expect = object_of(
+    fields = _set(_NAME, least=0)
+    limit = _word(re.compile(r"[A-Za-z0-9_.#-]+"))
+    expect = _object(
         EXPECT,
         {
-            "outcome": one_of(["allowed", "refused"]),
-            "reason": one_of([reason.slug for reason in Reason]),
-            "rule": word_of(RULE_ID),
+            "outcome": _words(["allowed", "refused"]),
+            "reason": _words([reason.slug for reason in Reason]),
+            "rule": _word(RULE_ID),
             "role": _ROLE,
             "backend": _NAME,
-            "limits": {"anyOf": [set_of(limit, least=0), table_of(limit, _RATE)]},
+            "limits": {"anyOf": [_set(limit, least=0), _table(limit, _RATE)]},
             "encrypted": fields,
             "plain": fields,
             "masked": fields,
         },
     )
-    case = object_of(
+    case = _object(
         CASE,
         {
-            "name": WORD,
-            "request": one_or_many(
-                value_of(re.compile(r"[!-`{-~]+ \S+"), "GET /api/users/7")
+            "name": _WORD,
+            "request": _one_or_many(
+                _value(re.compile(r"[!-`{-~]+ \S+"), "GET /api/users/7")
             ),
-            "as": one_or_many(word_of(ROLE)),
+            "as": _one_or_many(_word(ROLE)),
             "claims": {"type": "object", "minProperties": 1},
             "issuer": _NAME,
-            "client": WORD,
-            "headers": table_of(word_of(re.compile(r"[a-z0-9_.-]+")), WORD),
-            "time": {**WORD, "examples": ["2026-03-01T08:30:00Z"]},
+            "client": _WORD,
+            "headers": _table(_word(re.compile(r"[a-z0-9_.-]+")), _WORD),
+            "time": {**_WORD, "examples": ["2026-03-01T08:30:00Z"]},
             "expect": expect,
         },
     )
@@ -348,5 +364,5 @@ def cases_schema() -> Schema:
     return {
         "$schema": DIALECT,
         "title": "Test cases of a policy of lumina-proxy",
-        **object_of(CASES, {"version": _VERSION, "cases": list_of(case)}),
+        **_object(CASES, {"version": _VERSION, "cases": _list(case)}),
     }

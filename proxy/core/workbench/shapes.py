@@ -1,4 +1,7 @@
-"""The pieces that the JSON Schema of a policy is made of."""
+"""The shapes that a JSON Schema of ours is put together from.
+
+Nothing here knows what a policy is made of.
+"""
 
 import re
 from collections.abc import Collection, Mapping
@@ -11,8 +14,8 @@ Schema = dict[str, Any]
 VARIABLE: Schema = {"type": "string", "pattern": r"\$\{"}
 """A value with a variable in it, which may be anything."""
 
-# What an editor types as a number or a boolean is a word to the parser.
 WORD: Schema = {"type": ["string", "number", "boolean"], "minLength": 1}
+"""What an editor types as a number or a boolean is a word to the parser."""
 
 
 def pattern_of(pattern: re.Pattern[str]) -> str:
@@ -20,33 +23,33 @@ def pattern_of(pattern: re.Pattern[str]) -> str:
     return f"^(?:{re.sub(r'[(][?]P<[^>]+>', '(?:', pattern.pattern)})$"
 
 
-def word_of(pattern: re.Pattern[str]) -> Schema:
+def word(pattern: re.Pattern[str]) -> Schema:
     """A word that cannot come from the environment."""
     return {**WORD, "pattern": pattern_of(pattern)}
 
 
-def value_of(pattern: re.Pattern[str], *examples: str) -> Schema:
+def value(pattern: re.Pattern[str], *examples: str) -> Schema:
     """A value that may come from the environment."""
     written = {"type": "string", "pattern": pattern_of(pattern)}
     return {"anyOf": [written, VARIABLE], "examples": list(examples)}
 
 
-def list_of(items: Schema, *, least: int = 1) -> Schema:
-    """A list with as many items, or more."""
+def array(items: Schema, *, least: int = 1) -> Schema:
+    """A list."""
     return {"type": "array", "items": items, "minItems": least}
 
 
-def set_of(items: Schema, *, least: int = 1) -> Schema:
-    """A list of different items."""
-    return {**list_of(items, least=least), "uniqueItems": True}
+def unique(items: Schema, *, least: int = 1) -> Schema:
+    """A list that has nothing twice."""
+    return {**array(items, least=least), "uniqueItems": True}
 
 
 def one_or_many(items: Schema) -> Schema:
-    """An item, or a list of them."""
-    return {"anyOf": [items, list_of(items)]}
+    """One of something, or a list."""
+    return {"anyOf": [items, array(items)]}
 
 
-def table_of(names: Schema, values: Schema) -> Schema:
+def table(names: Schema, values: Schema) -> Schema:
     """A mapping whose keys are names."""
     return {
         "type": "object",
@@ -56,7 +59,7 @@ def table_of(names: Schema, values: Schema) -> Schema:
     }
 
 
-def object_of(keys: Keys, shapes: Mapping[str, Schema]) -> Schema:
+def mapping(keys: Keys, shapes: Mapping[str, Schema]) -> Schema:
     """A mapping with fixed keys, each with its shape."""
     schema: Schema = {
         "type": "object",
@@ -72,6 +75,6 @@ def object_of(keys: Keys, shapes: Mapping[str, Schema]) -> Schema:
     return schema
 
 
-def one_of(words: Collection[str]) -> Schema:
-    """One of these words."""
-    return {"enum": list(words)}
+def words(known: Collection[str]) -> Schema:
+    """One of some words."""
+    return {"enum": list(known)}

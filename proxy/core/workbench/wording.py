@@ -6,7 +6,7 @@ For people who compare what they read here with their YAML. Nothing here decides
 from collections.abc import Iterable
 
 from proxy.core.bucket import MICROSECONDS, RateLimit
-from proxy.core.policy import ANYONE, OnStoreFailure, Rule
+from proxy.core.policy import ANYONE, OnStoreFailure, Rule, Upgrade
 from proxy.core.policy_rules import METHODS
 from proxy.core.policy_sections import UNLIMITED
 
@@ -85,6 +85,19 @@ def allow_text(rule: Rule) -> str:
         ``anyone``, ``teacher`` or ``admin, student and teacher``.
     """
     return ANYONE if rule.allow is None else joined(sorted(rule.allow))
+
+
+def upgrade_text(upgrade: Upgrade) -> str:
+    """Return what connections may become, and until when.
+
+    Example:
+        >>> upgrade_text(Upgrade(protocols=frozenset({b"websocket"}), idle=3600.0))
+        'websocket, until its token expires or nothing is said for 1h'
+    """
+    names = joined(sorted(name.decode() for name in upgrade.protocols), "or")
+    expiry = "its token expires or " if upgrade.close_on_expiry else ""
+    idle = _duration(round(upgrade.idle * MICROSECONDS))
+    return f"{names}, until {expiry}nothing is said for {idle}"
 
 
 def joined(words: Iterable[str], word: str = "and") -> str:

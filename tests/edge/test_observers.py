@@ -1,15 +1,21 @@
 """Who is told of a request that is over."""
 
+import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from proxy.core.access_line import JsonLine
 from proxy.core.exchange import Exchange
-from proxy.core.policy import Policy
 from proxy.core.policy_parser import parse_policy
 from proxy.core.reasons import Reason
-from proxy.observers import Observers
+from proxy.edge.access_log import AccessLog
+from proxy.edge.log_sink import LogSink
+from proxy.edge.metrics import Metrics
+from proxy.edge.observers import Observers
+from proxy.edge.refusals import Refusals
 
 POLICY = """
 version: 1
@@ -21,40 +27,27 @@ rules:
 """
 
 
-class Everybody:
-    """Metrics, access log and audit log in one, noting what each is told."""
+class Access:
+    """What a log was told."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._sink = LogSink(path)
+        self._sink.start()
+        self.log = AccessLog(self._sink, lambda: 0.0, JsonLine)
+
+    def rules(self) -> list[str]:
+        """End it, and return the rules of its lines."""
+        self._sink.stop()
+        lines = self._path.read_text("utf-8").splitlines()
+        return [json.loads(line)["rule"] for line in lines]
+
+
+class Audit:
+    """An audit log that keeps its events."""
 
     def __init__(self) -> None:
-        self.told: list[str] = []
         self.events: list[tuple[str, Mapping[str, Any]]] = []
-
-    def record(self, exchange: Exchange) -> None:
-        """Count."""
-        self.told.append(f"metrics {exchange.rule}")
-
-    def cipher(self, field: str, operation: str, outcome: str, key: str) -> None:
-        """Count a leaf."""
-        self.told.append(f"cipher {field} {operation} {outcome} {key}")
-
-    def failed(self, error: BaseException, exchange: Exchange) -> None:
-        """Count a bug."""
-        self.told.append(f"failed {error} {exchange.rule}")
-
-    def configure(self, policy: Policy) -> None:
-        """Follow a policy."""
-        self.told.append(f"configure {len(policy.rules)}")
-
-
-class Access(Everybody):
-    """An access log."""
-
-    def note(self, exchange: Exchange) -> None:
-        """Log a request."""
-        self.told.append(f"access {exchange.rule}")
-
-
-class Audit(Everybody):
-    """An audit log."""
 
     def note(self, event: str, **fields: Any) -> None:
         """Write an event down."""
@@ -63,6 +56,15 @@ class Audit(Everybody):
     async def required(self, event: str, **fields: Any) -> None:
         """Nobody who observes waits."""
         raise AssertionError(event, fields)
+
+
+def observers(audit: Audit, access: AccessLog | None = None) -> Observers:
+    """Return who is told, with the policy in force."""
+    policy, _ = parse_policy([("policy.yaml", POLICY)], {})
+    metrics = Metrics(now=lambda: 0.0, version="1")
+    told = Observers(metrics, Refusals(lambda: 0.0), access, audit)
+    told.configure(policy)
+    return told
 
 
 def an_exchange(rule: str, reason: Reason | None = None) -> Exchange:
@@ -88,28 +90,19 @@ DESCRIBED = {
 
 def observed(rule: str, reason: Reason | None = None) -> Audit:
     """Let a request be observed; return the audit log."""
-    policy, _ = parse_policy([("policy.yaml", POLICY)], {})
     audit = Audit()
-    observers = Observers(Everybody(), None, audit)
-    observers.configure(policy)
-    observers.record(an_exchange(rule, reason))
+    observers(audit).record(an_exchange(rule, reason))
     return audit
 
 
-def test_everybody_is_told_once() -> None:
-    """Metrics and access log have every request; leaves and bugs are the metrics'."""
-    policy, _ = parse_policy([("policy.yaml", POLICY)], {})
-    metrics, access = Everybody(), Access()
-    observers = Observers(metrics, access, Audit())
-    observers.configure(policy)
-    observers.record(an_exchange("plain"))
-    observers.cipher("user.name", "encrypt", "ok", "k")
-    observers.failed(ValueError("x"), an_exchange("plain"))
+def test_every_request_is_logged(tmp_path: Path) -> None:
+    """The access log has what was served and what was refused, by the policy."""
+    access = Access(tmp_path / "access.log")
+    told = observers(Audit(), access.log)
+    for rule, reason in (("plain", None), ("noted", Reason.RATE_LIMITED)):
+        told.record(an_exchange(rule, reason))
 
-    assert access.told == ["configure 3", "access plain"]
-    assert metrics.told == [
-        *("metrics plain", "cipher user.name encrypt ok k", "failed x plain"),
-    ]
+    assert access.rules() == ["plain", "noted"]
 
 
 @pytest.mark.parametrize(
