@@ -28,6 +28,11 @@ class Downstream(Protocol):
         ...
 
     @property
+    def accept(self) -> bytes:
+        """What the client would take, as its Accept says; b"" when that is unknown."""
+        ...
+
+    @property
     def started(self) -> bool:
         """Whether the head of an answer has been written."""
         ...

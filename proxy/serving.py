@@ -73,33 +73,29 @@ class Serving:
         metrics: Metrics,
         trusted: Trusted,
     ) -> None:
-        self._settings = settings
-        self._metrics = metrics
-        self.draining = False
+        self._settings, self._metrics = settings, metrics
         self._keys: DataKeys | None = None
-        limits = WireLimits()
-        upstreams = self._upstreams = Upstreams()
+        self.draining = False
+        limits, upstreams, self.tunnels = WireLimits(), Upstreams(), Tunnels()
+        self._upstreams = upstreams
         self._health = HealthChecks(upstreams.tls_of, upstreams.health_changed)
         self._store = self._make_store()
         self.trust = Trust(trusted, metrics)
-        self._refusals = Refusals(bindings.wall)
-        self._logs = Logs(settings)
-        self._observers = Observers(
-            metrics, self._refusals, self._logs.access, self._logs.audit
-        )
+        self._refusals, logs = Refusals(bindings.wall), Logs(settings)
+        self._logs = logs
+        self._observers = Observers(metrics, self._refusals, logs.access, logs.audit)
         self._pipeline = Pipeline(
             snapshot,
             store=self._store,
             upstream=upstreams,
             recorder=self._observers,
-            auditor=self._logs.audit,
+            auditor=logs.audit,
             inquiries=self.trust,
             clocks=bindings.clocks(),
             trusted=settings.trusted_proxies,
             body_bytes=limits.body_bytes,
             buffered_bytes=limits.buffered_bytes,
         )
-        self.tunnels = Tunnels()
         self._listener = Listener(
             self._pipeline,
             limits,

@@ -142,6 +142,7 @@ class Ports:
         self.records: list[Exchange] = []
         self.bugs: list[BaseException] = []
         self.method = "GET"
+        self.accept = b""
         self.started = False
         self.aborted = False
         self.closes = False

@@ -25,7 +25,10 @@ IDENTITY = (
     "algorithm-not-allowed|issuer-not-trusted|key-unknown|signature-invalid|"
     "claim-invalid|audience-mismatch|token-revoked"
 )
-RIGHTS = "role-not-allowed|address-not-allowed|scope-missing|not-owner|condition-.*"
+RIGHTS = (
+    "role-not-allowed|address-not-allowed|scope-missing|not-owner|condition-.*|"
+    "origin-not-allowed"
+)
 MESSAGE = (
     "no-rule|method-not-allowed|path-ambiguous|parameter-ambiguous|malformed-request|"
     "uri-too-long|headers-too-large|request-timeout|expectation-unknown"

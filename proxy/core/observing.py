@@ -31,5 +31,21 @@ class Logging:
     share: float = 1.0
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Observed:
+    """What logs have of the requests of one rule.
+
+    Attributes:
+        share: of its served requests that the access log has, from 0 to 1.
+        audit: what the audit log has of them; None for refusals only.
+    """
+
+    share: float = 1.0
+    audit: Audit | None = None
+
+
+ALL = Observed()
+"""Where a rule says nothing."""
+
 USUAL = Logging()
 """Where the policy says nothing."""

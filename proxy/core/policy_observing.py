@@ -6,7 +6,7 @@ from typing import Final
 
 from proxy.core import policy_values as values
 from proxy.core.access_line import KEYS, USUAL_KEYS
-from proxy.core.observing import Audit, Logging
+from proxy.core.observing import Audit, Logging, Observed
 from proxy.core.policy_keys import LOG
 from proxy.core.policy_values import Report, refuse
 from proxy.core.yaml_source import Node, Scalar
@@ -35,14 +35,19 @@ def read_share(report: Report, node: Node | None, usual: float) -> float:
     return report.read(node, _share, usual)
 
 
-def read_audit(report: Report, node: Node | None) -> Audit | None:
-    """Read what a rule has audited; None for nothing."""
+def read_observed(
+    report: Report, entries: Mapping[str, Node], logging: Logging
+) -> Observed:
+    """Read what a rule says of logs."""
     word = report.read(
-        node,
+        entries.get("audit"),
         lambda one: values.choice(one, "kind", [kind.value for kind in Audit]),
         None,
     )
-    return None if word is None else Audit(word)
+    return Observed(
+        read_share(report, entries.get("log"), logging.share),
+        None if word is None else Audit(word),
+    )
 
 
 def _share(node: Node) -> float:

@@ -22,8 +22,9 @@ from proxy.core.policy_issuers import read_issuers
 from proxy.core.policy_keys import DOCUMENT, required
 from proxy.core.policy_lint import Draft, find_contradictions, find_omissions
 from proxy.core.policy_observing import read_logging
+from proxy.core.policy_responses import read_responses
 from proxy.core.policy_roles import read_roles
-from proxy.core.policy_rules import Known, read_rule
+from proxy.core.policy_rules import Known, hardening_of, read_rule
 from proxy.core.policy_sections import read_limits, read_views
 from proxy.core.policy_values import Report, refuse
 from proxy.core.routing import Pattern, Router
@@ -34,7 +35,10 @@ DEFAULT_DEPLOYMENT = "default"
 DEFAULT_HEALTH = "/health"
 NO_HEALTH = "none"
 
-_TABLES = ("backends", "issuers", "addresses", "limits", "fields", "views", "log")
+_TABLES = (
+    *("backends", "issuers", "addresses", "limits", "fields", "views"),
+    *("log", "responses"),
+)
 _LISTS = ("roles", "rules")
 _WORDS = ("deployment", "health", "mode")
 
@@ -201,6 +205,7 @@ def _draft(report: Report, document: _Document) -> Draft:
         texts=document.texts,
         shadow=read_shadow(report, document.words.get("mode")),
         logging=read_logging(report, tables["log"]),
+        responses=read_responses(report, tables["responses"]),
     )
     issuers = read_issuers(report, tables["issuers"])
     views = read_views(report, tables["views"], roles.names, known.fields)
@@ -255,6 +260,13 @@ def _policy(
         router=router,
         unmatched=_unmatched(known),
         logging=known.logging,
+        hardening=hardening_of(known.responses, known),
+        hardenings={
+            rule.id: rule.hardening
+            for rule in rules
+            if rule.responses != known.responses
+        },
+        has_cors=any(rule.hardening and rule.hardening.cors for rule in rules),
     )
 
 

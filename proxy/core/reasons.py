@@ -179,6 +179,13 @@ class Reason(enum.Enum):
         "A condition of the rule cannot be decided for this request.",
     )
 
+    ORIGIN_NOT_ALLOWED = (
+        "origin-not-allowed",
+        403,
+        Party.CLIENT,
+        "Pages of this origin may not read answers of this rule.",
+    )
+
     # Limits.
     RATE_LIMITED = (
         "rate-limited",

@@ -41,7 +41,9 @@ class AccessLog:
         """Follow a policy that is in force from now on."""
         self._line = self._style(policy.logging.keys)
         self._shares = {
-            rule.id: rule.log_share for rule in policy.rules if rule.log_share < 1.0
+            rule.id: rule.observed.share
+            for rule in policy.rules
+            if rule.observed.share < 1.0
         }
         self._due.clear()
 

@@ -84,6 +84,8 @@ class DownstreamConnection(RequestReader):
             self._head_bytes = len(data)
         self._quiet_bytes += len(data)
         body = self._body
+        if body is not None and body.waiting:
+            self._earn(len(data))
         self._parse(data)
         if self._in_head:
             self._await_head(began=self._head_bytes == len(data))
@@ -91,8 +93,6 @@ class DownstreamConnection(RequestReader):
             self._bound_framing(self._body or self._begin_body(self._open))
         if body is not None:
             body.wake()
-            if body.waiting:
-                self.await_body()
         if self._step is None and self._queue:
             self._answer_queued()
 
@@ -116,6 +116,8 @@ class DownstreamConnection(RequestReader):
         if self._half_closed:
             limits = self._listener.limits
             self.deadline = self._listener.now() + limits.half_close_seconds
+        elif self._body is not None and self._body.waiting:
+            self.deadline = self._listener.now() + self._credit
         drained, self._drained = self._drained, None
         if drained is not None:
             drained.set(None)
@@ -219,18 +221,33 @@ class DownstreamConnection(RequestReader):
     # -- bodies
 
     def _body_wanted(self) -> None:
-        """Ask for a body that waits to be asked (RFC 9110 section 10.1.1)."""
+        """Give the client its time, and ask it if it waits to be asked.
+
+        That is RFC 9110 section 10.1.1; it is asked once.
+        """
         request = self._current
         if request is None or self._transport is None:
             return
-        self.await_body()
+        self.deadline = self._listener.now() + self._credit
+        if self._asked:
+            return
+        self._asked = True
         expects = value_of(request.headers, b"expect") is not None
         if expects and not self._started and request.version != "1.0":
             self._transport.write(CONTINUE)
 
-    def await_body(self) -> None:
-        """Give the client its time to send the next part of the body."""
-        self.deadline = self._listener.now() + self._listener.limits.body_seconds
+    def _earn(self, received: int) -> None:
+        """Take the time that bytes took from the client's, and give some for them.
+
+        Without that, a byte a minute would hold a connection to a backend for ever. The
+        time that a client waits for us is not counted.
+        """
+        limits = self._listener.limits
+        if not limits.body_rate:
+            self._credit = limits.body_seconds
+            return
+        left = self.deadline - self._listener.now() + received / limits.body_rate
+        self._credit = min(limits.body_seconds, left)
 
     # -- the end
 

@@ -46,7 +46,11 @@ class Observers:
         """Follow a policy that is in force from now on."""
         if self._access is not None:
             self._access.configure(policy)
-        self._audited = {rule.id: rule.audit for rule in policy.rules if rule.audit}
+        self._audited = {
+            rule.id: rule.observed.audit
+            for rule in policy.rules
+            if rule.observed.audit is not None
+        }
 
     def record(self, exchange: Exchange) -> None:
         """Note one request that is over."""

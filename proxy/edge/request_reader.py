@@ -28,7 +28,9 @@ class RequestReader(AnswerWriter):
     """A client's connection, as far as it reads."""
 
     __slots__ = (
+        "_asked",
         "_body",
+        "_credit",
         "_deaf",
         "_head_bytes",
         "_headers",
@@ -57,6 +59,10 @@ class RequestReader(AnswerWriter):
         # The request whose message is not complete, and its body if that has begun.
         self._open: Request | None = None
         self._body: BodyStream | None = None
+        # Whether its bytes were asked for, and the seconds that the client has left
+        # until they come.
+        self._asked = False
+        self._credit = 0.0
         self._queue: list[Queued] = []
         # What is being done for the request that is answered, while that waits.
         self._step: Step | None = None
@@ -73,7 +79,7 @@ class RequestReader(AnswerWriter):
         """Answer bytes that never became a request."""
 
     def _body_wanted(self) -> None:
-        """Note that the first bytes of a body are waited for."""
+        """Note that bytes of a body are waited for."""
 
     # -- bytes
 
@@ -143,6 +149,8 @@ class RequestReader(AnswerWriter):
 
     def _begin_body(self, request: Request) -> BodyStream:
         body = BodyStream(self._pause_reading, self._resume_reading)
+        self._asked = False
+        self._credit = self._listener.limits.body_seconds
         body.wanted = self._body_wanted
         self._body = request.body = body
         return body
