@@ -45,7 +45,7 @@ def environment(**variables: str) -> dict[str, str]:
     Both ports are any free one; what a developer has set does not get through.
     """
     ours = re.compile(
-        r"LISTEN|METRICS_\w+|BACKEND_URL|POLICY|REDIS_URL|WORKERS|DRAIN_\w+|"
+        r"LISTEN|METRICS_\w+|BACKEND_URL|POLICY|REDIS_URL|WORKERS|MAX_CONNECTIONS|DRAIN_\w+|"
         r"TRUSTED_PROXIES|RATE_LIMIT_\w+|JWT_SECRET|ENCRYPTION_KEY|LOG_\w+|A\w+_LOG"
     )
     return {

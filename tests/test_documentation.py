@@ -64,11 +64,12 @@ def explained() -> set[str]:
 
 
 def read_by_settings() -> set[str]:
-    """Return the string constants of settings.py that look like variables."""
-    tree = ast.parse(text_of("proxy/settings.py"))
+    """Return the string constants of what reads settings that look like variables."""
+    readers = ("proxy/settings.py", "proxy/edge/keystore/configured.py")
     return {
         node.value
-        for node in ast.walk(tree)
+        for name in readers
+        for node in ast.walk(ast.parse(text_of(name)))
         if isinstance(node, ast.Constant)
         and isinstance(node.value, str)
         and re.fullmatch(r"[A-Z]+(_[A-Z]+)*", node.value)
@@ -218,7 +219,7 @@ def test_what_the_map_points_at_is_there() -> None:
 
 GUIDES = [
     *("README.md", "nginx/README.md", "policies/README.md"),
-    "tests/benchmarks/README.md",
+    *("tests/benchmarks/README.md", "proxy/KEYS.md"),
 ]
 """The documents that tell their reader to type something."""
 

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.settings import Address, Environment, Recorded, Settings, SettingsError
+from proxy.core.listeners import Address
+from proxy.settings import Environment, Recorded, Settings, SettingsError
 
 KEY = "a-key-that-nobody-may-see"
 GOOD = {"ENCRYPTION_KEY": KEY}
@@ -65,6 +66,7 @@ def test_every_setting_is_read() -> None:
         DRAIN_GRACE="0",
         DRAIN_TIMEOUT="2.5",
         WORKERS="4",
+        MAX_CONNECTIONS="500",
     ) == Settings(
         listen=Address(host="0.0.0.0", port=80),  # noqa: S104 - what was asked for
         metrics_listen=Address(host="::1", port=0),
@@ -85,6 +87,7 @@ def test_every_setting_is_read() -> None:
         drain_grace=0.0,
         drain_timeout=2.5,
         workers=4,
+        max_connections=500,
     )
 
 
@@ -105,6 +108,7 @@ def test_every_setting_is_read() -> None:
         "DRAIN_GRACE",
         "DRAIN_TIMEOUT",
         "WORKERS",
+        "MAX_CONNECTIONS",
     ],
 )
 def test_empty_is_not_set(name: str) -> None:
@@ -185,7 +189,28 @@ def test_address_is_a_host_and_a_port(text: str, host: str, port: int) -> None:
 @pytest.mark.parametrize("name", ["LISTEN", "METRICS_LISTEN"])
 def test_other_addresses_are_refused(name: str, text: str) -> None:
     """The variable and its text are named; nothing is guessed from it."""
-    assert problems_of(**{name: text}) == (f"{name}: {text!r} is not host:port.",)
+    known = "host:port or unix:/path" if name == "LISTEN" else "host:port"
+
+    assert problems_of(**{name: text}) == (f"{name}: {text!r} is not {known}.",)
+
+
+def test_clients_may_connect_to_a_unix_socket() -> None:
+    """Operators and Prometheus may not; peers there are believed if it is said."""
+    settings = settings_of(
+        LISTEN="unix:/run/lumina.sock", TRUSTED_PROXIES="unix: 10.0.0.0/8"
+    )
+
+    assert settings.listen == Address(path="/run/lumina.sock")
+    assert str(settings.listen) == "unix:/run/lumina.sock"
+    assert settings.trusts_unix
+    assert settings.trusted_proxies == (ipaddress.ip_network("10.0.0.0/8"),)
+    assert not settings_of().trusts_unix
+    assert problems_of(METRICS_LISTEN="unix:/run/m.sock") == (
+        "METRICS_LISTEN: 'unix:/run/m.sock' is not host:port.",
+    )
+    assert problems_of(LISTEN="unix:relative.sock") == (
+        "LISTEN: 'unix:relative.sock' is not host:port or unix:/path.",
+    )
 
 
 @given(st.text(max_size=20))

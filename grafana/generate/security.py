@@ -108,6 +108,15 @@ SUMMARY = [
         words={"0": ("refused", VERMILLION), "1": ("in force", BLUE)},
         spark=False,
     ),
+    number(
+        "Rollback",
+        "Whether an older policy is pinned at some proxy, so that what is on disk is "
+        "not read: lumina-proxy policy release ends it.",
+        query("max(lumina_policy_pinned{@})"),
+        unit="none",
+        words={"0": ("none", BLUE), "1": ("pinned", ORANGE)},
+        spark=False,
+    ),
 ]
 
 REFUSALS = [

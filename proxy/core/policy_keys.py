@@ -31,6 +31,9 @@ def required(keys: Keys) -> tuple[str, ...]:
 
 DOCUMENT: Keys = {
     "version": Key("Which language this is; 1. Required in every file.", required=True),
+    "include": Key(
+        "Further files of the policy, or folders of them, from this file's folder on."
+    ),
     "deployment": Key(
         "A name bound into every ciphertext; 'default' when it is missing. Change it, "
         "and stored values no longer decrypt."

@@ -102,7 +102,7 @@ def compile_policy(
     if router is None or report.failed:
         raise PolicyError(findings())
     find_omissions(report, draft)
-    policy = _policy(draft, router, document, _digest(files))
+    policy = _policy(draft, router, document, digest_of(files))
     return Compiled(policy=policy, warnings=findings(), draft=draft)
 
 
@@ -133,6 +133,8 @@ class _Document:
             self.complete = False
         entries = report.entries(root, DOCUMENT, required(DOCUMENT))
         report.read(entries.get("version"), _version, None)
+        for item in report.items(entries.get("include")):
+            report.read(item, values.written, None)  # whoever reads files has read it
         for word in _WORDS:
             self._set_word(report, word, entries.get(word))
         for section in _TABLES:
@@ -229,7 +231,7 @@ def _draft(report: Report, document: _Document) -> Draft:
     )
 
 
-def _digest(files: Sequence[tuple[str, str]]) -> str:
+def digest_of(files: Sequence[tuple[str, str]]) -> str:
     """Return 16 hex digits of what was written; variables count by their names."""
     digest = hashlib.sha256()
     for _, text in files:

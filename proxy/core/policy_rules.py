@@ -12,6 +12,7 @@ from proxy.core import policy_values as values
 from proxy.core.backends import Backend
 from proxy.core.field import Field
 from proxy.core.fields import Selection
+from proxy.core.guard import Guard
 from proxy.core.hardening import Hardening
 from proxy.core.observing import USUAL, Logging
 from proxy.core.parameters import Parameters

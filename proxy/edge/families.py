@@ -142,6 +142,10 @@ GAUGES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
         "Whether the last load of the policy succeeded.",
         (),
     ),
+    "lumina_policy_pinned": (
+        "Whether a policy is pinned, and what is on disk is not read.",
+        (),
+    ),
     "lumina_key_age_seconds": (
         "How long ago each key of the keystore that decrypts was made.",
         ("key", "tenant", "state"),

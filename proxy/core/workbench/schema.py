@@ -337,6 +337,7 @@ def policy_schema() -> Schema:
     view = _table(_word(GLOB), views)
     shapes = {
         "version": VERSION,
+        "include": {**_set(_WORD), "examples": [["rules/", "roles.yaml"]]},
         "deployment": _WORD,
         "health": {"type": "string", "pattern": r"^(?:none|/.*)$"},
         "mode": _words(POLICY_MODES),
