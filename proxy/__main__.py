@@ -15,8 +15,10 @@ COMMANDS = (
     "test",
     "diff",
     "audit",
+    "policy",
     "schema",
     "limits",
+    "keys",
     "init",
 )
 """In the order in which the help lists them; each is a file of ``proxy.cli``."""

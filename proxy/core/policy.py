@@ -18,7 +18,11 @@ from proxy.core.bucket import RateLimit
 from proxy.core.field import Field
 from proxy.core.fields import Selection
 from proxy.core.guard import Guard
+from proxy.core.hardening import Hardening
+from proxy.core.message import Request
+from proxy.core.observing import ALL, USUAL, Logging, Observed
 from proxy.core.parameters import Parameters
+from proxy.core.responses import Responses
 from proxy.core.routing import Ambiguity, Pattern, Router
 
 ANYONE = "anyone"
@@ -133,6 +137,8 @@ class Rule:
         pattern: the path.
         backend: where the request goes.
         timeouts: of its exchanges; None for the backend's.
+        responses: what is done to the header fields of answers; None for nothing.
+        hardening: the same, compiled.
         allow: the roles that may use the rule; None means anyone, without a token.
         limits: taken from together, all or none.
         protect_request: protected leaves of the request body; None for no protection.
@@ -146,6 +152,7 @@ class Rule:
         upgrade: what connections may become; None means that they stay HTTP.
         guard: what is asked for beside a role; None for nothing.
         shadow: whether who may, and how often, is decided and noted but not enforced.
+        observed: what logs have of its requests.
     """
 
     id: str
@@ -162,9 +169,12 @@ class Rule:
     tolerate: frozenset[Ambiguity] = frozenset()
     max_body_bytes: int | None = None
     timeouts: Timeouts | None = None
+    responses: Responses | None = None
+    hardening: Hardening | None = None
     upgrade: Upgrade | None = None
     guard: Guard | None = None
     shadow: bool = False
+    observed: Observed = ALL
 
     @property
     def protects_body(self) -> bool:
@@ -187,6 +197,11 @@ class Policy:
         router: the compiled rules.
         unmatched: what serves a request that no rule matches, in a policy that is in
             shadow mode as a whole; None where such a request is refused.
+        logging: what the access log has of each request.
+        hardening: what is done to the header fields of the proxy's own answers where
+            no rule matched; None for nothing.
+        hardenings: of rules that say otherwise, by their ids.
+        has_cors: whether a rule says whose pages may read its answers.
     """
 
     digest: str
@@ -201,6 +216,10 @@ class Policy:
     rules: tuple[Rule, ...]
     router: "Router[Rule]"
     unmatched: Rule | None = None
+    logging: Logging = USUAL
+    hardening: Hardening | None = None
+    hardenings: Mapping[str, Hardening | None] = dataclasses.field(default_factory=dict)
+    has_cors: bool = False
 
     @property
     def asks_claims(self) -> bool:
@@ -210,6 +229,16 @@ class Policy:
     def view(self, role: str | None, field: str) -> View:
         """Return what ``role`` sees of ``field``; None is a request without a token."""
         return self.views.get(role or ANYONE, {}).get(field, View.MASK)
+
+    def own_lines(self, rule: str, request: Request | None) -> bytes:
+        """Return the field lines that the proxy's own answers get.
+
+        Args:
+            rule: the id of the rule that matched; "" for none.
+            request: what is answered; None when it could not be read.
+        """
+        hardening = self.hardenings.get(rule, self.hardening)
+        return b"" if hardening is None else hardening.own_lines(request)
 
     def known_role(self, roles: Iterable[str]) -> str:
         """Return the first of ``roles`` that the policy has; "" for none."""

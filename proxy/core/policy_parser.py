@@ -21,8 +21,10 @@ from proxy.core.policy_guards import read_addresses, read_shadow
 from proxy.core.policy_issuers import read_issuers
 from proxy.core.policy_keys import DOCUMENT, required
 from proxy.core.policy_lint import Draft, find_contradictions, find_omissions
+from proxy.core.policy_observing import read_logging
+from proxy.core.policy_responses import read_responses
 from proxy.core.policy_roles import read_roles
-from proxy.core.policy_rules import Known, read_rule
+from proxy.core.policy_rules import Known, hardening_of, read_rule
 from proxy.core.policy_sections import read_limits, read_views
 from proxy.core.policy_values import Report, refuse
 from proxy.core.routing import Pattern, Router
@@ -33,7 +35,10 @@ DEFAULT_DEPLOYMENT = "default"
 DEFAULT_HEALTH = "/health"
 NO_HEALTH = "none"
 
-_TABLES = ("backends", "issuers", "addresses", "limits", "fields", "views")
+_TABLES = (
+    *("backends", "issuers", "addresses", "limits", "fields", "views"),
+    *("log", "responses"),
+)
 _LISTS = ("roles", "rules")
 _WORDS = ("deployment", "health", "mode")
 
@@ -97,7 +102,7 @@ def compile_policy(
     if router is None or report.failed:
         raise PolicyError(findings())
     find_omissions(report, draft)
-    policy = _policy(draft, router, document, _digest(files))
+    policy = _policy(draft, router, document, digest_of(files))
     return Compiled(policy=policy, warnings=findings(), draft=draft)
 
 
@@ -128,6 +133,8 @@ class _Document:
             self.complete = False
         entries = report.entries(root, DOCUMENT, required(DOCUMENT))
         report.read(entries.get("version"), _version, None)
+        for item in report.items(entries.get("include")):
+            report.read(item, values.written, None)  # whoever reads files has read it
         for word in _WORDS:
             self._set_word(report, word, entries.get(word))
         for section in _TABLES:
@@ -199,6 +206,8 @@ def _draft(report: Report, document: _Document) -> Draft:
         addresses=read_addresses(report, tables["addresses"]),
         texts=document.texts,
         shadow=read_shadow(report, document.words.get("mode")),
+        logging=read_logging(report, tables["log"]),
+        responses=read_responses(report, tables["responses"]),
     )
     issuers = read_issuers(report, tables["issuers"])
     views = read_views(report, tables["views"], roles.names, known.fields)
@@ -222,7 +231,7 @@ def _draft(report: Report, document: _Document) -> Draft:
     )
 
 
-def _digest(files: Sequence[tuple[str, str]]) -> str:
+def digest_of(files: Sequence[tuple[str, str]]) -> str:
     """Return 16 hex digits of what was written; variables count by their names."""
     digest = hashlib.sha256()
     for _, text in files:
@@ -252,6 +261,14 @@ def _policy(
         rules=rules,
         router=router,
         unmatched=_unmatched(known),
+        logging=known.logging,
+        hardening=hardening_of(known.responses, known),
+        hardenings={
+            rule.id: rule.hardening
+            for rule in rules
+            if rule.responses != known.responses
+        },
+        has_cors=any(rule.hardening and rule.hardening.cors for rule in rules),
     )
 
 

@@ -25,6 +25,7 @@ _OF: dict[Reason, Stage] = {
     Reason.PATH_AMBIGUOUS: Stage.MATCH,
     Reason.NO_RULE: Stage.MATCH,
     Reason.METHOD_NOT_ALLOWED: Stage.MATCH,
+    Reason.ORIGIN_NOT_ALLOWED: Stage.MATCH,
     Reason.RATE_LIMITED: Stage.LIMITS,
     Reason.BODY_TOO_LARGE: Stage.ENCRYPT,
     Reason.MEDIA_TYPE_NOT_ALLOWED: Stage.ENCRYPT,

@@ -668,6 +668,7 @@ def busy(metrics: Metrics) -> None:
         "lumina_keystore_up": (),
         "lumina_key_lease_valid": (),
         "lumina_limiter_store_up": (),
+        "lumina_policy_pinned": (),
         "lumina_limiter_local_takes": ("local",),
         "lumina_upstream_connections": ("lms", "idle"),
         "lumina_upstream_pending": ("lms",),
