@@ -4,7 +4,7 @@ Stages of ``Pipeline.handle``. Which limits there are and whose bucket is meant 
 ``core.limits``'s; here they are asked with what the request and the clocks say.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from proxy.core.bill import Bill
 from proxy.core.bucket import Grant
@@ -27,7 +27,8 @@ class Taking:
     Args:
         store: where the buckets are.
         clocks: epoch seconds, for windows; monotonic seconds; ids for holds.
-        deny_seconds: for how long a refusal is repeated without asking the store.
+        deny_seconds: returns for how long a refusal may be repeated without asking
+            the store; 0.0 for not at all.
 
     Attributes:
         pressure: who is near a limit or over it.
@@ -35,14 +36,15 @@ class Taking:
     """
 
     def __init__(
-        self, store: BucketStore, clocks: Clocks, deny_seconds: float = 0.0
+        self, store: BucketStore, clocks: Clocks, deny_seconds: Callable[[], float]
     ) -> None:
         self._store = store
         self._wall = clocks.wall
         self._clock = clocks.monotonic
         self._new_id = clocks.request_id
         self.pressure = Pressure()
-        self.denials = Denials(deny_seconds)
+        self.denials = Denials()
+        self._deny_seconds = deny_seconds
         self._held: dict[str, Take] = {}
 
     def takes(
@@ -133,11 +135,14 @@ class Taking:
                 self._press(take, grant, NEAR, exchange)
         if refused:
             exchange.bill = None  # nothing was taken
-            self.denials.note(takes, grants, self._clock())
+            seconds = self._deny_seconds()
+            if seconds:
+                self.denials.note(takes, grants, self._clock(), seconds)
             raise refusal_of(takes, grants)
         exchange.limited = limit_lines(takes, grants)
-        if exchange.bill is not None:
-            for take in exchange.bill.holds:
+        bill = exchange.bill
+        if isinstance(bill, Bill):
+            for take in bill.holds:
                 self._held[f"{take.key} {take.hold}"] = take
 
     def _refused(self, take: Take, grant: Grant, exchange: Exchange) -> None:
@@ -156,8 +161,11 @@ class Taking:
         exchange.pressed.append((take.id, outcome))
         self.pressure.note(take, grant, outcome, exchange.role, self._clock())
 
-    def settle(self, bill: Bill) -> None:
-        """Settle what a request owes."""
+    def settle(self, exchange: Exchange) -> None:
+        """Settle what a request owes, now that it is over."""
+        bill = exchange.bill
+        if not isinstance(bill, Bill):
+            return
         for take in bill.holds:
             self._held.pop(f"{take.key} {take.hold}", None)
         settlements = bill.settlements()

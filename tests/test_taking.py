@@ -63,7 +63,7 @@ class World:
             monotonic=lambda: self.now,
             request_id=lambda: f"id-{next(ids)}",
         )
-        self.taking = Taking(self.store, clocks, deny_seconds)
+        self.taking = Taking(self.store, clocks, lambda: deny_seconds)
         self.snapshot = Snapshot(policy, *self.nothing(), limit_secret=b"s")
 
     @staticmethod
@@ -105,7 +105,7 @@ class World:
     def over(self, exchange: Exchange) -> None:
         """End a request."""
         assert exchange.bill is not None
-        self.taking.settle(exchange.bill)
+        self.taking.settle(exchange)
 
 
 @pytest.fixture

@@ -2,29 +2,29 @@
 
 from proxy.core.bucket import HOLDS
 from proxy.core.costs import number_of, tokens_of
+from proxy.core.exchange import Owed
 from proxy.core.limits import KNOWN_AFTERWARDS, Take
-from proxy.core.message import Body, RawHeaders
+from proxy.core.message import Body
 from proxy.core.policy import CostOf
 
 
-class Bill:
+class Bill(Owed):
     """What is settled after the last byte.
 
     Attributes:
         holds: to let go of, of whom the request had one.
         costs: what was taken and may have cost something else.
-        headers: of the backend's answer; None while there is none.
         body: of the request.
     """
 
-    __slots__ = ("body", "costs", "headers", "holds")
+    __slots__ = ("body", "costs", "holds")
 
     def __init__(self, takes: list[Take], body: Body) -> None:
+        super().__init__()
         self.holds = [take for take in takes if take.limit.kind == HOLDS]
         self.costs = [
             take for take in takes if take.quota.limit.cost.of in KNOWN_AFTERWARDS
         ]
-        self.headers: RawHeaders | None = None
         self.body = body
 
     def settlements(self) -> list[Take]:

@@ -2,8 +2,8 @@
 
 A bucket that had not enough has not enough until it has refilled that far, whoever else
 takes from it. So whoever asks again before need not ask the store, and a client that
-hammers costs no round trip. An operator may give back tokens meanwhile, so it is
-believed for ``seconds`` at the most.
+hammers costs no round trip. An operator may give back tokens meanwhile, so it is not
+believed for long.
 
 Only of buckets and windows that nothing is given back to by requests.
 """
@@ -20,14 +20,9 @@ MAX_DENIED: Final = 65_536
 
 
 class Denials:
-    """Refusals that are certain to be repeated.
+    """Refusals that are certain to be repeated."""
 
-    Args:
-        seconds: for how long they are believed; 0.0 for not at all.
-    """
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
+    def __init__(self) -> None:
         # (believed until, cost, when it has enough, when it is full, what was left)
         self._until: dict[str, tuple[float, int, float, float, int]] = {}
 
@@ -35,17 +30,28 @@ class Denials:
         """How many buckets are remembered."""
         return len(self._until)
 
-    def note(self, takes: Sequence[Take], grants: Sequence[Grant], now: float) -> None:
-        """Remember what refused, at ``now`` in monotonic seconds."""
-        if not self._seconds:
-            return
+    def note(
+        self,
+        takes: Sequence[Take],
+        grants: Sequence[Grant],
+        now: float,
+        seconds: float,
+    ) -> None:
+        """Remember what refused.
+
+        Args:
+            takes: what was asked for.
+            grants: the store's answer, in the same order.
+            now: monotonic seconds.
+            seconds: for how long to believe it.
+        """
         for take, grant in zip(takes, grants, strict=True):
             if not grant.allowed and not grant.lost and _stays(take):
                 if len(self._until) >= MAX_DENIED:
                     self._make_room(now)
                 enough_at = now + grant.retry_after
                 self._until[take.key] = (
-                    min(enough_at, now + self._seconds),
+                    min(enough_at, now + seconds),
                     take.cost,
                     enough_at,
                     now + grant.reset_after,

@@ -6,8 +6,21 @@ sprinkled through the logic.
 """
 
 from proxy.core.authn import Principal
-from proxy.core.bill import Bill
+from proxy.core.message import RawHeaders
 from proxy.core.reasons import Reason
+
+
+class Owed:
+    """What is to be settled with limits when an exchange is over: a ``Bill``.
+
+    Attributes:
+        headers: of the backend's answer; None while there is none.
+    """
+
+    __slots__ = ("headers",)
+
+    def __init__(self) -> None:
+        self.headers: RawHeaders | None = None
 
 
 class Exchange:
@@ -88,7 +101,7 @@ class Exchange:
         self.detail = ""
         self.limited = b""
         self.pressed: list[tuple[str, str]] | None = None
-        self.bill: Bill | None = None
+        self.bill: Owed | None = None
         self.upstream_started = 0.0
         self.upstream_seconds = 0.0
         self.ended = 0.0
@@ -99,6 +112,19 @@ class Exchange:
         if self.shadow is None:
             self.shadow = reason
             self.detail = detail
+
+    def described(self) -> dict[str, str]:
+        """Return what the audit log has of a request: who asked for what."""
+        known = {
+            "request_id": self.request_id,
+            "client": self.client,
+            "method": self.method,
+            "path": self.path,
+            "rule": self.rule,
+            "role": self.role,
+            "subject": self.subject,
+        }
+        return {name: value for name, value in known.items() if value}
 
     @property
     def total_seconds(self) -> float:

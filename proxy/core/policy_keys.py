@@ -63,8 +63,20 @@ DOCUMENT: Keys = {
         "What a role, or anyone, sees of each field: plain, a mask, a pseudonym, null "
         "or nothing (drop). What is not named is masked."
     ),
+    "log": Key("What the access log has of each request."),
     "responses": Key("What is done to the header fields of every answer."),
     "rules": Key("What may be done. A request that no rule matches is refused."),
+}
+
+LOG: Keys = {
+    "keys": Key(
+        "What is logged of a request, and nothing else; everything but subject when it "
+        "is missing."
+    ),
+    "sample": Key(
+        "The share of served requests that is logged: 10%, all (usual) or none. What "
+        "was refused or broke off is always logged."
+    ),
 }
 
 BACKEND: Keys = {
@@ -207,51 +219,6 @@ KEY: Keys = {
     "public_key": Key("The public key, in PEM."),
 }
 
-LIMIT: Keys = {
-    "rate": Key(
-        "How often: 5/minute, 100/hour, 10/30s or unlimited; or one for each role, and "
-        "default for the others. This, quota or concurrent is required."
-    ),
-    "quota": Key(
-        "How many until the calendar says so: 5000/day, or an hour, week or month; or "
-        "one for each role."
-    ),
-    "concurrent": Key("How many at a time: 10; or one for each role."),
-    "per": Key(
-        "Whose bucket: subject (usual), client, role, rule, tenant, everyone, "
-        "header.NAME or path.NAME; or a list of them, which together have one."
-    ),
-    "burst": Key("How many at once; usually as many as the rate counts."),
-    "cost": Key(
-        "What a request costs: a number of tokens; or what says so. One token when it "
-        "is missing."
-    ),
-    "zone": Key("Whose calendar a quota goes by: Europe/Berlin; UTC usually."),
-    "mode": Key(
-        "enforce (usual); or shadow: it is counted, and noted when it would refuse."
-    ),
-    "everywhere": Key("true: every rule has it."),
-    "on_store_failure": Key(
-        "While the store does not answer: local (usual), each process counts its share "
-        "of the rate; allow, the limit does not count; deny, it refuses."
-    ),
-    "precision": Key(
-        "exact (usual), or leased: a process takes tokens ahead, so that most requests "
-        "ask no store, and a client may find some of its tokens held elsewhere."
-    ),
-}
-
-COST: Keys = {
-    "header": Key("A header of the request with the number of tokens."),
-    "body": Key("As many bytes of the request's body as cost one token: 64KiB."),
-    "response_header": Key(
-        "A header of the answer with the number of tokens; usual is taken beforehand, "
-        "and the rest afterwards, whatever the bucket holds."
-    ),
-    "most": Key("The highest cost that is believed; usually a whole burst."),
-    "usual": Key("The cost when the header is not there; 1 usually."),
-}
-
 FIELD: Keys = {
     "mode": Key(
         "How values are encrypted: random; deterministic, for look-ups; digits, for "
@@ -308,6 +275,11 @@ RULE: Keys = {
     "protect": Key("Values of bodies that are encrypted, and decrypted or masked."),
     "count": Key("A counter that each 2xx answer adds one to: lumina_…_total."),
     "tolerate": Key("Ways in which a path may be read in two ways, and still passes."),
+    "log": Key("The share of its served requests that is logged: 10%, all or none."),
+    "audit": Key(
+        "noted: each served request is written to the audit log; required: before the "
+        "backend gets it, or it is refused."
+    ),
     "max_body": Key("The largest request body: 64KiB, 10MB, 1GiB."),
     "timeouts": Key("How long the backend may take for this rule."),
     "responses": Key(

@@ -24,7 +24,7 @@ from proxy.core.policy import (
     Precision,
 )
 from proxy.core.policy_guards import read_shadow
-from proxy.core.policy_keys import COST, LIMIT
+from proxy.core.policy_limit_keys import COST, LIMIT
 from proxy.core.policy_roles import DEFAULT
 from proxy.core.policy_sections import Section, named, read_word
 from proxy.core.policy_values import Report, refuse

@@ -12,13 +12,16 @@ from proxy.core import policy_values as values
 from proxy.core.backends import Backend
 from proxy.core.field import Field
 from proxy.core.fields import Selection
+from proxy.core.guard import Guard
 from proxy.core.hardening import Hardening
+from proxy.core.observing import USUAL, Logging
 from proxy.core.parameters import Parameters
 from proxy.core.policy import ANYONE, Limit, Rule
 from proxy.core.policy_backends import read_rule_timeouts
 from proxy.core.policy_guards import Context, Networks, read_guard, read_shadow
 from proxy.core.policy_keys import PROTECT, RULE, required
 from proxy.core.policy_limits import everywhere, read_limit, with_older
+from proxy.core.policy_observing import read_observed
 from proxy.core.policy_responses import read_rule_responses
 from proxy.core.policy_upgrade import read_upgrade
 from proxy.core.policy_values import Report, refuse
@@ -40,6 +43,7 @@ RULE_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 COUNTER = re.compile(r"lumina_[a-z0-9_]{1,80}_total")
 OWN_METRICS = (
     "lumina_active_",
+    "lumina_audit_",
     "lumina_aborted_",
     "lumina_build_",
     "lumina_cipher_",
@@ -51,6 +55,7 @@ OWN_METRICS = (
     "lumina_keystore_",
     "lumina_limiter_",
     "lumina_limits_",
+    "lumina_log_",
     "lumina_overhead_",
     "lumina_policy_",
     "lumina_request_",
@@ -74,6 +79,7 @@ class Known:
         backend_limits: the limits that rules have because of their backend.
         older: whether clients are told of limits with the older fields, too.
         shadow: whether the policy as a whole enforces nothing.
+        logging: what is logged where a rule does not say.
         responses: what the policy says of every answer; None for nothing.
         hardenings: what was compiled before of what rules say of answers.
         selections: what was compiled before, by what was written: many rules protect
@@ -90,6 +96,7 @@ class Known:
     backend_limits: Mapping[str, tuple[Limit, ...]]
     older: bool = False
     shadow: bool = False
+    logging: Logging = USUAL
     responses: Responses | None = None
     hardenings: dict[Responses, Hardening] = dataclasses.field(default_factory=dict)
     selections: dict[tuple[tuple[str, str], ...], Selection] = dataclasses.field(
@@ -116,7 +123,6 @@ def read_rule(report: Report, node: Node, known: Known) -> Rule | None:
     if not (rule_id and match and allow and backend):
         return None
     token = allow != {ANYONE}
-    context = Context(match[1], token, known.addresses, known.texts)
     return Rule(
         id=rule_id,
         methods=match[0],
@@ -135,9 +141,21 @@ def read_rule(report: Report, node: Node, known: Known) -> Rule | None:
         timeouts=timeouts,
         responses=responses,
         hardening=hardening_of(responses, known),
-        guard=read_guard(report, entries, context),
+        guard=_guard(report, entries, match[1], token, known),
         shadow=shadow,
+        observed=read_observed(report, entries, known.logging),
     )
+
+
+def _guard(
+    report: Report,
+    entries: Mapping[str, Node],
+    pattern: Pattern,
+    token: bool,
+    known: Known,
+) -> Guard | None:
+    context = Context(pattern, token, known.addresses, known.texts)
+    return read_guard(report, entries, context)
 
 
 def hardening_of(responses: Responses | None, known: Known) -> Hardening | None:

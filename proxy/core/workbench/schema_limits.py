@@ -1,10 +1,10 @@
-"""What editors are told of limits, and of the values that are not theirs alone."""
+"""What editors are told of limits, and of numbers that are not theirs alone."""
 
 import re
 
 from proxy.core.policy import ANYONE, OnStoreFailure, Precision
 from proxy.core.policy_guards import MODES
-from proxy.core.policy_keys import COST, LIMIT
+from proxy.core.policy_limit_keys import COST, LIMIT
 from proxy.core.policy_limits import (
     FIELD_NAME,
     KINDS,
@@ -15,7 +15,7 @@ from proxy.core.policy_limits import (
     UNLIMITED,
 )
 from proxy.core.policy_roles import ROLE
-from proxy.core.policy_values import DURATION, NAME, SIZE, YES_OR_NO
+from proxy.core.policy_values import DURATION, SIZE, YES_OR_NO
 from proxy.core.windows import WINDOWS
 from proxy.core.workbench.shapes import (
     VARIABLE,
@@ -28,7 +28,6 @@ from proxy.core.workbench.shapes import (
     words,
 )
 
-A_NAME = word(NAME)
 POSITIVE: Schema = {
     "anyOf": [
         {"type": "integer", "minimum": 1},
@@ -36,12 +35,11 @@ POSITIVE: Schema = {
         VARIABLE,
     ]
 }
-A_DURATION = value(DURATION, "250ms", "2s", "1m", "1h")
 A_SIZE: Schema = {
     "anyOf": [{"type": "integer", "minimum": 0}, *value(SIZE)["anyOf"]],
     "examples": ["64KiB", "10MB", "1GiB"],
 }
-A_RATE = value(
+RATE = value(
     re.compile(
         f"{UNLIMITED}|[0-9]{{1,15}} ?/ ?(?:{'|'.join(PERIODS)}|{DURATION.pattern})"
     ),
@@ -66,7 +64,7 @@ def limit_schema() -> Schema:
     schema = mapping(
         LIMIT,
         {
-            "rate": {"anyOf": [A_RATE, table(role, A_RATE)]},
+            "rate": {"anyOf": [RATE, table(role, RATE)]},
             "quota": {"anyOf": [A_QUOTA, table(role, A_QUOTA)]},
             "concurrent": {"anyOf": [at_a_time, table(role, at_a_time)]},
             "per": {"anyOf": [part, {**unique(part), "maxItems": MAX_PARTS}]},
