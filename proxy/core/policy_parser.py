@@ -18,7 +18,7 @@ from proxy.core.policy import Policy, Rule
 from proxy.core.policy_backends import read_backends
 from proxy.core.policy_fields import read_fields
 from proxy.core.policy_guards import read_addresses, read_shadow
-from proxy.core.policy_issuers import read_issuers
+from proxy.core.policy_issuers import claim_path, read_issuers
 from proxy.core.policy_keys import DOCUMENT, required
 from proxy.core.policy_lint import Draft, find_contradictions, find_omissions
 from proxy.core.policy_responses import read_responses
@@ -36,7 +36,7 @@ NO_HEALTH = "none"
 
 _TABLES = ("backends", "issuers", "addresses", "limits", "fields", "views", "responses")
 _LISTS = ("roles", "rules")
-_WORDS = ("deployment", "health", "mode")
+_WORDS = ("tenant", "deployment", "health", "mode")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,6 +223,7 @@ def _draft(report: Report, document: _Document) -> Draft:
         issuers=issuers,
         views=views,
         rules=rules,
+        tenant=report.read(document.words.get("tenant"), claim_path, ()),
     )
 
 
@@ -257,6 +258,7 @@ def _policy(
         router=router,
         unmatched=_unmatched(known),
         hardening=hardening_of(known.responses, known),
+        tenant=draft.tenant,
         hardenings={
             rule.id: rule.hardening
             for rule in rules

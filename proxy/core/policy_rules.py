@@ -16,6 +16,7 @@ from proxy.core.hardening import Hardening
 from proxy.core.parameters import Parameters
 from proxy.core.policy import ANYONE, Limit, Rule
 from proxy.core.policy_backends import read_rule_timeouts
+from proxy.core.policy_bindings import read_binds
 from proxy.core.policy_guards import Context, Networks, read_guard, read_shadow
 from proxy.core.policy_keys import PROTECT, RULE, required
 from proxy.core.policy_responses import read_rule_responses
@@ -126,6 +127,9 @@ def read_rule(report: Report, node: Node, known: Known) -> Rule | None:
         count=count,
         tolerate=tolerate,
         max_body_bytes=max_body,
+        binds=read_binds(
+            report, entries.get("protect"), (match[1], token), known.fields, protected
+        ),
         upgrade=upgrade,
         timeouts=timeouts,
         responses=responses,
