@@ -29,7 +29,7 @@ def read_bind(node: Node) -> Bind:
 
 def read_binds(
     report: Report,
-    node: Node | None,
+    entries: Mapping[str, Node],
     rule: tuple[Pattern, bool],
     fields: Mapping[str, Field],
     places: Iterable[Selection | Parameters | None],
@@ -38,12 +38,12 @@ def read_binds(
 
     Args:
         report: gets what no request could say.
-        node: what the rule protects.
+        entries: of the rule.
         rule: its path, and whether it needs a token.
         fields: every field.
         places: what it protects.
     """
-    pattern, token = rule
+    node, (pattern, token) = entries.get("protect"), rule
     names = {name for part in places if part is not None for name in part.fields}
     found = []
     for field in (fields[name] for name in sorted(names) if name in fields):
