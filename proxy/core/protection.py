@@ -212,13 +212,11 @@ def decrypt_body(
         except Undecryptable as refused:
             note(field, "decrypt", refused.failure.value, cipher.key(field, leaf))
             return _instead(policy.fields[field].on_error, refused, leaf)
+        key = cipher.key(field, leaf)
         if view is View.PLAIN:
-            outcome = "plaintext" if plain is leaf else "ok"
-        else:
-            outcome = "masked"
-        note(field, "decrypt", outcome, cipher.key(field, leaf))
-        if view is View.PLAIN:
+            note(field, "decrypt", "plaintext" if plain is leaf else "ok", key)
             return plain
+        note(field, "decrypt", "masked", key)
         if view is View.PSEUDONYM:
             return cipher.pseudonym(field, plain, role)
         return _MASKS[view](plain)
