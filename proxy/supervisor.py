@@ -32,7 +32,7 @@ from proxy.edge.policy_watch import PolicyWatch
 from proxy.edge.sockets import bind_shared, port_of
 from proxy.edge.totals import Processes, Totals
 from proxy.edge.worker_process import WorkerProcess, ask_all
-from proxy.orders import ORDERS, relayed
+from proxy.orders import PRESSED, pressed_of, relays
 from proxy.settings import Recorded, Settings
 from proxy.signals import Signals
 from proxy.slots import Slot
@@ -100,7 +100,8 @@ class Supervisor:
             ready=self._ready,
             policy=self._source.state,
             limits=self._limits,
-            commands={path: relayed(path, lambda: self._workers) for path in ORDERS},
+            queries={PRESSED: self._pressed},
+            commands=relays(lambda: self._workers),
             refusal=self._refusal,
         )
         self._admin = Admin(ports, settings.metrics_token)
@@ -366,14 +367,19 @@ class Supervisor:
         checks["workers"] = f"{serving} of {self._settings.workers}"
         return serving > 0 and not self._draining, checks
 
+    async def _pressed(self) -> Mapping[str, object]:
+        answers = await ask_all(self._workers, "pressed", None, _ANSWERING)
+        parts = [one for one in answers if not isinstance(one, BaseException)]
+        return pressed_of(parts)
+
     async def _limits(
-        self, who: str, rule: str, role: str | None
+        self, who: str, rule: str, role: str | None, given: Mapping[str, str]
     ) -> Mapping[str, object]:
         """Ask the first worker that answers: all look at the same buckets."""
         for worker in self._workers:
             try:
                 status: Mapping[str, object] = await worker.ask(
-                    "limits", (who, rule, role), seconds=_ANSWERING
+                    "limits", (who, rule, role, dict(given)), seconds=_ANSWERING
                 )
             except Declined as declined:
                 raise KeyError(str(declined)) from None

@@ -58,6 +58,7 @@ class Worker:
             "numbers": self._numbers,
             "ready": self._ready,
             "limits": self._limits,
+            "pressed": self._pressed,
             "order": self._order,
             "refusal": self._refusal,
             "drain": self._drain,
@@ -156,18 +157,21 @@ class Worker:
     async def _limits(self, asked: list[Any]) -> AsyncGenerator[object, None]:
         if self._serving is None:
             raise Declined("This process does not serve yet")
-        who, rule, role = asked
+        who, rule, role, given = asked
         try:
-            yield await self._serving.limits(who, rule, role)
+            yield await self._serving.limit_orders.status(who, rule, role, given)
         except KeyError as error:
             raise Declined(str(error.args[0])) from None
+
+    async def _pressed(self, _: object) -> AsyncGenerator[object, None]:
+        yield [] if self._serving is None else self._serving.limit_orders.pressed()
 
     async def _order(self, told: list[Any]) -> AsyncGenerator[object, None]:
         if self._serving is None:
             raise Declined("This process does not serve yet")
         path, order = told
         try:
-            yield await self._serving.trust.orders[path](order)
+            yield await self._serving.orders[path](order)
         except ValueError as error:
             raise Declined(str(error)) from None
 

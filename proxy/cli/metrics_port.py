@@ -8,6 +8,7 @@ import sys
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 import click
@@ -40,6 +41,21 @@ def ask(url: str, path: str, token: str | None) -> dict[str, Any]:
     token = token or Environment(os.environ).get("METRICS_TOKEN", "")
     answer = _document(_ask(_request(address, token), url))
     if answer is None:
+        fail(f"{url} is not the metrics port of a proxy")
+    return answer
+
+
+def tell(
+    url: str, path: str, token: str | None, told: Mapping[str, object]
+) -> dict[str, Any]:
+    """Return what comes of telling the port something, or exit with what was wrong."""
+    address = f"{url.rstrip('/')}{path}"
+    token = token or Environment(os.environ).get("METRICS_TOKEN", "")
+    request = _request(address, token)
+    request.data = json.dumps(told).encode()
+    request.add_header("Content-Type", "application/json")
+    answer = _document(_ask(request, url))
+    if answer is None or not isinstance(answer.get("limits"), list):
         fail(f"{url} is not the metrics port of a proxy")
     return answer
 
