@@ -14,8 +14,9 @@ from collections.abc import Iterable, Mapping
 
 from proxy.core.authn import Issuer
 from proxy.core.backends import Backend, Timeouts
+from proxy.core.belonging import BoundField
 from proxy.core.bucket import RateLimit
-from proxy.core.field import Field
+from proxy.core.field import Field, Source
 from proxy.core.fields import Selection
 from proxy.core.guard import Guard
 from proxy.core.hardening import Hardening
@@ -149,6 +150,7 @@ class Rule:
         count: the counter that a 2xx response adds one to; None for no counter.
         tolerate: ambiguities of the path that this rule lets pass.
         max_body_bytes: the largest request body; None means the process's limit.
+        binds: the protected fields whose values are bound to something, and to what.
         upgrade: what connections may become; None means that they stay HTTP.
         guard: what is asked for beside a role; None for nothing.
         shadow: whether who may, and how often, is decided and noted but not enforced.
@@ -168,6 +170,7 @@ class Rule:
     count: str | None = None
     tolerate: frozenset[Ambiguity] = frozenset()
     max_body_bytes: int | None = None
+    binds: tuple[BoundField, ...] = ()
     timeouts: Timeouts | None = None
     responses: Responses | None = None
     hardening: Hardening | None = None
@@ -175,6 +178,15 @@ class Rule:
     guard: Guard | None = None
     shadow: bool = False
     observed: Observed = ALL
+
+    @property
+    def protects(self) -> bool:
+        """Whether something is encrypted or decrypted."""
+        return (
+            self.protects_body
+            or self.protect_response is not None
+            or self.protect_query is not None
+        )
 
     @property
     def protects_body(self) -> bool:
@@ -202,6 +214,8 @@ class Policy:
             no rule matched; None for nothing.
         hardenings: of rules that say otherwise, by their ids.
         has_cors: whether a rule says whose pages may read its answers.
+        tenant: the path of the claim that says whose keys protect a value; () where
+            all tenants share.
     """
 
     digest: str
@@ -220,11 +234,16 @@ class Policy:
     hardening: Hardening | None = None
     hardenings: Mapping[str, Hardening | None] = dataclasses.field(default_factory=dict)
     has_cors: bool = False
+    tenant: tuple[str, ...] = ()
 
     @property
     def asks_claims(self) -> bool:
-        """Whether a rule looks at claims of the token beside subject and roles."""
-        return any(rule.guard and rule.guard.asks_claims for rule in self.rules)
+        """Whether somebody looks at claims of the token beside subject and roles."""
+        return bool(self.tenant) or any(
+            (rule.guard and rule.guard.asks_claims)
+            or any(one.bind.source is Source.CLAIM for one in rule.binds)
+            for rule in self.rules
+        )
 
     def view(self, role: str | None, field: str) -> View:
         """Return what ``role`` sees of ``field``; None is a request without a token."""

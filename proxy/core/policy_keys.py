@@ -38,6 +38,10 @@ DOCUMENT: Keys = {
         "A name bound into every ciphertext; 'default' when it is missing. Change it, "
         "and stored values no longer decrypt."
     ),
+    "tenant": Key(
+        "The claim that says whose keys protect a value, such as $.school. Without it "
+        "all share one tenant."
+    ),
     "health": Key(
         "The path at which the data port itself says that it serves, or none. /health "
         "when it is missing. A rule that matches there wins."
@@ -254,6 +258,14 @@ FIELD: Keys = {
     "max_bytes": Key("The longest value, in bytes of UTF-8; a longer one is refused."),
     "min_length": Key("The shortest password, in characters; 8 when it is missing."),
     "reads": Key("Other modes whose older values still decrypt."),
+    "bind": Key(
+        "What a value is bound to besides its field: claim(sub), whoever asks; or "
+        "path(id), a parameter of the path. It decrypts nowhere else."
+    ),
+    "shared": Key(
+        "true keeps the field under the keys that all tenants share, so that a request "
+        "without a token finds it."
+    ),
     "on_error": Key(
         "What is shown of a value that does not decrypt: fail (usual) refuses the "
         "answer; null, mask; or ciphertext, for an emergency."

@@ -18,7 +18,7 @@ from proxy.core.policy import Policy, Rule
 from proxy.core.policy_backends import read_backends
 from proxy.core.policy_fields import read_fields
 from proxy.core.policy_guards import read_addresses, read_shadow
-from proxy.core.policy_issuers import read_issuers
+from proxy.core.policy_issuers import claim_path, read_issuers
 from proxy.core.policy_keys import DOCUMENT, required
 from proxy.core.policy_lint import Draft, find_contradictions, find_omissions
 from proxy.core.policy_observing import read_logging
@@ -40,7 +40,7 @@ _TABLES = (
     *("log", "responses"),
 )
 _LISTS = ("roles", "rules")
-_WORDS = ("deployment", "health", "mode")
+_WORDS = ("tenant", "deployment", "health", "mode")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,6 +228,7 @@ def _draft(report: Report, document: _Document) -> Draft:
         issuers=issuers,
         views=views,
         rules=rules,
+        tenant=report.read(document.words.get("tenant"), claim_path, ()),
     )
 
 
@@ -263,6 +264,7 @@ def _policy(
         unmatched=_unmatched(known),
         logging=known.logging,
         hardening=hardening_of(known.responses, known),
+        tenant=draft.tenant,
         hardenings={
             rule.id: rule.hardening
             for rule in rules

@@ -7,6 +7,7 @@ only be said of all rules together is in ``policy_lint``.
 import dataclasses
 import re
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from proxy.core import policy_values as values
 from proxy.core.backends import Backend
@@ -18,6 +19,7 @@ from proxy.core.observing import USUAL, Logging
 from proxy.core.parameters import Parameters
 from proxy.core.policy import ANYONE, Limit, Rule
 from proxy.core.policy_backends import read_rule_timeouts
+from proxy.core.policy_bindings import read_binds
 from proxy.core.policy_guards import Context, Networks, read_guard, read_shadow
 from proxy.core.policy_keys import PROTECT, RULE, required
 from proxy.core.policy_observing import read_observed
@@ -125,13 +127,13 @@ def read_rule(report: Report, node: Node, known: Known) -> Rule | None:
         backend=backend,
         allow=allow if token else None,
         limits=tuple(dataclasses.replace(one, shadow=shadow) for one in limits),
-        protect_request=protected[0],
-        protect_response=protected[1],
-        protect_query=protected[2],
-        protect_form=protected[3],
+        **protected,
         count=count,
         tolerate=tolerate,
         max_body_bytes=max_body,
+        binds=read_binds(
+            report, entries, (match[1], token), known.fields, protected.values()
+        ),
         upgrade=upgrade,
         timeouts=timeouts,
         responses=responses,
@@ -246,17 +248,15 @@ def _limits(
     return tuple(limit for limit in limits.values() if limit)
 
 
-def _protected(
-    report: Report, node: Node | None, known: Known
-) -> tuple[Selection | None, Selection | None, Parameters | None, Parameters | None]:
-    """Read what is protected of the request, the answer, the query and a form."""
+def _protected(report: Report, node: Node | None, known: Known) -> dict[str, Any]:
+    """Read what is protected, by the names that a rule has for it."""
     entries = report.entries(node, PROTECT)
-    return (
-        _selection(report, entries.get("request"), known),
-        _selection(report, entries.get("response"), known),
-        _parameters(report, entries.get("query"), known),
-        _parameters(report, entries.get("form"), known),
-    )
+    return {
+        "protect_request": _selection(report, entries.get("request"), known),
+        "protect_response": _selection(report, entries.get("response"), known),
+        "protect_query": _parameters(report, entries.get("query"), known),
+        "protect_form": _parameters(report, entries.get("form"), known),
+    }
 
 
 def _selection(report: Report, node: Node | None, known: Known) -> Selection | None:

@@ -25,6 +25,7 @@ from proxy.core.policy_backends import (
     RETRIES,
     SERVER,
 )
+from proxy.core.policy_bindings import BIND
 from proxy.core.policy_fields import (
     KEY_ID,
     MODES,
@@ -318,6 +319,8 @@ def _field() -> Schema:
             "min_length": _POSITIVE,
             "reads": _set(_words(READABLE)),
             "on_error": _words(ON_ERROR),
+            "bind": _value(BIND, "claim(sub)", "path(id)"),
+            "shared": {"enum": [True, False, *YES_OR_NO]},
         },
     )
 
@@ -339,6 +342,7 @@ def policy_schema() -> Schema:
         "version": VERSION,
         "include": {**_set(_WORD), "examples": [["rules/", "roles.yaml"]]},
         "deployment": _WORD,
+        "tenant": _value(CLAIM_PATH, "$.school"),
         "health": {"type": "string", "pattern": r"^(?:none|/.*)$"},
         "mode": _words(POLICY_MODES),
         "backends": _table(NAME_WORD, {"$ref": "#/$defs/backend"}),
