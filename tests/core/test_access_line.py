@@ -24,6 +24,7 @@ def an_exchange() -> Exchange:
     exchange.status = 200
     exchange.upstream_started, exchange.upstream_seconds = 10.0005, 0.002
     exchange.ended = 10.003
+    exchange.aborted = False
     return exchange
 
 
