@@ -17,6 +17,7 @@ COMMANDS = (
     "audit",
     "schema",
     "limits",
+    "token",
     "init",
 )
 """In the order in which the help lists them; each is a file of ``proxy.cli``."""

@@ -80,7 +80,8 @@ class Serving:
         upstreams = self._upstreams = Upstreams()
         self._health = HealthChecks(upstreams.tls_of, upstreams.health_changed)
         self._store = self._make_store()
-        self.trust = Trust(trusted, metrics)
+        self.tunnels = Tunnels()
+        self.trust = Trust(trusted, metrics, settings.redis_url, self.tunnels)
         self._refusals = Refusals(bindings.wall)
         self._pipeline = Pipeline(
             snapshot,
@@ -93,7 +94,6 @@ class Serving:
             body_bytes=limits.body_bytes,
             buffered_bytes=limits.buffered_bytes,
         )
-        self.tunnels = Tunnels()
         self._listener = Listener(
             self._pipeline,
             limits,

@@ -118,7 +118,9 @@ class WholeProxy:
             store=MemoryStore(lambda: time.time_ns() // 1000),
             upstream=self.upstreams,
             recorder=self.seen,
-            inquiries=Trust(Trusted(), Metrics(now=time.time, version="0")),
+            inquiries=Trust(
+                Trusted(), Metrics(now=time.time, version="0"), None, tunnels
+            ),
             clocks=Clocks(
                 wall=wall,
                 monotonic=time.perf_counter,
