@@ -15,9 +15,11 @@ COMMANDS = (
     "test",
     "diff",
     "audit",
+    "policy",
     "schema",
     "limits",
     "token",
+    "keys",
     "init",
 )
 """In the order in which the help lists them; each is a file of ``proxy.cli``."""

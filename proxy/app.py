@@ -19,12 +19,12 @@ from proxy.edge.admin import Admin, AdminPorts
 from proxy.edge.exposition import expose
 from proxy.edge.metrics import Metrics
 from proxy.edge.numbers import Numbers
-from proxy.edge.policy_source import PolicySource
+from proxy.edge.policy_watch import PolicyWatch
 from proxy.edge.sockets import bind
 from proxy.serving import Serving
 from proxy.settings import Settings
 from proxy.signals import Signals
-from proxy.snapshots import snapshot_of
+from proxy.snapshots import snapshot_of, source_of
 from proxy.starting import StartError, listening_at
 
 log = logging.getLogger("lumina")
@@ -42,10 +42,14 @@ class App:
     def __init__(self, settings: Settings, environment: Mapping[str, str]) -> None:
         self._settings = settings
         self._environment = environment
-        self._source = PolicySource(settings.policy, environment)
+        self._source = source_of(settings, environment)
         self._trusted = Trusted()
         self._signals = Signals(self._reload)
+        self._watch = PolicyWatch(
+            self._source, self._signals.reload, settings.policy_poll
+        )
         self._metrics = Metrics(now=time.time, version=__version__)
+        self._metrics.watch("lumina_policy_pinned", self._source.pinned_sample)
         self._keys = DataKeys(environment, self._metrics.encryptions)
         self._others = (
             ProcessCollector(registry=None),
@@ -68,11 +72,13 @@ class App:
         try:
             # Before anything listens: whoever finds us ready may signal us.
             self._signals.heed()
+            self._watch.start()
             await self._start()
             await self._signals.told.wait()
             log.info("draining")
             await self._serving.leave(self._signals.again)
         finally:
+            await self._watch.stop()
             await self._signals.stop()
             await self._stop()
 
@@ -104,11 +110,11 @@ class App:
         return await asyncio.to_thread(expose, numbers, accept, self._others)
 
     async def _ready(self) -> tuple[bool, Mapping[str, str]]:
-        refused = self._source.last_error is not None
         ready, checks = self._serving.ready()
-        return ready, {"policy": "last reload refused" if refused else "ok", **checks}
+        return ready, {"policy": self._source.word, **checks}
 
     async def _start(self) -> None:
+        await asyncio.to_thread(self._source.keep)
         await self._serving.start()
         metrics, data = self._settings.metrics_listen, self._settings.listen
         with listening_at(metrics):
@@ -139,10 +145,11 @@ class App:
             self._serving.put_in_force(snapshot)
         except (PolicyError, StartError) as error:
             self._source.refuse(str(error))
-            self._metrics.policy_refused()
+            self._serving.refuse_policy(str(error))
             return
         self._source.put_in_force(loaded)
         log.info("policy %s is in force", loaded.policy.digest)
+        await asyncio.to_thread(self._source.keep)
 
     async def _stop(self) -> None:
         await self._serving.stop()

@@ -9,7 +9,7 @@ Rules of this file:
 4. Every request ends in ``Recorder.record``, exactly once.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from proxy.admission import Admission
 from proxy.answers import Answers
@@ -22,6 +22,7 @@ from proxy.core.forwarding import (
     forwarded_lines,
     request_id_of,
 )
+from proxy.core.hardening import hardened, preflight_of
 from proxy.core.headers import (
     RequestHeaders,
     examine,
@@ -30,11 +31,13 @@ from proxy.core.headers import (
     value_of,
 )
 from proxy.core.message import Request
+from proxy.core.observing import Audit
 from proxy.core.policy import Policy, Rule
 from proxy.core.reasons import Reason
 from proxy.core.routing import NEVER_MEANT
 from proxy.core.target import split_target
 from proxy.ports import (
+    Auditor,
     BucketStore,
     Clocks,
     Downstream,
@@ -43,7 +46,7 @@ from proxy.ports import (
     Snapshot,
     Upstream,
 )
-from proxy.taking import granted, takes_of
+from proxy.taking import Taking
 
 
 class Pipeline:
@@ -51,6 +54,7 @@ class Pipeline:
 
     Attributes:
         snapshot: what requests that start now will hold.
+        taking: what takes from limits, and knows who is near one.
     """
 
     def __init__(
@@ -60,20 +64,24 @@ class Pipeline:
         store: BucketStore,
         upstream: Upstream,
         recorder: Recorder,
+        auditor: Auditor,
         inquiries: Inquiries,
         clocks: Clocks,
         trusted: Sequence[Network] = (),
         body_bytes: int,
         buffered_bytes: int,
+        deny_seconds: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self.snapshot = snapshot
         self._store = store
         self._upstream = upstream
         self._recorder = recorder
+        self._auditor = auditor
         self._clock = clocks.monotonic
         self._new_id = clocks.request_id
         self._trusted = trusted
         self._admission = Admission(clocks.wall, inquiries)
+        self.taking = Taking(store, clocks, deny_seconds)
         self._answers = Answers(clocks)
         self._bodies = Bodies(
             recorder,
@@ -94,9 +102,12 @@ class Pipeline:
             if who is None:
                 who = await admission.ask(snapshot, rule, request, headers, exchange)
             # take tokens
-            takes = takes_of(rule, exchange)
-            grants = await self._store.take(takes) if takes else ()
-            limited = granted(rule, takes, grants, exchange)
+            takes = self.taking.takes(snapshot, rule, request, headers, exchange)
+            if takes:
+                self.taking.grant(takes, await self._store.take(takes), exchange)
+            # write down what has to be
+            if rule.observed.audit is Audit.REQUIRED:
+                await self._auditor.required("request.admitted", **exchange.described())
             # encrypt
             target = bodies.encrypted_target(snapshot, rule, target, exchange)
             body, framing = bodies.outgoing(rule, request, headers, exchange)
@@ -104,25 +115,27 @@ class Pipeline:
                 body = await bodies.encrypted(snapshot, rule, body, headers, exchange)
                 framing = b"Content-Length: %d\r\n" % len(body)
             # exchange
-            head = _head(request, target, headers, exchange, rule, (who, framing))
-            exchange.upstream_started = self._clock()
+            head = self._head(request, target, headers, exchange, rule, (who, framing))
             response = await self._upstream.exchange(
                 rule, request.method, head, body, chunked=framing is CHUNKED
             )
-            # decrypt or mask, answer
+            # decrypt or mask, harden, answer
             if rule.protect_response is not None:
                 response = await bodies.decrypted(snapshot, rule, response, exchange)
-            if response.body.complete and not response.bodiless:
-                self._answers.send(response, limited, downstream, exchange)
-            else:
-                await self._answers.stream(response, limited, downstream, exchange)
-        except Refused as refused:
-            self._stopped(refused, snapshot, request, downstream, exchange)
-        except Exception as error:  # noqa: BLE001 - a bug: 500, logged and counted
-            self._failed(error, downstream, exchange)
+            own = hardened(rule.hardening, response, request)
+            if not self._answers.sent(response, own, downstream, exchange):
+                await self._answers.stream(response, own, downstream, exchange)
+        except Exception as error:  # noqa: BLE001 - refused, or a bug: logged, 500
+            self._stopped(error, snapshot, request, downstream, exchange)
         finally:
-            exchange.ended = self._clock()
-            self._recorder.record(exchange)
+            self._end(exchange)
+
+    def _end(self, exchange: Exchange) -> None:
+        """Settle and record a request, however it ended."""
+        if exchange.bill is not None:
+            self.taking.settle(exchange)
+        exchange.ended = self._clock()
+        self._recorder.record(exchange)
 
     def _matched(
         self,
@@ -139,6 +152,8 @@ class Pipeline:
         exchange.policy = snapshot.policy.digest
         path, query = split_target(request.target, headers.host)
         exchange.path = path
+        if snapshot.policy.has_cors:
+            _answer_preflight(snapshot.policy, request, path, exchange)
         try:
             match = snapshot.policy.router.match(request.method, path)
         except Refused as refused:
@@ -150,33 +165,88 @@ class Pipeline:
         exchange.counter = rule.count
         return rule, f"{path}?{query}" if query else path
 
+    def _head(  # noqa: PLR0917 - a part of the head each
+        self,
+        request: Request,
+        target: str,
+        headers: RequestHeaders,
+        exchange: Exchange,
+        rule: Rule,
+        added: tuple[bytes, ...],
+    ) -> bytes:
+        """Return the head of the request that the backend gets now."""
+        exchange.upstream_started = self._clock()
+        lines = request_lines(headers, whole=rule.protect_response is not None)
+        lines.append(forwarded_lines(headers, request, exchange.request_id))
+        lines += added
+        return request_head(request.method, target, headers.host, lines)
+
     def _stopped(
         self,
-        refused: Refused,
+        error: Exception,
         snapshot: Snapshot,
         request: Request,
         downstream: Downstream,
         exchange: Exchange,
     ) -> None:
-        """Refuse, unless the proxy itself was asked whether it serves."""
-        if refused.reason is not Reason.NO_RULE or not _is_health(snapshot, request):
-            self._answers.refuse(refused, downstream, exchange)
+        """Refuse, unless the proxy itself was asked: what pages may, or how it is."""
+        if isinstance(error, _Preflight):
+            self._answers.preflight(error.lines, downstream, exchange)
+            return
+        if not isinstance(error, Refused):
+            self._recorder.failed(error, exchange)
+            error = Refused(Reason.INTERNAL)
+        own = snapshot.policy.own_lines(exchange.rule, request)
+        if error.reason is Reason.NO_RULE and _is_health(snapshot, request):
+            self._answers.serving(downstream, exchange, own)
         else:
-            self._answers.serving(downstream, exchange)
-
-    def _failed(
-        self, error: Exception, downstream: Downstream, exchange: Exchange
-    ) -> None:
-        self._recorder.failed(error, exchange)
-        self._answers.refuse(Refused(Reason.INTERNAL), downstream, exchange)
+            self._answers.refuse(error, downstream, exchange, own)
 
     def reject(self, refused: Refused, downstream: Downstream) -> None:
         """Answer what could not be read as a request."""
         now = self._clock()
         exchange = Exchange(downstream.method, now)
-        self._answers.refuse(refused, downstream, exchange)
+        own = self.snapshot.policy.own_lines("", None)
+        self._answers.refuse(refused, downstream, exchange, own)
         exchange.ended = self._clock()
         self._recorder.record(exchange)
+
+
+class _Preflight(Exception):
+    """A browser asked what a page may do, and the policy says it; goes no further.
+
+    Args:
+        lines: the field lines that say it.
+    """
+
+    def __init__(self, lines: list[bytes]) -> None:
+        super().__init__()
+        self.lines = lines
+
+
+def _answer_preflight(
+    policy: Policy, request: Request, path: str, exchange: Exchange
+) -> None:
+    """Answer a preflight of a rule that says whose pages may read its answers.
+
+    Raises:
+        Refused: ORIGIN_NOT_ALLOWED.
+        _Preflight: the origin may.
+    """
+    asked = preflight_of(request)
+    if asked is None:
+        return
+    origin, method = asked
+    try:
+        rule = policy.router.match(method.decode("latin-1"), path).rule
+    except Refused:
+        return  # no rule for it: OPTIONS is a method like any other
+    if rule.hardening is None or rule.hardening.cors is None:
+        return
+    exchange.rule = rule.id
+    if not rule.hardening.cors.allows(origin):
+        raise Refused(Reason.ORIGIN_NOT_ALLOWED)
+    raise _Preflight(rule.hardening.cors.preflight_lines(origin, method))
 
 
 def _unmatched(policy: Policy, refused: Refused, exchange: Exchange) -> Rule:
@@ -188,21 +258,6 @@ def _unmatched(policy: Policy, refused: Refused, exchange: Exchange) -> Rule:
         raise refused
     exchange.note_shadow(refused.reason, refused.detail)
     return rule
-
-
-def _head(  # noqa: PLR0917 - a part of the head each
-    request: Request,
-    target: str,
-    headers: RequestHeaders,
-    exchange: Exchange,
-    rule: Rule,
-    added: tuple[bytes, ...],
-) -> bytes:
-    """Return the head of the request that the backend gets."""
-    lines = request_lines(headers, whole=rule.protect_response is not None)
-    lines.append(forwarded_lines(headers, request, exchange.request_id))
-    lines += added
-    return request_head(request.method, target, headers.host, lines)
 
 
 def _is_health(snapshot: Snapshot, request: Request) -> bool:

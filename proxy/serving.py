@@ -25,12 +25,15 @@ from proxy.edge.metrics import Metrics
 from proxy.edge.observers import Observers
 from proxy.edge.redis_store import RedisStore
 from proxy.edge.refusals import Refusals
+from proxy.edge.renewals import Renewals
 from proxy.edge.tls import TlsError
 from proxy.edge.tunnels import Tunnels
 from proxy.edge.upstreams import Upstreams
+from proxy.logs import Logs
 from proxy.pipeline import Pipeline
 from proxy.ports import Snapshot
 from proxy.settings import Settings
+from proxy.snapshots import LIMIT_PURPOSE
 from proxy.starting import StartError
 from proxy.trust import Trust
 
@@ -38,6 +41,10 @@ log = logging.getLogger("lumina")
 
 _GC_THRESHOLD = 20_000
 """Allocations between collections of the young; a request leaves no cycles behind."""
+
+_DENY_SECONDS = 5.0
+"""For how long a refusal is repeated without a look at the store; so long, what an
+operator gives back may go unnoticed by other processes."""
 
 
 def _trusts(networks: tuple[Network, ...]) -> Callable[[str], bool]:
@@ -72,28 +79,19 @@ class Serving:
         metrics: Metrics,
         trusted: Trusted,
     ) -> None:
-        self._settings = settings
-        self._metrics = metrics
-        self.draining = False
+        self._settings, self._metrics = settings, metrics
         self._keys: DataKeys | None = None
-        limits = WireLimits()
-        upstreams = self._upstreams = Upstreams()
+        self.draining = False
+        limits, upstreams, self.tunnels = WireLimits(), Upstreams(), Tunnels()
+        self._upstreams = upstreams
         self._health = HealthChecks(upstreams.tls_of, upstreams.health_changed)
         self._store = self._make_store()
-        self.tunnels = Tunnels()
         self.trust = Trust(trusted, metrics, settings.redis_url, self.tunnels)
-        self._refusals = Refusals(bindings.wall)
-        self._pipeline = Pipeline(
-            snapshot,
-            store=self._store,
-            upstream=upstreams,
-            recorder=Observers(metrics, self._refusals),
-            inquiries=self.trust,
-            clocks=bindings.clocks(),
-            trusted=settings.trusted_proxies,
-            body_bytes=limits.body_bytes,
-            buffered_bytes=limits.buffered_bytes,
-        )
+        self._refusals, logs = Refusals(bindings.wall), Logs(settings)
+        self._logs = logs
+        self._observers = Observers(metrics, self._refusals, logs.access, logs.audit)
+        self._pipeline = self._make_pipeline(snapshot, limits)
+        self._renewals = Renewals(self._pipeline.taking.renew)
         self._listener = Listener(
             self._pipeline,
             limits,
@@ -101,9 +99,36 @@ class Serving:
             trusts=_trusts(settings.trusted_proxies),
             on_failure=lambda error: log.error("a connection failed", exc_info=error),
         )
-        self._limiter = Limiter(self._store, lambda: self.policy)
+        self._limiter = Limiter(
+            self._store,
+            lambda: self.policy,
+            now_us=bindings.now_us,
+            secret=lambda: self._pipeline.snapshot.limit_secret,
+        )
         self._watch()
         self._apply(snapshot)
+
+    def _make_pipeline(self, snapshot: Snapshot, limits: WireLimits) -> Pipeline:
+        settings = self._settings
+        return Pipeline(
+            snapshot,
+            store=self._store,
+            upstream=self._upstreams,
+            recorder=self._observers,
+            auditor=self._logs.audit,
+            inquiries=self.trust,
+            clocks=bindings.clocks(),
+            trusted=settings.trusted_proxies,
+            body_bytes=limits.body_bytes,
+            buffered_bytes=limits.buffered_bytes,
+            deny_seconds=self._deny_seconds,
+        )
+
+    def _deny_seconds(self) -> float:
+        """Return for how long a refusal may be repeated without asking the store."""
+        # What this process's own buckets say is forgotten when Redis is back.
+        shared = self._settings.redis_url is not None and self._store.state == "ok"
+        return _DENY_SECONDS if shared else 0.0
 
     def _make_store(self) -> MemoryStore | RedisStore:
         url = self._settings.redis_url
@@ -117,6 +142,7 @@ class Serving:
 
     def _watch(self) -> None:
         watch, store = self._metrics.watch, self._store
+        self._logs.watch(self._metrics)
         watch(
             "lumina_limiter_takes",
             lambda: [(("allowed",), store.taken), (("refused",), store.refused)],
@@ -177,7 +203,10 @@ class Serving:
             log.error("the keystore's new keys do not fit the policy: %s", error)  # noqa: TRY400 - it says all
             return
         if ciphers is not None:
-            self._pipeline.snapshot = dataclasses.replace(snapshot, ciphers=ciphers)
+            secret = ciphers.secret(LIMIT_PURPOSE)
+            self._pipeline.snapshot = dataclasses.replace(
+                snapshot, ciphers=ciphers, limit_secret=secret
+            )
             log.info("other keys of the keystore are in force")
 
     # -- what is in force
@@ -194,7 +223,9 @@ class Serving:
             StartError: a file of a backend's certificate cannot be used; what was in
                 force stays.
         """
+        before = self.policy
         self._apply(snapshot)
+        self._logs.policy_changed(before, snapshot.policy)
         self.trust.configure(snapshot.policy)
         self._health.configure(snapshot.policy.backends.values())
 
@@ -210,8 +241,14 @@ class Serving:
         self._metrics.declare_counters(
             rule.count for rule in policy.rules if rule.count
         )
+        self._observers.configure(policy)
         self._pipeline.snapshot = snapshot
         self._metrics.policy_loaded(policy.digest)
+
+    def refuse_policy(self, why: str) -> None:
+        """Note that a policy was refused, and that the one in force stays."""
+        self._metrics.policy_refused()
+        self._logs.audit.note("policy.refused", why=why)
 
     # -- what operators ask
 
@@ -226,6 +263,7 @@ class Serving:
         checks = {
             "keys": self._keys.state if self._keys else "ok",
             "issuers": self.trust.state,
+            "audit": self._logs.state,
             "limits": self._store.state,
             "backends": f"down: {', '.join(sorted(set(down)))}" if down else "ok",
             "listening": "yes" if self._listener.port else "no",
@@ -266,12 +304,14 @@ class Serving:
         Raises:
             StartError: the store's URL has an option that there is not.
         """
+        self._logs.start()
         self._upstreams.start()
         try:
             await self._store.open()
         except TypeError:  # what redis-py makes of a name that it does not know
             raise StartError("REDIS_URL: there is no such option as in it.") from None
         self._health.configure(self.policy.backends.values())
+        self._renewals.start()
         await self.trust.start(self.policy)
         if self._keys is not None:
             self._keys.start(self._change_keys)
@@ -279,6 +319,7 @@ class Serving:
     async def listen(self, sockets: list[socket.socket]) -> None:
         """Accept connections from now on, at sockets that are this process's own."""
         await self._listener.start(sockets)
+        self._logs.policy_changed(None, self.policy)
         # What lives until the end is not looked at by every collection.
         gc.collect()
         gc.freeze()
@@ -315,9 +356,11 @@ class Serving:
     async def stop(self) -> None:
         """End everything now."""
         await self._listener.stop()
+        self._renewals.stop()
         await self.trust.stop()
         await self._health.stop()
         await self._upstreams.close()
         await self._store.close()
         if self._keys is not None:
             await self._keys.close()
+        self._logs.stop()

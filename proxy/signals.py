@@ -36,6 +36,10 @@ class Signals:
         loop.add_signal_handler(signal.SIGHUP, self._asked.set)
         self._reloads = loop.create_task(self._reload_when_asked())
 
+    def reload(self) -> None:
+        """Ask for what SIGHUP asks for."""
+        self._asked.set()
+
     def _end(self) -> None:
         (self.again if self.told.is_set() else self.told).set()
 

@@ -9,9 +9,22 @@ from proxy.core.keyring import Keyring
 from proxy.core.keyset import Keyset
 from proxy.core.policy import Policy
 from proxy.data_keys import DataKeys
+from proxy.edge.policy_history import PolicyHistory
+from proxy.edge.policy_source import PolicySource
 from proxy.edge.tls import TlsError, context_for_client
 from proxy.ports import Snapshot
+from proxy.settings import Settings
 from proxy.starting import StartError
+
+LIMIT_PURPOSE = "lumina limit owners v1"
+"""Of the key that hashes what limits count by and may be a secret."""
+
+
+def source_of(settings: Settings, environment: Mapping[str, str]) -> PolicySource:
+    """Return where the policy comes from: the disk, or what is pinned."""
+    folder = settings.policy_state
+    history = None if folder is None else PolicyHistory(folder)
+    return PolicySource(settings.policy, environment, history=history)
 
 
 def snapshot_of(
@@ -47,7 +60,7 @@ def snapshot_of(
     authenticator = Authenticator(
         policy.issuers, trusted=trusted, keep_claims=policy.asks_claims
     )
-    return Snapshot(policy, authenticator, ciphers)
+    return Snapshot(policy, authenticator, ciphers, ciphers.secret(LIMIT_PURPOSE))
 
 
 def _try_certificates(policy: Policy) -> None:

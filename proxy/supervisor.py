@@ -28,7 +28,7 @@ from proxy.edge.control import Declined, Lost
 from proxy.edge.exposition import expose
 from proxy.edge.families import SAME
 from proxy.edge.metrics import Metrics
-from proxy.edge.policy_source import PolicySource
+from proxy.edge.policy_watch import PolicyWatch
 from proxy.edge.sockets import bind_shared, port_of
 from proxy.edge.totals import Processes, Totals
 from proxy.edge.worker_process import WorkerProcess, ask_all
@@ -36,7 +36,7 @@ from proxy.orders import ORDERS, QUESTIONS, asked, relayed
 from proxy.settings import Recorded, Settings
 from proxy.signals import Signals
 from proxy.slots import Slot
-from proxy.snapshots import snapshot_of
+from proxy.snapshots import snapshot_of, source_of
 from proxy.starting import StartError, listening_at
 
 log = logging.getLogger("lumina")
@@ -58,6 +58,7 @@ _SLACK = 10.0
 _OURS = SAME | {
     "lumina_active_users",
     "lumina_policy_last_reload_success",
+    "lumina_policy_pinned",
     "lumina_worker_restarts",
 }
 """Families that this process knows better than any worker."""
@@ -75,14 +76,18 @@ class Supervisor:
     def __init__(self, settings: Settings, environment: Recorded) -> None:
         self._settings = settings
         self._environment = environment
-        self._source = PolicySource(settings.policy, environment)
+        self._source = source_of(settings, environment)
         self._metrics = Metrics(now=time.time, version=__version__)
+        self._metrics.watch("lumina_policy_pinned", self._source.pinned_sample)
         # To see whether a policy fits them; the workers have their own.
         self._keys = DataKeys(environment)
         self._totals = Totals()
         self._processes = Processes(os.getpid())
         self._others = (self._processes, PlatformCollector(registry=None))
         self._signals = Signals(self._reload)
+        self._watch = PolicyWatch(
+            self._source, self._signals.reload, settings.policy_poll
+        )
         self._slots: list[Slot] = []
         self._given: dict[str, object] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -114,8 +119,10 @@ class Supervisor:
         self._given = self._gift(loaded.files)
         self._source.put_in_force(loaded)
         self._metrics.policy_loaded(loaded.policy.digest)
+        self._source.keep()
         try:
             self._signals.heed()
+            self._watch.start()
             await self._start()
             await self._signals.told.wait()
             await self._drain()
@@ -177,6 +184,7 @@ class Supervisor:
 
     async def _stop(self) -> None:
         self._draining = True
+        await self._watch.stop()
         await self._signals.stop()
         for task in self._tasks:
             task.cancel()
@@ -274,6 +282,7 @@ class Supervisor:
             self._end_failed(prepared, answers)
             self._source.put_in_force(loaded)
             self._metrics.policy_loaded(loaded.policy.digest)
+            await asyncio.to_thread(self._source.keep)
             log.info("policy %s is in force", loaded.policy.digest)
 
     async def _prepared(self, given: dict[str, object]) -> list[WorkerProcess]:
@@ -354,8 +363,7 @@ class Supervisor:
         answers = await ask_all(self._workers, "ready", None, _ANSWERING)
         told = [answer for answer in answers if not isinstance(answer, BaseException)]
         serving = sum(ready for ready, _ in told)
-        refused = self._source.last_error is not None
-        checks = {"policy": "last reload refused" if refused else "ok"}
+        checks = {"policy": self._source.word}
         for name in dict.fromkeys(name for _, words in told for name in words):
             checks[name] = ", ".join(sorted({words[name] for _, words in told}))
         checks["draining"] = "yes" if self._draining else "no"

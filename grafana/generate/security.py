@@ -25,7 +25,10 @@ IDENTITY = (
     "algorithm-not-allowed|issuer-not-trusted|key-unknown|signature-invalid|"
     "claim-invalid|audience-mismatch|token-revoked"
 )
-RIGHTS = "role-not-allowed|address-not-allowed|scope-missing|not-owner|condition-.*"
+RIGHTS = (
+    "role-not-allowed|address-not-allowed|scope-missing|not-owner|condition-.*|"
+    "origin-not-allowed"
+)
 MESSAGE = (
     "no-rule|method-not-allowed|path-ambiguous|parameter-ambiguous|malformed-request|"
     "uri-too-long|headers-too-large|request-timeout|expectation-unknown"
@@ -103,6 +106,15 @@ SUMMARY = [
         query("min(lumina_policy_last_reload_success{@})"),
         unit="none",
         words={"0": ("refused", VERMILLION), "1": ("in force", BLUE)},
+        spark=False,
+    ),
+    number(
+        "Rollback",
+        "Whether an older policy is pinned at some proxy, so that what is on disk is "
+        "not read: lumina-proxy policy release ends it.",
+        query("max(lumina_policy_pinned{@})"),
+        unit="none",
+        words={"0": ("none", BLUE), "1": ("pinned", ORANGE)},
         spark=False,
     ),
 ]
@@ -246,6 +258,29 @@ LIMITS = [
         unit="reqps",
         shade=ORANGE,
         links=[to_rule()],
+    ),
+    lines(
+        "Near a limit",
+        "Requests that left less than a fifth of a limit's tokens: who is next to be "
+        "refused.",
+        query(
+            "sum by (limit, role) (rate(lumina_limits_near_total{@}"
+            "[$__rate_interval]))",
+            "{{limit}} {{role}}",
+        ),
+        unit="reqps",
+        shade=ORANGE,
+    ),
+    lines(
+        "Over a limit, by limit",
+        "What each limit refuses, or would refuse in shadow mode.",
+        query(
+            "sum by (limit, role, mode) (rate(lumina_limits_over_total{@}"
+            "[$__rate_interval]))",
+            "{{limit}} {{role}} {{mode}}",
+        ),
+        unit="reqps",
+        shade=ORANGE,
     ),
     lines(
         "Takes",

@@ -1,4 +1,4 @@
-"""Every key that a policy and its test cases may have, and what it says.
+"""Every key that a policy may have, and what it says.
 
 One table for the parser, which refuses what is not in it, and for the JSON Schema, from
 which editors complete and explain. Order is the order in which people write them.
@@ -31,9 +31,16 @@ def required(keys: Keys) -> tuple[str, ...]:
 
 DOCUMENT: Keys = {
     "version": Key("Which language this is; 1. Required in every file.", required=True),
+    "include": Key(
+        "Further files of the policy, or folders of them, from this file's folder on."
+    ),
     "deployment": Key(
         "A name bound into every ciphertext; 'default' when it is missing. Change it, "
         "and stored values no longer decrypt."
+    ),
+    "tenant": Key(
+        "The claim that says whose keys protect a value, such as $.school. Without it "
+        "all share one tenant."
     ),
     "health": Key(
         "The path at which the data port itself says that it serves, or none. /health "
@@ -51,12 +58,29 @@ DOCUMENT: Keys = {
     ),
     "addresses": Key("Lists of addresses and networks, by name."),
     "limits": Key("Rate limits, by name."),
+    "limit_headers": Key(
+        "What clients are told of limits: draft (usual), the RateLimit-Policy and "
+        "RateLimit of the IETF; or both, and X-RateLimit-Limit, -Remaining and -Reset."
+    ),
     "fields": Key("What is protected, by logical name, wherever it travels."),
     "views": Key(
         "What a role, or anyone, sees of each field: plain, a mask, a pseudonym, null "
         "or nothing (drop). What is not named is masked."
     ),
+    "log": Key("What the access log has of each request."),
+    "responses": Key("What is done to the header fields of every answer."),
     "rules": Key("What may be done. A request that no rule matches is refused."),
+}
+
+LOG: Keys = {
+    "keys": Key(
+        "What is logged of a request, and nothing else; everything but subject when it "
+        "is missing."
+    ),
+    "sample": Key(
+        "The share of served requests that is logged: 10%, all (usual) or none. What "
+        "was refused or broke off is always logged."
+    ),
 }
 
 BACKEND: Keys = {
@@ -69,6 +93,7 @@ BACKEND: Keys = {
     ),
     "timeouts": Key("How long the backend may take."),
     "health": Key("An active check of each server."),
+    "limits": Key("Names of limits that every rule has that uses this backend."),
     "eject": Key(
         "When a server that fails gets no requests for a while, if there are others; "
         "or none. After 5 failures, for 10s, when it is missing."
@@ -198,24 +223,6 @@ KEY: Keys = {
     "public_key": Key("The public key, in PEM."),
 }
 
-LIMIT: Keys = {
-    "rate": Key(
-        "How often: 5/minute, 100/hour, 10/30s or unlimited; or one for each role, and "
-        "default for the others.",
-        required=True,
-    ),
-    "per": Key("Whose bucket: the token's subject (usual), or the client's address."),
-    "burst": Key("How many at once; usually as many as the rate counts."),
-    "on_store_failure": Key(
-        "While the store does not answer: local (usual), each process counts its share "
-        "of the rate; allow, the limit does not count; deny, it refuses."
-    ),
-    "precision": Key(
-        "exact (usual), or leased: a process takes tokens ahead, so that most requests "
-        "ask no store, and a client may find some of its tokens held elsewhere."
-    ),
-}
-
 FIELD: Keys = {
     "mode": Key(
         "How values are encrypted: random; deterministic, for look-ups; digits, for "
@@ -238,6 +245,14 @@ FIELD: Keys = {
     "max_bytes": Key("The longest value, in bytes of UTF-8; a longer one is refused."),
     "min_length": Key("The shortest password, in characters; 8 when it is missing."),
     "reads": Key("Other modes whose older values still decrypt."),
+    "bind": Key(
+        "What a value is bound to besides its field: claim(sub), whoever asks; or "
+        "path(id), a parameter of the path. It decrypts nowhere else."
+    ),
+    "shared": Key(
+        "true keeps the field under the keys that all tenants share, so that a request "
+        "without a token finds it."
+    ),
     "on_error": Key(
         "What is shown of a value that does not decrypt: fail (usual) refuses the "
         "answer; null, mask; or ciphertext, for an emergency."
@@ -272,8 +287,17 @@ RULE: Keys = {
     "protect": Key("Values of bodies that are encrypted, and decrypted or masked."),
     "count": Key("A counter that each 2xx answer adds one to: lumina_…_total."),
     "tolerate": Key("Ways in which a path may be read in two ways, and still passes."),
+    "log": Key("The share of its served requests that is logged: 10%, all or none."),
+    "audit": Key(
+        "noted: each served request is written to the audit log; required: before the "
+        "backend gets it, or it is refused."
+    ),
     "max_body": Key("The largest request body: 64KiB, 10MB, 1GiB."),
     "timeouts": Key("How long the backend may take for this rule."),
+    "responses": Key(
+        "What is done to the header fields of this rule's answers, over what the "
+        "policy says of every answer; none for nothing."
+    ),
     "upgrade": Key(
         "Protocols that a connection may go on in, such as [websocket]; or those and "
         "when it ends. Without it every Upgrade is declined."
@@ -304,40 +328,44 @@ PROTECT: Keys = {
     ),
 }
 
-CASES: Keys = {
-    "version": Key("Which language this is; 1.", required=True),
-    "cases": Key("Requests, and what has to come out.", required=True),
+RESPONSES: Keys = {
+    "set": Key(
+        "Fields that every answer has, whatever the backend says; none takes away what "
+        "the policy sets."
+    ),
+    "default": Key("Fields that an answer gets if the backend does not say them."),
+    "remove": Key("Fields that are dropped, such as Server and X-Powered-By."),
+    "frame_ancestors": Key(
+        "Who may show a page in a frame: self, none, or origins. Beside what the "
+        "backend says of it; X-Frame-Options is written to match."
+    ),
+    "cookies": Key("What the backend's cookies are given that do not have it."),
+    "cors": Key(
+        "Whose pages may read answers, instead of what the backend says of it. The "
+        "proxy answers preflights."
+    ),
 }
 
-CASE: Keys = {
-    "name": Key("What the case is about, for people."),
-    "request": Key(
-        "A method, a space and a path: GET /users/7. A list makes a case of each.",
+COOKIES: Keys = {
+    "secure": Key("Over TLS only; true when it is missing."),
+    "http_only": Key("Not for scripts; true when it is missing."),
+    "same_site": Key("strict, lax or none; lax when it is missing."),
+    "readable": Key(
+        "Names of cookies that scripts have to read: no HttpOnly for these."
+    ),
+}
+
+CORS: Keys = {
+    "origins": Key(
+        "Whose pages: https://app.example, https://*.app.example, or * for everybody.",
         required=True,
     ),
-    "as": Key("Who asks: a role, several roles, or anyone, who has no token."),
-    "claims": Key(
-        "Who asks, as the claims of a token: beside, or instead of, the usual iss, "
-        "aud, sub and exp. Times are durations from now: exp: -1m is a minute ago."
+    "headers": Key(
+        "What pages may send; Authorization and Content-Type when it is missing."
     ),
-    "issuer": Key("Which issuer makes that token, when there are several."),
-    "client": Key("The address of the client; 192.0.2.1 when it is missing."),
-    "headers": Key("Fields of the request, by lower-case name."),
-    "time": Key("When: 2026-03-01T08:30:00Z. Now when it is missing."),
-    "expect": Key("What has to come out; only this is compared.", required=True),
-}
-
-EXPECT: Keys = {
-    "outcome": Key("allowed (usual) or refused."),
-    "reason": Key("Why the request is refused."),
-    "rule": Key("The rule that matches."),
-    "role": Key("The role that acts."),
-    "backend": Key("The backend that gets the request."),
-    "limits": Key(
-        "The limits that the request takes from; or each with its rate, unlimited ones "
-        "too."
+    "expose": Key("Fields of the answer that scripts may read."),
+    "credentials": Key(
+        "Whether browsers send cookies along; false when it is missing."
     ),
-    "encrypted": Key("The fields of the request that are encrypted."),
-    "plain": Key("The fields of the answer that are decrypted."),
-    "masked": Key("The fields of the answer that are masked."),
+    "max_age": Key("How long a browser remembers it; 10m when it is missing."),
 }

@@ -179,6 +179,13 @@ class Reason(enum.Enum):
         "A condition of the rule cannot be decided for this request.",
     )
 
+    ORIGIN_NOT_ALLOWED = (
+        "origin-not-allowed",
+        403,
+        Party.CLIENT,
+        "Pages of this origin may not read answers of this rule.",
+    )
+
     # Limits.
     RATE_LIMITED = (
         "rate-limited",
@@ -299,6 +306,12 @@ class Reason(enum.Enum):
         503,
         Party.STORE,
         "The keys that would encrypt this request are not to be had.",
+    )
+    AUDIT_UNAVAILABLE = (
+        "audit-unavailable",
+        503,
+        Party.STORE,
+        "What has to be written down of this request cannot be written.",
     )
     INTERNAL = ("internal-error", 500, Party.PROXY, "The proxy failed. It is logged.")
 

@@ -47,6 +47,14 @@ COUNTERS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
         ("field", "operation", "outcome", "key"),
     ),
     "lumina_internal_errors": ("Bugs of the proxy: logged, answered with 500.", ()),
+    "lumina_limits_near": (
+        "Requests that left a limit less than a fifth of its tokens.",
+        ("limit", "role"),
+    ),
+    "lumina_limits_over": (
+        "Requests that a limit refused, or would have refused in shadow mode.",
+        ("limit", "role", "mode"),
+    ),
     "lumina_limiter_takes": ("Requests that took tokens.", ("outcome",)),
     "lumina_limiter_store_failures": (
         "Calls that the store of limits did not answer in time.",
@@ -77,6 +85,10 @@ COUNTERS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
         "Tunnels of upgraded connections that have ended, by rule and reason.",
         ("rule", "reason"),
     ),
+    "lumina_log_lines_dropped": ("Lines of the access log that were not written.", ()),
+    "lumina_audit_lines": ("Lines that this process wrote to the audit log.", ()),
+    "lumina_audit_write_failures": ("Attempts to write the audit log that failed.", ()),
+    "lumina_audit_events_dropped": ("Security events that were never written.", ()),
     "python_gc_collections": ("Garbage collections.", ("generation",)),
     "python_gc_objects_collected": (
         "Objects that the garbage collector found.",
@@ -141,6 +153,10 @@ GAUGES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     ),
     "lumina_policy_last_reload_success": (
         "Whether the last load of the policy succeeded.",
+        (),
+    ),
+    "lumina_policy_pinned": (
+        "Whether a policy is pinned, and what is on disk is not read.",
         (),
     ),
     "lumina_key_age_seconds": (

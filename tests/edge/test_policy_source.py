@@ -41,6 +41,7 @@ def test_nothing_is_in_force_before_the_first_load(file: Path) -> None:
         "rules": 0,
         "loaded_at": 0.0,
         "last_error": None,
+        "pinned": False,
     }
 
 
@@ -58,6 +59,7 @@ def test_what_is_put_in_force_is_known(file: Path) -> None:
         "rules": 1,
         "loaded_at": 1_700_000_000.0,
         "last_error": None,
+        "pinned": False,
     }
 
 
