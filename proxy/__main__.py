@@ -14,11 +14,13 @@ COMMANDS = (
     "why",
     "test",
     "diff",
+    "replay",
     "audit",
     "policy",
     "schema",
     "limits",
     "init",
+    "learn",
 )
 """In the order in which the help lists them; each is a file of ``proxy.cli``."""
 

@@ -14,10 +14,12 @@ from collections.abc import Callable, Mapping
 from proxy import bindings
 from proxy.core.authn import Trusted
 from proxy.core.forwarding import Network, is_trusted
+from proxy.core.learning import Learned
 from proxy.core.policy import OnStoreFailure, Policy
 from proxy.data_keys import DataKeys
 from proxy.edge.bucket_store import MemoryStore
 from proxy.edge.health import HealthChecks
+from proxy.edge.learner import Learner
 from proxy.edge.limiter import Limiter
 from proxy.edge.limits import WireLimits
 from proxy.edge.listener import Listener
@@ -82,10 +84,12 @@ class Serving:
         self._store = self._make_store()
         self.trust = Trust(trusted, metrics)
         self._refusals = Refusals(bindings.wall)
+        self._learned = Learned() if settings.learn else None
+        learner = self._learned and Learner(upstreams, self._learned, bindings.wall)
         self._pipeline = Pipeline(
             snapshot,
             store=self._store,
-            upstream=upstreams,
+            upstream=learner or upstreams,
             recorder=Observers(metrics, self._refusals),
             inquiries=self.trust,
             clocks=bindings.clocks(),
@@ -257,6 +261,10 @@ class Serving:
     async def refusal(self, request_id: str) -> Mapping[str, object] | None:
         """Return what is known of a refusal; None for nothing."""
         return self._refusals.find(request_id)
+
+    async def learned(self) -> Mapping[str, object] | None:
+        """Return what was learned; None where nothing is."""
+        return None if self._learned is None else self._learned.document()
 
     # -- life
 

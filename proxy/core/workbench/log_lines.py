@@ -64,8 +64,6 @@ def read_line(text: str) -> LogLine:
         found = json.loads(brace + rest)
     except (ValueError, RecursionError):
         raise ValueError("it is not a JSON object") from None
-    if not isinstance(found, dict):
-        raise ValueError("it is not a JSON object")  # noqa: TRY004 - of the text
     values: dict[str, Any] = {name: _text(found.get(name)) for name in _TEXTS}
     values["path"] = values["path"].partition("?")[0]
     status = found.get("status")
