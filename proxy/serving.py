@@ -30,8 +30,9 @@ from proxy.edge.refusals import Refusals
 from proxy.edge.tls import TlsError
 from proxy.edge.tunnels import Tunnels
 from proxy.edge.upstreams import Upstreams
+from proxy.logs import Logs
 from proxy.pipeline import Pipeline
-from proxy.ports import Snapshot
+from proxy.ports import Snapshot, Upstream
 from proxy.settings import Settings
 from proxy.starting import StartError
 from proxy.trust import Trust
@@ -46,6 +47,11 @@ def _trusts(networks: tuple[Network, ...]) -> Callable[[str], bool]:
     if not networks:
         return lambda _: False
     return lambda address: is_trusted(address, networks)
+
+
+def _watched(upstreams: Upstreams, learned: Learned | None) -> Upstream:
+    """Return who exchanges requests; nobody looks on unless something is learned."""
+    return upstreams if learned is None else Learner(upstreams, learned, bindings.wall)
 
 
 class Serving:
@@ -67,6 +73,8 @@ class Serving:
             certificate cannot be used.
     """
 
+    _keys: DataKeys | None = None
+
     def __init__(
         self,
         settings: Settings,
@@ -74,30 +82,29 @@ class Serving:
         metrics: Metrics,
         trusted: Trusted,
     ) -> None:
-        self._settings = settings
-        self._metrics = metrics
+        self._settings, self._metrics = settings, metrics
         self.draining = False
-        self._keys: DataKeys | None = None
-        limits = WireLimits()
-        upstreams = self._upstreams = Upstreams()
+        limits, upstreams, self.tunnels = WireLimits(), Upstreams(), Tunnels()
+        self._upstreams = upstreams
         self._health = HealthChecks(upstreams.tls_of, upstreams.health_changed)
         self._store = self._make_store()
         self.trust = Trust(trusted, metrics)
-        self._refusals = Refusals(bindings.wall)
+        self._refusals, logs = Refusals(bindings.wall), Logs(settings)
+        self._logs = logs
+        self._observers = Observers(metrics, self._refusals, logs.access, logs.audit)
         self._learned = Learned() if settings.learn else None
-        learner = self._learned and Learner(upstreams, self._learned, bindings.wall)
         self._pipeline = Pipeline(
             snapshot,
             store=self._store,
-            upstream=learner or upstreams,
-            recorder=Observers(metrics, self._refusals),
+            upstream=_watched(upstreams, self._learned),
+            recorder=self._observers,
+            auditor=logs.audit,
             inquiries=self.trust,
             clocks=bindings.clocks(),
             trusted=settings.trusted_proxies,
             body_bytes=limits.body_bytes,
             buffered_bytes=limits.buffered_bytes,
         )
-        self.tunnels = Tunnels()
         self._listener = Listener(
             self._pipeline,
             limits,
@@ -121,6 +128,7 @@ class Serving:
 
     def _watch(self) -> None:
         watch, store = self._metrics.watch, self._store
+        self._logs.watch(self._metrics)
         watch(
             "lumina_limiter_takes",
             lambda: [(("allowed",), store.taken), (("refused",), store.refused)],
@@ -198,7 +206,9 @@ class Serving:
             StartError: a file of a backend's certificate cannot be used; what was in
                 force stays.
         """
+        before = self.policy
         self._apply(snapshot)
+        self._logs.policy_changed(before, snapshot.policy)
         self.trust.configure(snapshot.policy)
         self._health.configure(snapshot.policy.backends.values())
 
@@ -214,8 +224,14 @@ class Serving:
         self._metrics.declare_counters(
             rule.count for rule in policy.rules if rule.count
         )
+        self._observers.configure(policy)
         self._pipeline.snapshot = snapshot
         self._metrics.policy_loaded(policy.digest)
+
+    def refuse_policy(self, why: str) -> None:
+        """Note that a policy was refused, and that the one in force stays."""
+        self._metrics.policy_refused()
+        self._logs.audit.note("policy.refused", why=why)
 
     # -- what operators ask
 
@@ -230,6 +246,7 @@ class Serving:
         checks = {
             "keys": self._keys.state if self._keys else "ok",
             "issuers": self.trust.state,
+            "audit": self._logs.state,
             "limits": self._store.state,
             "backends": f"down: {', '.join(sorted(set(down)))}" if down else "ok",
             "listening": "yes" if self._listener.port else "no",
@@ -274,6 +291,7 @@ class Serving:
         Raises:
             StartError: the store's URL has an option that there is not.
         """
+        self._logs.start()
         self._upstreams.start()
         try:
             await self._store.open()
@@ -287,6 +305,7 @@ class Serving:
     async def listen(self, sockets: list[socket.socket]) -> None:
         """Accept connections from now on, at sockets that are this process's own."""
         await self._listener.start(sockets)
+        self._logs.policy_changed(None, self.policy)
         # What lives until the end is not looked at by every collection.
         gc.collect()
         gc.freeze()
@@ -329,3 +348,4 @@ class Serving:
         await self._store.close()
         if self._keys is not None:
             await self._keys.close()
+        self._logs.stop()

@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Iterator
 
-from proxy.settings import Address
+from proxy.core.listeners import Address
 
 
 class StartError(Exception):

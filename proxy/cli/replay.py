@@ -32,10 +32,10 @@ _MICROSECONDS = 1_000_000
 def replay(log: IO[str], candidate: Path, *, no_limits: bool, as_json: bool) -> None:
     """Say which requests of LOG a candidate policy would have decided otherwise.
 
-    LOG is an access log of JSON lines, with the keys ts, method, path, status, reason,
-    rule, role, client, and subject if it has one; - is standard input. Limits are
-    counted by the log's own times, from full buckets on. What a log does not know, such
-    as a condition over claims, is said and not guessed.
+    LOG is an access log in JSON, as the proxy writes it: time, method, path, status,
+    reason, rule, role, client, and subject if it has one; - is standard input. Limits
+    are counted by the log's own times, from full buckets on. What a log does not know,
+    such as a condition over claims, is said and not guessed.
 
     \b
     Exit status: 0 nothing would change, 1 something would, 2 wrong usage.

@@ -81,14 +81,15 @@ def forwarded_lines(
     ``Forwarded`` (RFC 7239) is never written: one source of truth is enough.
     """
     origin = request.peer
-    proto = "http"
+    proto = "https" if request.secure else "http"
     if request.peer_trusted:
         noted = headers.noted
         chain = noted.get(b"x-forwarded-for")
         if chain:
             origin = f"{chain.decode('latin-1')}, {origin}"
-        if noted.get(b"x-forwarded-proto") == b"https":
-            proto = "https"
+        said = noted.get(b"x-forwarded-proto")
+        if said in (b"http", b"https"):
+            proto = said.decode("ascii")
     return (
         f"X-Forwarded-For: {origin}\r\nX-Forwarded-Proto: {proto}\r\n"
         f"X-Forwarded-Host: {headers.host.decode('latin-1')}\r\n"

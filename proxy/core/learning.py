@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
-from proxy.core.shapes import look_of, shape_of
+from proxy.core.looks import look_of, shape_of
 
 MAX_ENDPOINTS: Final = 2_000
 MAX_FIELDS: Final = 300

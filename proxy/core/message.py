@@ -81,6 +81,7 @@ class Request:
         body: the stream; complete at once when there is none.
         peer: the address at the other end of the connection; "" for a unix socket.
         peer_trusted: whether what that peer says about the client is believed.
+        secure: whether it came over TLS.
         keep_alive: whether the client wants to send more on its connection.
         upgradable: whether the client offers another protocol, and nothing that it
             sent behind this request has been read as HTTP.
@@ -93,6 +94,7 @@ class Request:
         "method",
         "peer",
         "peer_trusted",
+        "secure",
         "target",
         "upgradable",
         "version",
@@ -107,6 +109,7 @@ class Request:
         *,
         peer: str,
         peer_trusted: bool,
+        secure: bool = False,
         keep_alive: bool = True,
     ) -> None:
         self.method = method
@@ -116,6 +119,7 @@ class Request:
         self.body: Body = NO_BODY
         self.peer = peer
         self.peer_trusted = peer_trusted
+        self.secure = secure
         self.keep_alive = keep_alive
         self.upgradable = False
 

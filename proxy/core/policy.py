@@ -20,6 +20,7 @@ from proxy.core.fields import Selection
 from proxy.core.guard import Guard
 from proxy.core.hardening import Hardening
 from proxy.core.message import Request
+from proxy.core.observing import ALL, USUAL, Logging, Observed
 from proxy.core.parameters import Parameters
 from proxy.core.responses import Responses
 from proxy.core.routing import Ambiguity, Pattern, Router
@@ -151,6 +152,7 @@ class Rule:
         upgrade: what connections may become; None means that they stay HTTP.
         guard: what is asked for beside a role; None for nothing.
         shadow: whether who may, and how often, is decided and noted but not enforced.
+        observed: what logs have of its requests.
     """
 
     id: str
@@ -172,6 +174,7 @@ class Rule:
     upgrade: Upgrade | None = None
     guard: Guard | None = None
     shadow: bool = False
+    observed: Observed = ALL
 
     @property
     def protects_body(self) -> bool:
@@ -194,6 +197,7 @@ class Policy:
         router: the compiled rules.
         unmatched: what serves a request that no rule matches, in a policy that is in
             shadow mode as a whole; None where such a request is refused.
+        logging: what the access log has of each request.
         hardening: what is done to the header fields of the proxy's own answers where
             no rule matched; None for nothing.
         hardenings: of rules that say otherwise, by their ids.
@@ -212,6 +216,7 @@ class Policy:
     rules: tuple[Rule, ...]
     router: "Router[Rule]"
     unmatched: Rule | None = None
+    logging: Logging = USUAL
     hardening: Hardening | None = None
     hardenings: Mapping[str, Hardening | None] = dataclasses.field(default_factory=dict)
     has_cors: bool = False

@@ -1,4 +1,4 @@
-"""Every key that a policy and its test cases may have, and what it says.
+"""Every key that a policy may have, and what it says.
 
 One table for the parser, which refuses what is not in it, and for the JSON Schema, from
 which editors complete and explain. Order is the order in which people write them.
@@ -59,8 +59,20 @@ DOCUMENT: Keys = {
         "What a role, or anyone, sees of each field: plain, a mask, a pseudonym, null "
         "or nothing (drop). What is not named is masked."
     ),
+    "log": Key("What the access log has of each request."),
     "responses": Key("What is done to the header fields of every answer."),
     "rules": Key("What may be done. A request that no rule matches is refused."),
+}
+
+LOG: Keys = {
+    "keys": Key(
+        "What is logged of a request, and nothing else; everything but subject when it "
+        "is missing."
+    ),
+    "sample": Key(
+        "The share of served requests that is logged: 10%, all (usual) or none. What "
+        "was refused or broke off is always logged."
+    ),
 }
 
 BACKEND: Keys = {
@@ -276,6 +288,11 @@ RULE: Keys = {
     "protect": Key("Values of bodies that are encrypted, and decrypted or masked."),
     "count": Key("A counter that each 2xx answer adds one to: lumina_…_total."),
     "tolerate": Key("Ways in which a path may be read in two ways, and still passes."),
+    "log": Key("The share of its served requests that is logged: 10%, all or none."),
+    "audit": Key(
+        "noted: each served request is written to the audit log; required: before the "
+        "backend gets it, or it is refused."
+    ),
     "max_body": Key("The largest request body: 64KiB, 10MB, 1GiB."),
     "timeouts": Key("How long the backend may take for this rule."),
     "responses": Key(
@@ -352,42 +369,4 @@ CORS: Keys = {
         "Whether browsers send cookies along; false when it is missing."
     ),
     "max_age": Key("How long a browser remembers it; 10m when it is missing."),
-}
-
-CASES: Keys = {
-    "version": Key("Which language this is; 1.", required=True),
-    "cases": Key("Requests, and what has to come out.", required=True),
-}
-
-CASE: Keys = {
-    "name": Key("What the case is about, for people."),
-    "request": Key(
-        "A method, a space and a path: GET /users/7. A list makes a case of each.",
-        required=True,
-    ),
-    "as": Key("Who asks: a role, several roles, or anyone, who has no token."),
-    "claims": Key(
-        "Who asks, as the claims of a token: beside, or instead of, the usual iss, "
-        "aud, sub and exp. Times are durations from now: exp: -1m is a minute ago."
-    ),
-    "issuer": Key("Which issuer makes that token, when there are several."),
-    "client": Key("The address of the client; 192.0.2.1 when it is missing."),
-    "headers": Key("Fields of the request, by lower-case name."),
-    "time": Key("When: 2026-03-01T08:30:00Z. Now when it is missing."),
-    "expect": Key("What has to come out; only this is compared.", required=True),
-}
-
-EXPECT: Keys = {
-    "outcome": Key("allowed (usual) or refused."),
-    "reason": Key("Why the request is refused."),
-    "rule": Key("The rule that matches."),
-    "role": Key("The role that acts."),
-    "backend": Key("The backend that gets the request."),
-    "limits": Key(
-        "The limits that the request takes from; or each with its rate, unlimited ones "
-        "too."
-    ),
-    "encrypted": Key("The fields of the request that are encrypted."),
-    "plain": Key("The fields of the answer that are decrypted."),
-    "masked": Key("The fields of the answer that are masked."),
 }

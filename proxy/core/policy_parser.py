@@ -21,6 +21,7 @@ from proxy.core.policy_guards import read_addresses, read_shadow
 from proxy.core.policy_issuers import read_issuers
 from proxy.core.policy_keys import DOCUMENT, required
 from proxy.core.policy_lint import Draft, find_contradictions, find_omissions
+from proxy.core.policy_observing import read_logging
 from proxy.core.policy_responses import read_responses
 from proxy.core.policy_roles import read_roles
 from proxy.core.policy_rules import Known, hardening_of, read_rule
@@ -34,7 +35,10 @@ DEFAULT_DEPLOYMENT = "default"
 DEFAULT_HEALTH = "/health"
 NO_HEALTH = "none"
 
-_TABLES = ("backends", "issuers", "addresses", "limits", "fields", "views", "responses")
+_TABLES = (
+    *("backends", "issuers", "addresses", "limits", "fields", "views"),
+    *("log", "responses"),
+)
 _LISTS = ("roles", "rules")
 _WORDS = ("deployment", "health", "mode")
 
@@ -202,6 +206,7 @@ def _draft(report: Report, document: _Document) -> Draft:
         addresses=read_addresses(report, tables["addresses"]),
         texts=document.texts,
         shadow=read_shadow(report, document.words.get("mode")),
+        logging=read_logging(report, tables["log"]),
         responses=read_responses(report, tables["responses"]),
     )
     issuers = read_issuers(report, tables["issuers"])
@@ -256,6 +261,7 @@ def _policy(
         rules=rules,
         router=router,
         unmatched=_unmatched(known),
+        logging=known.logging,
         hardening=hardening_of(known.responses, known),
         hardenings={
             rule.id: rule.hardening

@@ -12,12 +12,15 @@ from proxy.core import policy_values as values
 from proxy.core.backends import Backend
 from proxy.core.field import Field
 from proxy.core.fields import Selection
+from proxy.core.guard import Guard
 from proxy.core.hardening import Hardening
+from proxy.core.observing import USUAL, Logging
 from proxy.core.parameters import Parameters
 from proxy.core.policy import ANYONE, Limit, Rule
 from proxy.core.policy_backends import read_rule_timeouts
 from proxy.core.policy_guards import Context, Networks, read_guard, read_shadow
 from proxy.core.policy_keys import PROTECT, RULE, required
+from proxy.core.policy_observing import read_observed
 from proxy.core.policy_responses import read_rule_responses
 from proxy.core.policy_sections import read_limit
 from proxy.core.policy_upgrade import read_upgrade
@@ -40,6 +43,7 @@ RULE_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 COUNTER = re.compile(r"lumina_[a-z0-9_]{1,80}_total")
 OWN_METRICS = (
     "lumina_active_",
+    "lumina_audit_",
     "lumina_aborted_",
     "lumina_build_",
     "lumina_cipher_",
@@ -50,6 +54,7 @@ OWN_METRICS = (
     "lumina_key_",
     "lumina_keystore_",
     "lumina_limiter_",
+    "lumina_log_",
     "lumina_overhead_",
     "lumina_policy_",
     "lumina_request_",
@@ -71,6 +76,7 @@ class Known:
         addresses: lists of addresses, by name.
         texts: the text of each file, by its name.
         shadow: whether the policy as a whole enforces nothing.
+        logging: what is logged where a rule does not say.
         responses: what the policy says of every answer; None for nothing.
         hardenings: what was compiled before of what rules say of answers.
         selections: what was compiled before, by what was written: many rules protect
@@ -85,6 +91,7 @@ class Known:
     addresses: Mapping[str, Networks | None]
     texts: Mapping[str, str]
     shadow: bool = False
+    logging: Logging = USUAL
     responses: Responses | None = None
     hardenings: dict[Responses, Hardening] = dataclasses.field(default_factory=dict)
     selections: dict[tuple[tuple[str, str], ...], Selection] = dataclasses.field(
@@ -111,7 +118,6 @@ def read_rule(report: Report, node: Node, known: Known) -> Rule | None:
     if not (rule_id and match and allow and backend):
         return None
     token = allow != {ANYONE}
-    context = Context(match[1], token, known.addresses, known.texts)
     return Rule(
         id=rule_id,
         methods=match[0],
@@ -130,9 +136,21 @@ def read_rule(report: Report, node: Node, known: Known) -> Rule | None:
         timeouts=timeouts,
         responses=responses,
         hardening=hardening_of(responses, known),
-        guard=read_guard(report, entries, context),
+        guard=_guard(report, entries, match[1], token, known),
         shadow=shadow,
+        observed=read_observed(report, entries, known.logging),
     )
+
+
+def _guard(
+    report: Report,
+    entries: Mapping[str, Node],
+    pattern: Pattern,
+    token: bool,
+    known: Known,
+) -> Guard | None:
+    context = Context(pattern, token, known.addresses, known.texts)
+    return read_guard(report, entries, context)
 
 
 def hardening_of(responses: Responses | None, known: Known) -> Hardening | None:

@@ -13,7 +13,7 @@ import logging
 import socket
 import struct
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, Protocol
 
 log = logging.getLogger("lumina")
 
@@ -40,20 +40,29 @@ _DROP_SYN: Final = b"".join(
 )
 
 
+class HasRoom(Protocol):
+    """Says whether one more connection may come."""
+
+    def __call__(self, *, waits: bool) -> bool:
+        """Say so; where somebody ``waits``, room may be made meanwhile."""
+        ...
+
+
 class Acceptor:
     """Accepts at sockets that listen.
 
     Args:
         sockets: they are the acceptor's now.
         take: gets each connection.
-        has_room: whether one more may come; ``resume`` is called when it may again.
+        has_room: whether one more may come, and whether somebody ``waits`` to;
+            ``resume`` is called when one may again.
     """
 
     def __init__(
         self,
         sockets: Sequence[socket.socket],
         take: Callable[[socket.socket], object],
-        has_room: Callable[[], bool],
+        has_room: HasRoom,
     ) -> None:
         self._sockets = list(sockets)
         self._take = take
@@ -88,8 +97,10 @@ class Acceptor:
 
     def _accept(self, listening: socket.socket) -> bool:
         """Accept those that wait; return whether there were none left."""
-        for _ in range(AT_ONCE):
-            if not self._has_room():
+        for taken in range(AT_ONCE):
+            if not self._has_room(waits=not taken):
+                if taken:
+                    return False  # perhaps nobody waits
                 self._pause()
                 return True
             try:

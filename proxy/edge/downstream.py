@@ -28,14 +28,16 @@ class DownstreamConnection(RequestReader):
     """One connection of one client; an ``asyncio.Protocol`` by its methods.
 
     Attributes:
+        source: the client's address, where a trusted peer said it; None for the peer's.
         deadline: loop time at which the connection has waited long enough for
             whatever it waits for; the listener's sweep looks at it.
     """
 
-    __slots__ = ("_closing", "_half_closed", "deadline")
+    __slots__ = ("_closing", "_half_closed", "deadline", "source")
 
-    def __init__(self, listener: DownstreamOwner) -> None:
+    def __init__(self, listener: DownstreamOwner, source: str | None = None) -> None:
         super().__init__(listener)
+        self.source = source
         self._closing = False
         self._half_closed = False
         self.deadline = NEVER
@@ -65,6 +67,8 @@ class DownstreamConnection(RequestReader):
         It may be a half-close or a client that left: only a write would tell.
         """
         if (self._step is None and not self._queue) or self._closing:
+            return False
+        if self._listener.secure:  # its end is the end of both directions
             return False
         self._answer_no_more()
         self._half_closed = True
@@ -278,6 +282,11 @@ class DownstreamConnection(RequestReader):
             self.deadline = min(
                 self.deadline, self._listener.now() + limits.linger_seconds
             )
+
+    @property
+    def was_opened(self) -> bool:
+        """Whether the owner has been told of it, be it over or not."""
+        return self._transport is not None or self._closing
 
     @property
     def is_idle(self) -> bool:

@@ -24,7 +24,6 @@ class WireLimits:
     """Limits of one connection from downstream.
 
     Attributes:
-        connections: at a time, of one listener.
         head_bytes: request line and field lines together (nginx: 8 KiB lines, 32 KiB
             in all; Envoy: 60 KiB).
         target_bytes: of the request target (nginx: 8 KiB).
@@ -45,7 +44,6 @@ class WireLimits:
         linger_seconds: for a client to notice an early refusal of its upload.
     """
 
-    connections: int = 20_000
     head_bytes: int = 32 * 1024
     target_bytes: int = 8 * 1024
     header_lines: int = 100

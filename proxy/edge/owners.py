@@ -30,6 +30,7 @@ class DownstreamOwner(abc.ABC):
         tunnels: where connections go that are not HTTP any more.
         draining: whether answers announce that the connection will be closed.
         leaving: whether it is closed after its answer, announced or not.
+        secure: whether its connections speak TLS.
         loop: the event loop.
         now: its time, in seconds.
     """
@@ -39,6 +40,7 @@ class DownstreamOwner(abc.ABC):
     tunnels: "Tunnels"
     draining: bool
     leaving: bool
+    secure: bool
     loop: asyncio.AbstractEventLoop
     now: Callable[[], float]
 
@@ -50,7 +52,7 @@ class DownstreamOwner(abc.ABC):
     def opened(
         self, connection: "DownstreamConnection", transport: asyncio.Transport
     ) -> tuple[str, bool]:
-        """Note a connection; return its peer's address and whether it is trusted."""
+        """Note a connection; return its client's address and whether it is trusted."""
 
     @abc.abstractmethod
     def closed(self, connection: "DownstreamConnection") -> None:

@@ -121,6 +121,7 @@ class RequestReader(AnswerWriter):
             self._headers,
             peer=address,
             peer_trusted=trusted,
+            secure=self._listener.secure,
             keep_alive=parser.should_keep_alive(),
         )
         self._headers = _NO_HEADERS

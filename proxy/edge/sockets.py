@@ -1,8 +1,12 @@
 """Sockets that listen: bound here, accepted from elsewhere, perhaps by others."""
 
 import contextlib
+import errno
+import pathlib
 import socket
 from collections.abc import Iterator
+
+_UNIX_MODE = 0o660
 
 BACKLOG = 4096
 """Connections that wait to be accepted; the kernel's own bound is the same today."""
@@ -40,6 +44,43 @@ def bind(host: str, port: int, *, shared: bool = False) -> list[socket.socket]:
             sockets.append(one)
         undo.pop_all()
     return sockets
+
+
+def bind_unix(path: str) -> list[socket.socket]:
+    """Listen at a unix socket that owner and group may connect to.
+
+    What a process that is gone has left there is removed.
+
+    Raises:
+        OSError: the path is not to be had, or somebody listens there.
+    """
+    with contextlib.ExitStack() as undo:
+        one = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        undo.callback(one.close)
+        try:
+            one.connect(path)
+        except (FileNotFoundError, ConnectionRefusedError):
+            pass  # nobody is there
+        else:
+            raise OSError(errno.EADDRINUSE, "Address already in use")
+        one.close()
+        file = pathlib.Path(path)
+        if file.is_socket():
+            file.unlink()
+        one = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        undo.callback(one.close)
+        one.setblocking(False)
+        one.bind(path)
+        file.chmod(_UNIX_MODE)
+        one.listen(BACKLOG)
+        undo.pop_all()
+    return [one]
+
+
+def remove(path: str) -> None:
+    """Remove a unix socket, so that nobody new connects; others may have done it."""
+    with contextlib.suppress(FileNotFoundError):
+        pathlib.Path(path).unlink()
 
 
 def bind_shared(host: str, port: int, count: int) -> list[list[socket.socket]]:

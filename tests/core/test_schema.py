@@ -15,7 +15,9 @@ from jsonschema import Draft202012Validator
 from proxy.core import policy_keys
 from proxy.core.errors import PolicyError
 from proxy.core.policy_parser import parse_policy
-from proxy.core.workbench.schema import cases_schema, policy_schema
+from proxy.core.workbench import case_keys
+from proxy.core.workbench.cases_schema import cases_schema
+from proxy.core.workbench.schema import policy_schema
 
 ROOT = Path(__file__).parents[2]
 GOOD = sorted((ROOT / "tests" / "policies" / "good").rglob("*.yaml"))
@@ -218,7 +220,7 @@ def test_every_key_of_the_parser_is_described() -> None:
     """Editors explain each key in the words of the parser's own table."""
     known = {
         key.says
-        for table in vars(policy_keys).values()
+        for table in (*vars(policy_keys).values(), *vars(case_keys).values())
         if isinstance(table, dict)
         for key in table.values()
         if isinstance(key, policy_keys.Key)

@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 
 from proxy.core.learning import Endpoint, Learned
-from proxy.core.shapes import name_of, personal_kind
+from proxy.core.looks import name_of, personal_kind
 from proxy.core.workbench.sketch import Operation, Places
 
 MANY = 8

@@ -68,7 +68,7 @@ def read_line(text: str) -> LogLine:
     values["path"] = values["path"].partition("?")[0]
     status = found.get("status")
     return LogLine(
-        ts=_instant(found.get("ts")),
+        ts=_instant(found.get("time", found.get("ts"))),
         status=status if isinstance(status, int) else 0,
         **values,
     )
@@ -85,4 +85,4 @@ def _instant(value: object) -> float:
     try:
         return dt.datetime.fromisoformat(_text(value)).timestamp()
     except (ValueError, OverflowError):
-        raise ValueError("its ts is no time") from None
+        raise ValueError("its time is none") from None

@@ -9,8 +9,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from proxy.core.learning import step
+from proxy.core.looks import personal_kind
 from proxy.core.policy_guards import SCOPE
-from proxy.core.shapes import personal_kind
 from proxy.core.workbench.sketch import Operation
 
 _METHODS = ("get", "head", "post", "put", "patch", "delete", "options")

@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterable, Sequence
 from proxy.core.bucket import Grant
 from proxy.core.errors import Refused
 from proxy.core.limits import Take, takes_for
+from proxy.core.looks import shape_of
 from proxy.core.policy import Policy, Rule
 from proxy.core.reasons import Party, Reason
-from proxy.core.shapes import shape_of
 from proxy.core.workbench.decision import (
     Decision,
     Identify,

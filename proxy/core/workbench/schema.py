@@ -1,4 +1,4 @@
-"""JSON Schema (2020-12) of a policy and of its test cases, for editors.
+"""JSON Schema (2020-12) of a policy, for editors.
 
 What a key is called, what it says and whether it must be there is the parser's own
 table (``policy_keys``), and so are words and patterns. What is here is the shape of
@@ -11,9 +11,11 @@ YAML has types and the parser has none, so a value may be typed as an editor rea
 
 import re
 
+from proxy.core.access_line import KEYS
 from proxy.core.authn import FAMILIES
 from proxy.core.backends import Balance, Verify
 from proxy.core.conditions import MAX_LENGTH
+from proxy.core.observing import Audit
 from proxy.core.paths import INTOLERABLE, Ambiguity
 from proxy.core.policy import ANYONE, OnStoreFailure, Per, Precision, View
 from proxy.core.policy_backends import (
@@ -41,18 +43,16 @@ from proxy.core.policy_keys import (
     BACKEND,
     BACKEND_TLS,
     BREAKER,
-    CASE,
-    CASES,
     COOKIES,
     CORS,
     DOCUMENT,
     EJECT,
-    EXPECT,
     FIELD,
     HEALTH,
     ISSUER,
     KEY,
     LIMIT,
+    LOG,
     PROTECT,
     RESPONSES,
     RULE,
@@ -60,13 +60,13 @@ from proxy.core.policy_keys import (
     TIMEOUTS,
     UPGRADE,
 )
+from proxy.core.policy_observing import ALL, NONE, PERCENT
 from proxy.core.policy_responses import NOTHING, ORIGIN, SOURCE, TOKEN
 from proxy.core.policy_roles import DEFAULT, ROLE
 from proxy.core.policy_rules import COUNTER, METHODS, RULE_ID
 from proxy.core.policy_sections import GLOB, PERIODS, UNLIMITED
 from proxy.core.policy_upgrade import PROTOCOL
 from proxy.core.policy_values import DURATION, NAME, SIZE, YES_OR_NO
-from proxy.core.reasons import Reason
 from proxy.core.responses import SameSite
 from proxy.core.workbench.shapes import VARIABLE as _VARIABLE
 from proxy.core.workbench.shapes import WORD as _WORD
@@ -89,7 +89,15 @@ _SEGMENT = f"(?:{_LITERAL}|{_PARAMETER})"
 _PATH = f"/(?:{_SEGMENT}(?:/{_SEGMENT})*(?:/(?:{_REST})?)?|{_REST})?"
 
 
-_NAME = _word(NAME)
+_SHARE: Schema = {
+    "anyOf": [
+        {"enum": [ALL, NONE]},
+        {"type": "string", "pattern": f"^(?:{PERCENT.pattern})$"},
+        _VARIABLE,
+    ],
+    "examples": ["10%"],
+}
+NAME_WORD = _word(NAME)
 _POSITIVE: Schema = {
     "anyOf": [
         {"type": "integer", "minimum": 1},
@@ -98,7 +106,7 @@ _POSITIVE: Schema = {
     ]
 }
 _DURATION = _value(DURATION, "250ms", "2s", "1m", "1h")
-_RATE = _value(
+RATE = _value(
     re.compile(
         f"{UNLIMITED}|[0-9]{{1,15}} ?/ ?(?:{'|'.join(PERIODS)}|{DURATION.pattern})"
     ),
@@ -109,14 +117,14 @@ _SIZE: Schema = {
     "examples": ["64KiB", "10MB", "1GiB"],
 }
 _PROTOCOLS = _set({**_word(PROTOCOL), "examples": ["websocket"]})
-_ROLE: Schema = {**_word(ROLE), "not": {"enum": [ANYONE, DEFAULT]}}
-_VERSION: Schema = {"enum": [1, "1"]}
+ROLE_WORD: Schema = {**_word(ROLE), "not": {"enum": [ANYONE, DEFAULT]}}
+VERSION: Schema = {"enum": [1, "1"]}
 _ADDRESSES = {**_set(_WORD), "examples": [["10.0.0.0/8", "2001:db8::/32"]]}
 
 
 def _heir() -> Schema:
     """A role that may whatever others may."""
-    role = {**_table(_word(ROLE), _set(_ROLE)), "maxProperties": 1}
+    role = {**_table(_word(ROLE), _set(ROLE_WORD)), "maxProperties": 1}
     return {**role, "examples": [{"teacher": ["student"]}]}
 
 
@@ -203,7 +211,7 @@ def _issuer() -> Schema:
             "algorithms": {**_set(_words(every)), "anyOf": families},
             "secret": _WORD,
             "public_key": _WORD,
-            "keys": _list({**key, "oneOf": _exactly_one("secret", "public_key")}),
+            "keys": _list({**key, "oneOf": exactly_one("secret", "public_key")}),
             "jwks": _value(re.compile(r"(?:https?://|file:).+"), *_KEY_PLACES),
             "discovery": _value(re.compile(r"https?://.+"), _METADATA),
             "refresh": _DURATION,
@@ -215,14 +223,15 @@ def _issuer() -> Schema:
             "require": _one_or_many(_WORD),
         },
     )
-    return {**schema, "oneOf": _exactly_one(*KEY_SOURCES)}
+    return {**schema, "oneOf": exactly_one(*KEY_SOURCES)}
 
 
 _METADATA = "https://login.example/.well-known/openid-configuration"
 _KEY_PLACES = ("https://login.example/jwks", "file:/run/keys/jwks.json")
 
 
-def _exactly_one(*names: str) -> list[Schema]:
+def exactly_one(*names: str) -> list[Schema]:
+    """Return what asks for one of these keys."""
     return [{"required": [name]} for name in names]
 
 
@@ -231,7 +240,7 @@ def _limit() -> Schema:
     return _object(
         LIMIT,
         {
-            "rate": {"anyOf": [_RATE, _table(role, _RATE)]},
+            "rate": {"anyOf": [RATE, _table(role, RATE)]},
             "per": _words([per.value for per in Per]),
             "burst": _POSITIVE,
             "on_store_failure": _words([way.value for way in OnStoreFailure]),
@@ -248,7 +257,7 @@ def _rule() -> Schema:
         {
             "id": _word(RULE_ID),
             "match": {"type": "string", "pattern": _match(), "examples": _MATCHES},
-            "allow": {"anyOf": [{"const": ANYONE}, _set(_ROLE)]},
+            "allow": {"anyOf": [{"const": ANYONE}, _set(ROLE_WORD)]},
             "scopes": _set(_word(SCOPE)),
             "owner": {"type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_]*$"},
             "when": {
@@ -259,20 +268,22 @@ def _rule() -> Schema:
             },
             "addresses": _object(ADDRESSES, {"allow": _ADDRESSES, "deny": _ADDRESSES}),
             "mode": _words(POLICY_MODES),
-            "backend": _NAME,
-            "limits": _list({"anyOf": [_NAME, {"$ref": "#/$defs/limit"}]}),
+            "backend": NAME_WORD,
+            "limits": _list({"anyOf": [NAME_WORD, {"$ref": "#/$defs/limit"}]}),
             "protect": _object(
                 PROTECT,
                 {
-                    "request": _table(path, _NAME),
-                    "response": _table(path, _NAME),
-                    "query": _table(name, _NAME),
-                    "form": _table(name, _NAME),
+                    "request": _table(path, NAME_WORD),
+                    "response": _table(path, NAME_WORD),
+                    "query": _table(name, NAME_WORD),
+                    "form": _table(name, NAME_WORD),
                 },
             ),
             "count": _word(COUNTER),
             "tolerate": _set(_words(kinds)),
             "max_body": _SIZE,
+            "log": _SHARE,
+            "audit": _words([kind.value for kind in Audit]),
             "responses": {"anyOf": [{"const": NOTHING}, {"$ref": "#/$defs/responses"}]},
             "timeouts": _object(RULE_TIMEOUTS, dict.fromkeys(RULE_TIMEOUTS, _DURATION)),
             "upgrade": {"anyOf": [_PROTOCOLS, _upgrade()]},
@@ -325,18 +336,19 @@ def policy_schema() -> Schema:
     views = {"enum": [*(view.value for view in View), None]}
     view = _table(_word(GLOB), views)
     shapes = {
-        "version": _VERSION,
+        "version": VERSION,
         "include": {**_set(_WORD), "examples": [["rules/", "roles.yaml"]]},
         "deployment": _WORD,
         "health": {"type": "string", "pattern": r"^(?:none|/.*)$"},
         "mode": _words(POLICY_MODES),
-        "backends": _table(_NAME, {"$ref": "#/$defs/backend"}),
-        "issuers": _table(_NAME, {"$ref": "#/$defs/issuer"}),
-        "roles": _set({"anyOf": [_ROLE, _heir()]}),
-        "addresses": _table(_NAME, _ADDRESSES),
-        "limits": _table(_NAME, {"$ref": "#/$defs/limit"}),
-        "fields": _table(_NAME, _field()),
+        "backends": _table(NAME_WORD, {"$ref": "#/$defs/backend"}),
+        "issuers": _table(NAME_WORD, {"$ref": "#/$defs/issuer"}),
+        "roles": _set({"anyOf": [ROLE_WORD, _heir()]}),
+        "addresses": _table(NAME_WORD, _ADDRESSES),
+        "limits": _table(NAME_WORD, {"$ref": "#/$defs/limit"}),
+        "fields": _table(NAME_WORD, _field()),
         "views": _table(_word(ROLE), view),
+        "log": _object(LOG, {"keys": _set(_words(KEYS)), "sample": _SHARE}),
         "responses": {"$ref": "#/$defs/responses"},
         "rules": _list({"$ref": "#/$defs/rule"}),
     }
@@ -351,46 +363,4 @@ def policy_schema() -> Schema:
             "responses": _responses(),
             "rule": _rule(),
         },
-    }
-
-
-def cases_schema() -> Schema:
-    """Return the schema of a file of test cases."""
-    fields = _set(_NAME, least=0)
-    limit = _word(re.compile(r"[A-Za-z0-9_.#-]+"))
-    expect = _object(
-        EXPECT,
-        {
-            "outcome": _words(["allowed", "refused"]),
-            "reason": _words([reason.slug for reason in Reason]),
-            "rule": _word(RULE_ID),
-            "role": _ROLE,
-            "backend": _NAME,
-            "limits": {"anyOf": [_set(limit, least=0), _table(limit, _RATE)]},
-            "encrypted": fields,
-            "plain": fields,
-            "masked": fields,
-        },
-    )
-    case = _object(
-        CASE,
-        {
-            "name": _WORD,
-            "request": _one_or_many(
-                _value(re.compile(r"[!-`{-~]+ \S+"), "GET /api/users/7")
-            ),
-            "as": _one_or_many(_word(ROLE)),
-            "claims": {"type": "object", "minProperties": 1},
-            "issuer": _NAME,
-            "client": _WORD,
-            "headers": _table(_word(re.compile(r"[a-z0-9_.-]+")), _WORD),
-            "time": {**_WORD, "examples": ["2026-03-01T08:30:00Z"]},
-            "expect": expect,
-        },
-    )
-    case = {**case, "oneOf": _exactly_one("as", "claims")}
-    return {
-        "$schema": DIALECT,
-        "title": "Test cases of a policy of lumina-proxy",
-        **_object(CASES, {"version": _VERSION, "cases": _list(case)}),
     }

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.core.looks import is_value, look_of, name_of, personal_kind, shape_of
 from proxy.core.routing import Pattern
-from proxy.core.shapes import is_value, look_of, name_of, personal_kind, shape_of
 
 
 @pytest.mark.parametrize(
