@@ -86,7 +86,7 @@ def test_reasons_are_named() -> None:
 
     assert (line["status"], line["reason"]) == (429, Reason.RATE_LIMITED.slug)
     assert (line["shadow"], line["aborted"]) == (Reason.TOKEN_MISSING.slug, True)
-    assert line["stage"] == "authenticate"
+    assert line["stage"] == "limits"
 
 
 @given(st.text(), st.text())
