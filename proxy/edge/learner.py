@@ -113,6 +113,11 @@ class _Copied:
     def limit(self, value: int | None) -> None:
         self._body.limit = value
 
+    @property
+    def received(self) -> int:
+        """Bytes that have arrived so far."""
+        return self._body.received
+
     def abandon(self) -> None:
         """Say that nobody will read the rest."""
         self._fits = False

@@ -23,7 +23,7 @@ def an_exchange() -> Exchange:
     exchange.rule, exchange.role, exchange.subject = "user", "teacher", "ada"
     exchange.status = 200
     exchange.upstream_started, exchange.upstream_seconds = 10.0005, 0.002
-    exchange.ended = 10.003
+    exchange.ended, exchange.aborted = 10.003, False
     return exchange
 
 
