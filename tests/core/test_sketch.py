@@ -50,6 +50,7 @@ def test_draft_says_what_was_found() -> None:
             Operation(method="GET", path="/a//b"),
             Operation(method="BREW", path="/coffee"),
             Operation(method="GET", path="/users/{name}", roles=("x",)),
+            Operation(method="GET", path="/jobs;run"),
         ],
         source="a test",
         backend="http://lms:9000",
@@ -68,6 +69,7 @@ def test_draft_says_what_was_found() -> None:
     assert "# Left out: GET /a//b: the path '/a//b' has an empty segment" in text
     assert "# Left out: BREW /coffee: a rule cannot be for that" in text
     assert "# Left out: GET /users/{name}: as another one" in text
+    assert "# Left out: GET /jobs;run: such a path can be read in two ways" in text
 
 
 def test_operations_that_say_the_same_are_one_rule() -> None:

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
 from proxy.core.fields import Selection
+from proxy.core.paths import canonicalise
 from proxy.core.policy_roles import ROLE
 from proxy.core.policy_rules import METHODS
 from proxy.core.routing import MAX_DEPTH, Pattern
@@ -138,6 +139,9 @@ def _pattern(method: str, path: str) -> Pattern:
     pattern = Pattern.parse(pattern_of(path))
     if method not in METHODS or not re.fullmatch(r"[!-~]+", pattern.text):
         raise ValueError("a rule cannot be for that")
+    path = "".join(f"/{'x' if one is None else one}" for one in pattern.segments)
+    if canonicalise(path or "/")[1]:
+        raise ValueError("such a path can be read in two ways")
     return pattern
 
 
