@@ -14,6 +14,7 @@ COMMANDS = (
     "why",
     "test",
     "diff",
+    "replay",
     "audit",
     "policy",
     "schema",
@@ -21,6 +22,7 @@ COMMANDS = (
     "token",
     "keys",
     "init",
+    "learn",
 )
 """In the order in which the help lists them; each is a file of ``proxy.cli``."""
 

@@ -98,6 +98,7 @@ class App:
             commands=self._serving.trust.orders,
             queries=self._serving.trust.questions,
             refusal=self._serving.refusal,
+            learned=self._serving.learned,
         )
         self._admin = Admin(ports, self._settings.metrics_token)
 
