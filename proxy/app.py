@@ -21,7 +21,6 @@ from proxy.edge.metrics import Metrics
 from proxy.edge.numbers import Numbers
 from proxy.edge.policy_watch import PolicyWatch
 from proxy.edge.sockets import bind
-from proxy.orders import PRESSED, pressed_of
 from proxy.serving import Serving
 from proxy.settings import Settings
 from proxy.signals import Signals
@@ -96,14 +95,12 @@ class App:
             ready=self._ready,
             policy=self._source.state,
             limits=self._serving.limit_orders.status,
-            queries={PRESSED: self._pressed},
             commands=self._serving.orders,
+            queries=self._serving.questions,
             refusal=self._serving.refusal,
+            learned=self._serving.learned,
         )
         self._admin = Admin(ports, self._settings.metrics_token)
-
-    async def _pressed(self) -> Mapping[str, object]:
-        return pressed_of([self._serving.limit_orders.pressed()])
 
     async def _expose(self, accept: str) -> tuple[bytes, str]:
         """Copy the numbers, with pauses; write them down beside the loop."""

@@ -14,7 +14,7 @@ from proxy.core.limits import Take
 from proxy.edge.bucket_store import MemoryStore
 from proxy.edge.limiter import Limiter
 from proxy.edge.redis_store import RedisStore
-from proxy.orders import GRANT_LIMITS, RESET_LIMITS, Order
+from proxy.orders import GRANT_LIMITS, PRESSED, RESET_LIMITS, Order, Question
 from proxy.ports import Auditor
 from proxy.taking import Taking
 
@@ -64,9 +64,15 @@ class LimitOrders:
             "limits": [dataclasses.asdict(limit) for limit in status.limits],
         }
 
-    def pressed(self) -> list[dict[str, Any]]:
+    @property
+    def questions(self) -> Mapping[str, Question]:
+        """What operators may ask."""
+        return {PRESSED: self._pressed}
+
+    async def _pressed(self) -> Mapping[str, object]:
         """Return who was near a limit or over it lately, the most pressed first."""
-        return [dataclasses.asdict(row) for row in self._taking.pressed(MOST_ROWS)]
+        rows = self._taking.pressed(MOST_ROWS)
+        return {"pressed": [dataclasses.asdict(row) for row in rows]}
 
     async def _reset(self, told: Mapping[str, Any]) -> Mapping[str, object]:
         takes = self._found(told)

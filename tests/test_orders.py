@@ -73,7 +73,7 @@ def test_processes_add_up_whom_they_saw() -> None:
     one = [row("s:ada", 1, 5, 3.0), row("s:bob", 4, 0, 1.0)]
     other = [row("s:ada", 6, 1, 2.0), row("s:eve", 0, 9, 0.0)]
 
-    assert pressed_of([one, other, []]) == {
+    assert pressed_of([{"pressed": part} for part in (one, other, [])]) == {
         "pressed": [
             row("s:ada", 7, 6, 2.0),
             row("s:bob", 4, 0, 1.0),

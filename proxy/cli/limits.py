@@ -144,8 +144,7 @@ def reset(
         lumina-proxy limits reset user_123 user-list --reason "ticket 4711"
     """  # noqa: D301 - the \b of click is a backspace
     told = _told(subject, rule, limit=limit, role=role, given=given, reason=reason)
-    done = tell(url, "/limits/reset", token, told)
-    click.echo(f"full again for {subject}: {', '.join(done['limits'])}")
+    click.echo(f"full again for {subject}: {_changed(url, 'reset', told, token)}")
 
 
 @limits.command()
@@ -196,10 +195,16 @@ def grant(
         raise click.BadParameter("--for is a duration: 30m, 2h, 7d")
     told = _told(subject, rule, limit=limit, role=role, given=given, reason=reason)
     told |= {"tokens": tokens, "seconds": length / 1_000_000}
-    done = tell(url, "/limits/grant", token, told)
-    click.echo(
-        f"{tokens} more for {subject}, for {period}: {', '.join(done['limits'])}"
-    )
+    changed = _changed(url, "grant", told, token)
+    click.echo(f"{tokens} more for {subject}, for {period}: {changed}")
+
+
+def _changed(url: str, what: str, told: dict[str, object], token: str | None) -> str:
+    """Tell the proxy something; return the names of the limits that it changed."""
+    names = tell(url, f"/limits/{what}", told, token).get("limits")
+    if not isinstance(names, list):
+        fail(f"{url} is not the metrics port of a proxy")
+    return ", ".join(map(str, names))
 
 
 def _given(pairs: tuple[str, ...]) -> dict[str, str]:
