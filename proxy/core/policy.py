@@ -9,13 +9,15 @@ but for ``Limit.rates`` where it says so.
 """
 
 import dataclasses
+import datetime as dt
 import enum
 from collections.abc import Iterable, Mapping
 
 from proxy.core.authn import Issuer
 from proxy.core.backends import Backend, Timeouts
+from proxy.core.belonging import BoundField
 from proxy.core.bucket import RateLimit
-from proxy.core.field import Field
+from proxy.core.field import Field, Source
 from proxy.core.fields import Selection
 from proxy.core.guard import Guard
 from proxy.core.hardening import Hardening
@@ -54,10 +56,70 @@ class View(enum.Enum):
 
 
 class Per(enum.Enum):
-    """Whose bucket a limit takes from."""
+    """What has a bucket of its own.
+
+    CLIENT is an address, of IPv6 its /64. SUBJECT, ROLE, RULE and TENANT are those of
+    the request, EVERYONE is one bucket for all of them. HEADER is the value of a field
+    and PATH that of a parameter of the path, which have a name.
+    """
 
     CLIENT = "client"
     SUBJECT = "subject"
+    ROLE = "role"
+    RULE = "rule"
+    TENANT = "tenant"
+    EVERYONE = "everyone"
+    HEADER = "header"
+    PATH = "path"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Part:
+    """A part of what has a bucket of its own.
+
+    Attributes:
+        per: what it is.
+        name: of the field, in lower case, or of the parameter; "" for the others.
+    """
+
+    per: Per
+    name: str = ""
+
+    @property
+    def text(self) -> str:
+        """As the policy writes it."""
+        return f"{self.per.value}.{self.name}" if self.name else self.per.value
+
+
+class CostOf(enum.Enum):
+    """What says how many tokens a request costs."""
+
+    FIXED = "fixed"
+    HEADER = "header"
+    BODY = "body"
+    RESPONSE_HEADER = "response_header"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """How many tokens a request costs.
+
+    Attributes:
+        of: what says so.
+        tokens: the fixed cost; where a field says it, the cost when it is not there.
+        name: of the field, in lower case.
+        unit: bytes of the request's body that cost a token.
+        most: the highest cost.
+    """
+
+    of: CostOf = CostOf.FIXED
+    tokens: int = 1
+    name: str = ""
+    unit: int = 0
+    most: int = 0
+
+
+ONE_TOKEN = Cost()
 
 
 class OnStoreFailure(enum.Enum):
@@ -89,13 +151,18 @@ class Limit:
 
     Attributes:
         id: the name in the policy, or ``<rule id>#<index>`` for one written inline.
-        per: whose bucket.
+        per: whose bucket; of several parts the first.
+        parts: all that together has a bucket of its own; empty where that is ``per``.
         rates: the rate of each role; the key None is the rate of every role that has
             no key of its own. A value of None means unlimited.
         on_store_failure: what it does while the store does not answer.
         precision: how it is counted.
-        shadow: whether it is of a rule in shadow mode, and so has buckets of its own:
-            what is not enforced takes nothing from what is.
+        shadow: whether it, or its rule, is in shadow mode, and so has buckets of its
+            own: what is not enforced takes nothing from what is.
+        cost: what a request costs.
+        zone: where a window begins and ends; None for limits that are no windows.
+        older: whether clients are told with the older fields, too.
+        everywhere: whether every rule has it.
     """
 
     id: str
@@ -104,6 +171,22 @@ class Limit:
     on_store_failure: OnStoreFailure = OnStoreFailure.LOCAL
     precision: Precision = Precision.EXACT
     shadow: bool = False
+    parts: tuple[Part, ...] = ()
+    cost: Cost = ONE_TOKEN
+    zone: dt.tzinfo | None = None
+    older: bool = False
+    everywhere: bool = False
+
+    @property
+    def per_text(self) -> str:
+        """Whose bucket, in words."""
+        if not self.parts:
+            return self.per.value
+        return " and ".join(part.text for part in self.parts)
+
+    def has(self, per: Per) -> bool:
+        """Say whether ``per`` is what has a bucket, or a part of it."""
+        return per is self.per or any(part.per is per for part in self.parts)
 
     def rate_for(self, role: str | None) -> RateLimit | None:
         """Return the rate of ``role``, or None when it is unlimited."""
@@ -149,6 +232,7 @@ class Rule:
         count: the counter that a 2xx response adds one to; None for no counter.
         tolerate: ambiguities of the path that this rule lets pass.
         max_body_bytes: the largest request body; None means the process's limit.
+        binds: the protected fields whose values are bound to something, and to what.
         upgrade: what connections may become; None means that they stay HTTP.
         guard: what is asked for beside a role; None for nothing.
         shadow: whether who may, and how often, is decided and noted but not enforced.
@@ -168,6 +252,7 @@ class Rule:
     count: str | None = None
     tolerate: frozenset[Ambiguity] = frozenset()
     max_body_bytes: int | None = None
+    binds: tuple[BoundField, ...] = ()
     timeouts: Timeouts | None = None
     responses: Responses | None = None
     hardening: Hardening | None = None
@@ -175,6 +260,15 @@ class Rule:
     guard: Guard | None = None
     shadow: bool = False
     observed: Observed = ALL
+
+    @property
+    def protects(self) -> bool:
+        """Whether something is encrypted or decrypted."""
+        return (
+            self.protects_body
+            or self.protect_response is not None
+            or self.protect_query is not None
+        )
 
     @property
     def protects_body(self) -> bool:
@@ -202,6 +296,8 @@ class Policy:
             no rule matched; None for nothing.
         hardenings: of rules that say otherwise, by their ids.
         has_cors: whether a rule says whose pages may read its answers.
+        tenant: the path of the claim that says whose keys protect a value; () where
+            all tenants share.
     """
 
     digest: str
@@ -220,11 +316,16 @@ class Policy:
     hardening: Hardening | None = None
     hardenings: Mapping[str, Hardening | None] = dataclasses.field(default_factory=dict)
     has_cors: bool = False
+    tenant: tuple[str, ...] = ()
 
     @property
     def asks_claims(self) -> bool:
-        """Whether a rule looks at claims of the token beside subject and roles."""
-        return any(rule.guard and rule.guard.asks_claims for rule in self.rules)
+        """Whether somebody looks at claims of the token beside subject and roles."""
+        return bool(self.tenant) or any(
+            (rule.guard and rule.guard.asks_claims)
+            or any(one.bind.source is Source.CLAIM for one in rule.binds)
+            for rule in self.rules
+        )
 
     def view(self, role: str | None, field: str) -> View:
         """Return what ``role`` sees of ``field``; None is a request without a token."""

@@ -38,6 +38,10 @@ DOCUMENT: Keys = {
         "A name bound into every ciphertext; 'default' when it is missing. Change it, "
         "and stored values no longer decrypt."
     ),
+    "tenant": Key(
+        "The claim that says whose keys protect a value, such as $.school. Without it "
+        "all share one tenant."
+    ),
     "health": Key(
         "The path at which the data port itself says that it serves, or none. /health "
         "when it is missing. A rule that matches there wins."
@@ -54,6 +58,10 @@ DOCUMENT: Keys = {
     ),
     "addresses": Key("Lists of addresses and networks, by name."),
     "limits": Key("Rate limits, by name."),
+    "limit_headers": Key(
+        "What clients are told of limits: draft (usual), the RateLimit-Policy and "
+        "RateLimit of the IETF; or both, and X-RateLimit-Limit, -Remaining and -Reset."
+    ),
     "fields": Key("What is protected, by logical name, wherever it travels."),
     "views": Key(
         "What a role, or anyone, sees of each field: plain, a mask, a pseudonym, null "
@@ -85,6 +93,7 @@ BACKEND: Keys = {
     ),
     "timeouts": Key("How long the backend may take."),
     "health": Key("An active check of each server."),
+    "limits": Key("Names of limits that every rule has that uses this backend."),
     "eject": Key(
         "When a server that fails gets no requests for a while, if there are others; "
         "or none. After 5 failures, for 10s, when it is missing."
@@ -214,24 +223,6 @@ KEY: Keys = {
     "public_key": Key("The public key, in PEM."),
 }
 
-LIMIT: Keys = {
-    "rate": Key(
-        "How often: 5/minute, 100/hour, 10/30s or unlimited; or one for each role, and "
-        "default for the others.",
-        required=True,
-    ),
-    "per": Key("Whose bucket: the token's subject (usual), or the client's address."),
-    "burst": Key("How many at once; usually as many as the rate counts."),
-    "on_store_failure": Key(
-        "While the store does not answer: local (usual), each process counts its share "
-        "of the rate; allow, the limit does not count; deny, it refuses."
-    ),
-    "precision": Key(
-        "exact (usual), or leased: a process takes tokens ahead, so that most requests "
-        "ask no store, and a client may find some of its tokens held elsewhere."
-    ),
-}
-
 FIELD: Keys = {
     "mode": Key(
         "How values are encrypted: random; deterministic, for look-ups; digits, for "
@@ -254,6 +245,14 @@ FIELD: Keys = {
     "max_bytes": Key("The longest value, in bytes of UTF-8; a longer one is refused."),
     "min_length": Key("The shortest password, in characters; 8 when it is missing."),
     "reads": Key("Other modes whose older values still decrypt."),
+    "bind": Key(
+        "What a value is bound to besides its field: claim(sub), whoever asks; or "
+        "path(id), a parameter of the path. It decrypts nowhere else."
+    ),
+    "shared": Key(
+        "true keeps the field under the keys that all tenants share, so that a request "
+        "without a token finds it."
+    ),
     "on_error": Key(
         "What is shown of a value that does not decrypt: fail (usual) refuses the "
         "answer; null, mask; or ciphertext, for an emergency."

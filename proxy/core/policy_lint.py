@@ -12,6 +12,7 @@ from proxy.core.authn import Issuer
 from proxy.core.errors import Refused
 from proxy.core.field import Mode
 from proxy.core.policy import ANYONE, Limit, Per, Rule, View
+from proxy.core.policy_bindings import warn_of_tenants
 from proxy.core.policy_field_lint import (
     find_misuse,
     protected,
@@ -40,6 +41,7 @@ class Draft:
         views: what each role sees.
         rules: every rule that could be built, with its node.
         health: where the data port answers for itself; None for nowhere.
+        tenant: the path of the claim that says whose keys protect a value.
     """
 
     sections: Mapping[str, Section]
@@ -49,6 +51,7 @@ class Draft:
     views: Mapping[str, Mapping[str, View]]
     rules: Sequence[tuple[Table, Rule]]
     health: str | None
+    tenant: tuple[str, ...] = ()
 
     def place(self, section: str, name: str) -> Place:
         """Return where ``name`` is defined in ``section``."""
@@ -148,13 +151,16 @@ def _tokens_without_issuer(report: Report, draft: Draft) -> None:
 
 
 def _limit_of_rule(report: Report, table: Table, rule: Rule, limit: Limit) -> None:
-    at = table.values["limits"].at
-    if rule.allow is None and limit.per is Per.SUBJECT:
-        report.error(
-            at,
-            f"the limit {limit.id!r} counts per subject, but no token is asked for",
-            "per: client",
-        )
+    at = table.values.get("limits", table).at
+    for per in (Per.SUBJECT, Per.ROLE):
+        # What is everywhere falls to the client where there is no subject.
+        if rule.allow is None and limit.has(per) and not limit.everywhere:
+            what = f"the limit {limit.id!r} counts per {per.value}"
+            report.error(at, f"{what}, but no token is asked for", "per: client")
+    for part in limit.parts:
+        if part.per is Per.PATH and part.name not in rule.pattern.params:
+            what = f"the limit {limit.id!r} counts per {part.text}"
+            report.error(at, f"{what}, but {rule.pattern.text} has no such parameter")
     if None in limit.rates:
         return
     reach = [ANYONE] if rule.allow is None else sorted(rule.allow - set(limit.rates))
@@ -173,6 +179,8 @@ def find_omissions(report: Report, draft: Draft) -> None:
     for table, rule in draft.rules:
         warn_of_unmapped_passwords(report, table, rule, draft.known.fields)
         warn_of_dropped_members(report, table, rule, draft.views)
+        if draft.tenant:
+            warn_of_tenants(report, table, rule, draft.known.fields)
 
 
 def _unused(report: Report, draft: Draft) -> None:

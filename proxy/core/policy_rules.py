@@ -7,6 +7,7 @@ only be said of all rules together is in ``policy_lint``.
 import dataclasses
 import re
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from proxy.core import policy_values as values
 from proxy.core.backends import Backend
@@ -18,11 +19,12 @@ from proxy.core.observing import USUAL, Logging
 from proxy.core.parameters import Parameters
 from proxy.core.policy import ANYONE, Limit, Rule
 from proxy.core.policy_backends import read_rule_timeouts
+from proxy.core.policy_bindings import read_binds
 from proxy.core.policy_guards import Context, Networks, read_guard, read_shadow
 from proxy.core.policy_keys import PROTECT, RULE, required
+from proxy.core.policy_limits import everywhere, read_limit, with_older
 from proxy.core.policy_observing import read_observed
 from proxy.core.policy_responses import read_rule_responses
-from proxy.core.policy_sections import read_limit
 from proxy.core.policy_upgrade import read_upgrade
 from proxy.core.policy_values import Report, refuse
 from proxy.core.responses import Responses
@@ -54,6 +56,7 @@ OWN_METRICS = (
     "lumina_key_",
     "lumina_keystore_",
     "lumina_limiter_",
+    "lumina_limits_",
     "lumina_log_",
     "lumina_overhead_",
     "lumina_policy_",
@@ -75,6 +78,8 @@ class Known:
         heirs: to each role those that may what it may, itself among them.
         addresses: lists of addresses, by name.
         texts: the text of each file, by its name.
+        backend_limits: the limits that rules have because of their backend.
+        older: whether clients are told of limits with the older fields, too.
         shadow: whether the policy as a whole enforces nothing.
         logging: what is logged where a rule does not say.
         responses: what the policy says of every answer; None for nothing.
@@ -90,6 +95,8 @@ class Known:
     heirs: Mapping[str, frozenset[str]]
     addresses: Mapping[str, Networks | None]
     texts: Mapping[str, str]
+    backend_limits: Mapping[str, tuple[Limit, ...]]
+    older: bool = False
     shadow: bool = False
     logging: Logging = USUAL
     responses: Responses | None = None
@@ -106,7 +113,7 @@ def read_rule(report: Report, node: Node, known: Known) -> Rule | None:
     match = report.read(entries.get("match"), _match, None)
     allow = report.read(entries.get("allow"), lambda n: _allow(report, n, known), None)
     backend = _backend(report, node, entries, known)
-    limits = _limits(report, entries.get("limits"), rule_id or "", known)
+    limits = _limits(report, entries.get("limits"), rule_id or "", known, backend)
     protected = _protected(report, entries.get("protect"), known)
     count = report.read(entries.get("count"), _counter, None)
     tolerate = _tolerate(report, entries.get("tolerate"))
@@ -124,14 +131,14 @@ def read_rule(report: Report, node: Node, known: Known) -> Rule | None:
         pattern=match[1],
         backend=backend,
         allow=allow if token else None,
-        limits=tuple(dataclasses.replace(one, shadow=shadow) for one in limits),
-        protect_request=protected[0],
-        protect_response=protected[1],
-        protect_query=protected[2],
-        protect_form=protected[3],
+        limits=tuple(_as_in_rule(one, known, shadow=shadow) for one in limits),
+        **protected,
         count=count,
         tolerate=tolerate,
         max_body_bytes=max_body,
+        binds=read_binds(
+            report, entries, (match[1], token), known.fields, protected.values()
+        ),
         upgrade=upgrade,
         timeouts=timeouts,
         responses=responses,
@@ -228,8 +235,13 @@ def _backend(
 
 
 def _limits(
-    report: Report, node: Node | None, rule_id: str, known: Known
+    report: Report,
+    node: Node | None,
+    rule_id: str,
+    known: Known,
+    backend: Backend | None,
 ) -> tuple[Limit, ...]:
+    """Read a rule's limits; with those of its backend, and those of every rule."""
     limits: dict[str, Limit | None] = {}
     for index, item in enumerate(report.items(node)):
         if isinstance(item, Table):
@@ -243,20 +255,26 @@ def _limits(
             report.error(item.at, f"the limit {chosen!r} is listed twice")
         elif chosen:
             limits[chosen] = known.limits[chosen]
+    of_backend = known.backend_limits.get(backend.id, ()) if backend else ()
+    for limit in (*of_backend, *everywhere(known.limits)):
+        limits.setdefault(limit.id, limit)
     return tuple(limit for limit in limits.values() if limit)
 
 
-def _protected(
-    report: Report, node: Node | None, known: Known
-) -> tuple[Selection | None, Selection | None, Parameters | None, Parameters | None]:
-    """Read what is protected of the request, the answer, the query and a form."""
+def _as_in_rule(limit: Limit, known: Known, *, shadow: bool) -> Limit:
+    limit = with_older(limit, older=known.older)
+    return dataclasses.replace(limit, shadow=True) if shadow else limit
+
+
+def _protected(report: Report, node: Node | None, known: Known) -> dict[str, Any]:
+    """Read what is protected, by the names that a rule has for it."""
     entries = report.entries(node, PROTECT)
-    return (
-        _selection(report, entries.get("request"), known),
-        _selection(report, entries.get("response"), known),
-        _parameters(report, entries.get("query"), known),
-        _parameters(report, entries.get("form"), known),
-    )
+    return {
+        "protect_request": _selection(report, entries.get("request"), known),
+        "protect_response": _selection(report, entries.get("response"), known),
+        "protect_query": _parameters(report, entries.get("query"), known),
+        "protect_form": _parameters(report, entries.get("form"), known),
+    }
 
 
 def _selection(report: Report, node: Node | None, known: Known) -> Selection | None:
