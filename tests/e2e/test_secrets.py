@@ -96,6 +96,11 @@ rules:
   - {id: own, match: "GET /own/{id}", allow: [teacher], backend: lms, owner: id}
   - {id: scoped, match: GET /scoped, allow: [teacher], backend: lms, scopes: [all]}
   - {id: level, match: GET /level, allow: [teacher], backend: lms, when: claims.n > 1}
+  - id: shared
+    match: GET /shared
+    allow: [teacher]
+    backend: lms
+    responses: {cors: {origins: ["https://lms.example"]}}
   - id: office
     match: GET /office
     allow: [teacher]
@@ -248,6 +253,8 @@ def provoke_refusals_of_messages(canaries: Canaries) -> None:
     ask("GET", "/person/1" + query, headers={"Expect": "the unexpected"})
     ask("GET", "/nowhere" + query)
     ask("DELETE", "/teachers" + query)
+    page = {"Origin": "https://canarina.example"}
+    ask("OPTIONS", "/shared", headers={"Access-Control-Request-Method": "GET", **page})
     ask("GET", "/few")
     ask("GET", "/few")
     canaries.redis.kill()
