@@ -97,6 +97,7 @@ class App:
             limits=self._serving.limits,
             commands=self._serving.trust.orders,
             refusal=self._serving.refusal,
+            learned=self._serving.learned,
         )
         self._admin = Admin(ports, self._settings.metrics_token)
 

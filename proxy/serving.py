@@ -14,10 +14,12 @@ from collections.abc import Callable, Mapping
 from proxy import bindings
 from proxy.core.authn import Trusted
 from proxy.core.forwarding import Network, is_trusted
+from proxy.core.learning import Learned
 from proxy.core.policy import OnStoreFailure, Policy
 from proxy.data_keys import DataKeys
 from proxy.edge.bucket_store import MemoryStore
 from proxy.edge.health import HealthChecks
+from proxy.edge.learner import Learner
 from proxy.edge.limiter import Limiter
 from proxy.edge.limits import WireLimits
 from proxy.edge.listener import Listener
@@ -31,7 +33,7 @@ from proxy.edge.tunnels import Tunnels
 from proxy.edge.upstreams import Upstreams
 from proxy.logs import Logs
 from proxy.pipeline import Pipeline
-from proxy.ports import Snapshot
+from proxy.ports import Snapshot, Upstream
 from proxy.settings import Settings
 from proxy.snapshots import LIMIT_PURPOSE
 from proxy.starting import StartError
@@ -53,6 +55,11 @@ def _trusts(networks: tuple[Network, ...]) -> Callable[[str], bool]:
     return lambda address: is_trusted(address, networks)
 
 
+def _watched(upstreams: Upstreams, learned: Learned | None) -> Upstream:
+    """Return who exchanges requests; nobody looks on unless something is learned."""
+    return upstreams if learned is None else Learner(upstreams, learned, bindings.wall)
+
+
 class Serving:
     """The listener, the pipeline, and what the pipeline needs.
 
@@ -72,6 +79,8 @@ class Serving:
             certificate cannot be used.
     """
 
+    _keys: DataKeys | None = None
+
     def __init__(
         self,
         settings: Settings,
@@ -80,7 +89,6 @@ class Serving:
         trusted: Trusted,
     ) -> None:
         self._settings, self._metrics = settings, metrics
-        self._keys: DataKeys | None = None
         self.draining = False
         limits, upstreams, self.tunnels = WireLimits(), Upstreams(), Tunnels()
         self._upstreams = upstreams
@@ -90,9 +98,9 @@ class Serving:
         self._refusals, logs = Refusals(bindings.wall), Logs(settings)
         self._logs = logs
         self._observers = Observers(metrics, self._refusals, logs.access, logs.audit)
+        self._learned = Learned() if settings.learn else None
         self._pipeline = self._make_pipeline(snapshot, limits)
         self._renewals = Renewals(self._pipeline.taking.renew)
-        self.tunnels = Tunnels()
         self._listener = Listener(
             self._pipeline,
             limits,
@@ -114,7 +122,7 @@ class Serving:
         return Pipeline(
             snapshot,
             store=self._store,
-            upstream=self._upstreams,
+            upstream=_watched(self._upstreams, self._learned),
             recorder=self._observers,
             auditor=self._logs.audit,
             inquiries=self.trust,
@@ -296,6 +304,10 @@ class Serving:
     async def refusal(self, request_id: str) -> Mapping[str, object] | None:
         """Return what is known of a refusal; None for nothing."""
         return self._refusals.find(request_id)
+
+    async def learned(self) -> Mapping[str, object] | None:
+        """Return what was learned; None where nothing is."""
+        return None if self._learned is None else self._learned.document()
 
     # -- life
 

@@ -22,6 +22,7 @@ from prometheus_client import PlatformCollector
 
 from proxy import __version__
 from proxy.core.errors import PolicyError
+from proxy.core.learning import added
 from proxy.data_keys import DataKeys
 from proxy.edge.admin import Admin, AdminPorts
 from proxy.edge.control import Declined, Lost
@@ -102,6 +103,7 @@ class Supervisor:
             limits=self._limits,
             commands={path: relayed(path, lambda: self._workers) for path in ORDERS},
             refusal=self._refusal,
+            learned=self._learned,
         )
         self._admin = Admin(ports, settings.metrics_token)
 
@@ -387,3 +389,8 @@ class Supervisor:
         answers = await ask_all(self._workers, "refusal", request_id, _ANSWERING)
         found = (one for one in answers if one and not isinstance(one, BaseException))
         return next(found, None)
+
+    async def _learned(self) -> Mapping[str, object] | None:
+        """Add up what every worker has learned."""
+        answers = await ask_all(self._workers, "learned", None, _ANSWERING)
+        return added(one for one in answers if isinstance(one, dict))

@@ -60,6 +60,7 @@ class Worker:
             "limits": self._limits,
             "order": self._order,
             "refusal": self._refusal,
+            "learned": self._learned,
             "drain": self._drain,
             "hurry": self._hurry,
         }
@@ -173,6 +174,9 @@ class Worker:
 
     async def _refusal(self, request_id: str) -> AsyncGenerator[object, None]:
         yield None if self._serving is None else await self._serving.refusal(request_id)
+
+    async def _learned(self, _: object) -> AsyncGenerator[object, None]:
+        yield None if self._serving is None else await self._serving.learned()
 
     async def _drain(self, _: object) -> AsyncGenerator[object, None]:
         self._told.set()
