@@ -120,7 +120,9 @@ class WholeProxy:
             upstream=self.upstreams,
             recorder=self.seen,
             auditor=AuditLines(),
-            inquiries=Trust(Trusted(), Metrics(now=time.time, version="0")),
+            inquiries=Trust(
+                Trusted(), Metrics(now=time.time, version="0"), None, tunnels
+            ),
             clocks=Clocks(
                 wall=wall,
                 monotonic=time.perf_counter,
