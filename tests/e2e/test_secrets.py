@@ -17,6 +17,7 @@ from pathlib import Path
 
 import jwt
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from proxy.app import App
 from proxy.core.authn import Authenticator
@@ -36,7 +37,7 @@ from proxy.ports import Snapshot
 from proxy.settings import Environment, Settings
 from tests.certificates import Authority
 from tests.e2e.conftest import DEADLINE
-from tests.e2e.sidecar import FAR, Sidecar
+from tests.e2e.sidecar import FAR, Sidecar, fetch
 from tests.e2e.wiretap import Heard, Wiretap, answer, json_answer, saying
 from tests.ports import free_port
 from tests.redis_server import RedisServer, redis_server
@@ -96,6 +97,7 @@ rules:
   - {id: own, match: "GET /own/{id}", allow: [teacher], backend: lms, owner: id}
   - {id: scoped, match: GET /scoped, allow: [teacher], backend: lms, scopes: [all]}
   - {id: level, match: GET /level, allow: [teacher], backend: lms, when: claims.n > 1}
+  - {id: proved, match: GET /proved, allow: [teacher], backend: lms, audit: required}
   - id: shared
     match: GET /shared
     allow: [teacher]
@@ -106,6 +108,13 @@ rules:
     allow: [teacher]
     backend: lms
     addresses: {allow: [192.0.2.1]}
+"""
+
+AWAY = """\
+issuers:
+  away:
+    {issuer: away, audience: lms, algorithms: [RS256], roles: $.role,
+     jwks: "${GONE_URL}/jwks"}
 """
 
 JSON = {"Content-Type": "application/json"}
@@ -229,6 +238,7 @@ def canaries(tmp_path: Path) -> Iterator[Canaries]:
             "UNTRUSTED_URL": f"https://127.0.0.1:{untrusted.port}",
             "METRICS_TOKEN": METRICS_TOKEN,
             "REDIS_URL": redis.url,
+            "AUDIT_LOG": str(tmp_path / "audit.jsonl"),
             **a_keystore(tmp_path),
         }
         sidecar = Sidecar(tmp_path, POLICY, environment, ("-m", "tests.e2e.impatient"))
@@ -276,6 +286,11 @@ def provoke_refusals_of_tokens(canaries: Canaries) -> None:
     for guarded in ("/office", "/own/bob", "/scoped", "/level"):
         ask("GET", guarded)
     ask("GET", "/level", token=token(n=1))
+    url = f"http://127.0.0.1:{canaries.sidecar.metrics}/revocations"
+    order = json.dumps({"jti": "stolen", "issuer": "people"}).encode()
+    operator = {"Authorization": f"Bearer {METRICS_TOKEN}", **JSON}
+    assert fetch(url, "POST", order, operator)[0] == 200
+    ask("GET", "/teachers", token=token(jti="stolen"))
 
 
 def provoke_refusals_of_bodies(canaries: Canaries) -> None:
@@ -295,6 +310,32 @@ def provoke_refusals_of_bodies(canaries: Canaries) -> None:
     form = {"Content-Type": "application/x-www-form-urlencoded"}
     ask("GET", f"/people?login={login}")
     ask("POST", "/people", f"login={login}".encode(), form)
+
+
+def trust_somebody_who_is_away(canaries: Canaries) -> None:
+    """Reload a policy with an issuer whose keys are not to be had, and ask by it."""
+    sidecar = canaries.sidecar
+    before = sidecar.look("/policy", METRICS_TOKEN)
+    sidecar.policy.write_text(POLICY.replace("issuers:\n", AWAY))
+    sidecar.process.send_signal(signal.SIGHUP)
+    while sidecar.look("/policy", METRICS_TOKEN) == before:
+        assert sidecar.process.poll() is None
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    claims = {"iss": "away", "aud": "lms", "sub": NAME, "exp": FAR, "role": "teacher"}
+    signed = jwt.encode(claims, key, "RS256", headers={"kid": "1"})
+    canaries.secrets.add(signed.rpartition(".")[2])
+    canaries.ask("GET", "/teachers", token=signed)
+
+
+def lose_the_audit_log(canaries: Canaries) -> None:
+    """Put something where the audit log was that cannot be written to."""
+    path = Path(canaries.environment["AUDIT_LOG"])
+    assert canaries.ask("GET", "/proved")[0] == 200
+    canaries.keep("the audit log", path.read_text())
+    path.unlink()
+    path.mkdir()
+    while canaries.ask("GET", "/proved")[0] != 503:
+        assert canaries.sidecar.process.poll() is None
 
 
 def provoke_refusals_of_answers(canaries: Canaries) -> None:
@@ -373,6 +414,8 @@ def test_no_secret_gets_out(canaries: Canaries) -> None:
     provoke_refusals_of_bodies(canaries)
     provoke_refusals_of_answers(canaries)
     serve(canaries)
+    trust_somebody_who_is_away(canaries)
+    lose_the_audit_log(canaries)
     lose_the_keys(canaries)
     reload(canaries)
     sidecar = canaries.sidecar

@@ -136,6 +136,7 @@ def an_exchange(rule: str, reason: Reason | None = None) -> Exchange:
     exchange = Exchange("GET", 1.0, "192.0.2.1")
     exchange.rule, exchange.reason = rule, reason
     exchange.status = 200 if reason is None else reason.status
+    exchange.aborted = False
     return exchange
 
 
