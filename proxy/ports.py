@@ -191,11 +191,20 @@ class Vault(Protocol):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What is in force: swapped whole at a reload, held by each request."""
+    """What is in force: swapped whole at a reload, held by each request.
+
+    Attributes:
+        policy: the rules.
+        authenticator: verifies tokens.
+        ciphers: encrypt and decrypt.
+        limit_secret: hashes what limits count by and may be a secret.
+        vault: has what is in the keystore beside its keys; None without one.
+    """
 
     policy: Policy
     authenticator: Authenticator
     ciphers: Ciphers
+    limit_secret: bytes = b""
     vault: Vault | None = None
 
 

@@ -14,10 +14,12 @@ from collections.abc import Callable, Mapping
 from proxy import bindings
 from proxy.core.authn import Trusted
 from proxy.core.forwarding import Network, is_trusted
+from proxy.core.learning import Learned
 from proxy.core.policy import OnStoreFailure, Policy
 from proxy.data_keys import DataKeys
 from proxy.edge.bucket_store import MemoryStore
 from proxy.edge.health import HealthChecks
+from proxy.edge.learner import Learner
 from proxy.edge.limiter import Limiter
 from proxy.edge.limits import WireLimits
 from proxy.edge.listener import Listener
@@ -25,13 +27,15 @@ from proxy.edge.metrics import Metrics
 from proxy.edge.observers import Observers
 from proxy.edge.redis_store import RedisStore
 from proxy.edge.refusals import Refusals
+from proxy.edge.renewals import Renewals
 from proxy.edge.tls import TlsError
 from proxy.edge.tunnels import Tunnels
 from proxy.edge.upstreams import Upstreams
 from proxy.logs import Logs
 from proxy.pipeline import Pipeline
-from proxy.ports import Snapshot
+from proxy.ports import Snapshot, Upstream
 from proxy.settings import Settings
+from proxy.snapshots import LIMIT_PURPOSE
 from proxy.starting import StartError
 from proxy.trust import Trust
 
@@ -40,11 +44,20 @@ log = logging.getLogger("lumina")
 _GC_THRESHOLD = 20_000
 """Allocations between collections of the young; a request leaves no cycles behind."""
 
+_DENY_SECONDS = 5.0
+"""For how long a refusal is repeated without a look at the store; so long, what an
+operator gives back may go unnoticed by other processes."""
+
 
 def _trusts(networks: tuple[Network, ...]) -> Callable[[str], bool]:
     if not networks:
         return lambda _: False
     return lambda address: is_trusted(address, networks)
+
+
+def _watched(upstreams: Upstreams, learned: Learned | None) -> Upstream:
+    """Return who exchanges requests; nobody looks on unless something is learned."""
+    return upstreams if learned is None else Learner(upstreams, learned, bindings.wall)
 
 
 class Serving:
@@ -66,6 +79,8 @@ class Serving:
             certificate cannot be used.
     """
 
+    _keys: DataKeys | None = None
+
     def __init__(
         self,
         settings: Settings,
@@ -74,28 +89,18 @@ class Serving:
         trusted: Trusted,
     ) -> None:
         self._settings, self._metrics = settings, metrics
-        self._keys: DataKeys | None = None
         self.draining = False
         limits, upstreams, self.tunnels = WireLimits(), Upstreams(), Tunnels()
         self._upstreams = upstreams
         self._health = HealthChecks(upstreams.tls_of, upstreams.health_changed)
         self._store = self._make_store()
-        self.trust = Trust(trusted, metrics)
+        self.trust = Trust(trusted, metrics, settings.redis_url, self.tunnels)
         self._refusals, logs = Refusals(bindings.wall), Logs(settings)
         self._logs = logs
         self._observers = Observers(metrics, self._refusals, logs.access, logs.audit)
-        self._pipeline = Pipeline(
-            snapshot,
-            store=self._store,
-            upstream=upstreams,
-            recorder=self._observers,
-            auditor=logs.audit,
-            inquiries=self.trust,
-            clocks=bindings.clocks(),
-            trusted=settings.trusted_proxies,
-            body_bytes=limits.body_bytes,
-            buffered_bytes=limits.buffered_bytes,
-        )
+        self._learned = Learned() if settings.learn else None
+        self._pipeline = self._make_pipeline(snapshot, limits)
+        self._renewals = Renewals(self._pipeline.taking.renew)
         self._listener = Listener(
             self._pipeline,
             limits,
@@ -103,9 +108,36 @@ class Serving:
             trusts=_trusts(settings.trusted_proxies),
             on_failure=lambda error: log.error("a connection failed", exc_info=error),
         )
-        self._limiter = Limiter(self._store, lambda: self.policy)
+        self._limiter = Limiter(
+            self._store,
+            lambda: self.policy,
+            now_us=bindings.now_us,
+            secret=lambda: self._pipeline.snapshot.limit_secret,
+        )
         self._watch()
         self._apply(snapshot)
+
+    def _make_pipeline(self, snapshot: Snapshot, limits: WireLimits) -> Pipeline:
+        settings = self._settings
+        return Pipeline(
+            snapshot,
+            store=self._store,
+            upstream=_watched(self._upstreams, self._learned),
+            recorder=self._observers,
+            auditor=self._logs.audit,
+            inquiries=self.trust,
+            clocks=bindings.clocks(),
+            trusted=settings.trusted_proxies,
+            body_bytes=limits.body_bytes,
+            buffered_bytes=limits.buffered_bytes,
+            deny_seconds=self._deny_seconds,
+        )
+
+    def _deny_seconds(self) -> float:
+        """Return for how long a refusal may be repeated without asking the store."""
+        # What this process's own buckets say is forgotten when Redis is back.
+        shared = self._settings.redis_url is not None and self._store.state == "ok"
+        return _DENY_SECONDS if shared else 0.0
 
     def _make_store(self) -> MemoryStore | RedisStore:
         url = self._settings.redis_url
@@ -180,7 +212,10 @@ class Serving:
             log.error("the keystore's new keys do not fit the policy: %s", error)  # noqa: TRY400 - it says all
             return
         if ciphers is not None:
-            self._pipeline.snapshot = dataclasses.replace(snapshot, ciphers=ciphers)
+            secret = ciphers.secret(LIMIT_PURPOSE)
+            self._pipeline.snapshot = dataclasses.replace(
+                snapshot, ciphers=ciphers, limit_secret=secret
+            )
             log.info("other keys of the keystore are in force")
 
     # -- what is in force
@@ -270,6 +305,10 @@ class Serving:
         """Return what is known of a refusal; None for nothing."""
         return self._refusals.find(request_id)
 
+    async def learned(self) -> Mapping[str, object] | None:
+        """Return what was learned; None where nothing is."""
+        return None if self._learned is None else self._learned.document()
+
     # -- life
 
     async def start(self) -> None:
@@ -285,6 +324,7 @@ class Serving:
         except TypeError:  # what redis-py makes of a name that it does not know
             raise StartError("REDIS_URL: there is no such option as in it.") from None
         self._health.configure(self.policy.backends.values())
+        self._renewals.start()
         await self.trust.start(self.policy)
         if self._keys is not None:
             self._keys.start(self._change_keys)
@@ -329,6 +369,7 @@ class Serving:
     async def stop(self) -> None:
         """End everything now."""
         await self._listener.stop()
+        self._renewals.stop()
         await self.trust.stop()
         await self._health.stop()
         await self._upstreams.close()

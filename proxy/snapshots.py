@@ -17,6 +17,9 @@ from proxy.ports import Snapshot
 from proxy.settings import Settings
 from proxy.starting import StartError
 
+LIMIT_PURPOSE = "lumina limit owners v1"
+"""Of the key that hashes what limits count by and may be a secret."""
+
 
 def source_of(settings: Settings, environment: Mapping[str, str]) -> PolicySource:
     """Return where the policy comes from: the disk, or what is pinned."""
@@ -61,7 +64,8 @@ def snapshot_of(
     vault = keys.vault if keys else None
     if vault is None:
         _refuse_vaulted(policy)
-    return Snapshot(policy, authenticator, ciphers, vault)
+    secret = ciphers.secret(LIMIT_PURPOSE)
+    return Snapshot(policy, authenticator, ciphers, secret, vault)
 
 
 def _refuse_vaulted(policy: Policy) -> None:

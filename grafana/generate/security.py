@@ -221,6 +221,15 @@ REFUSALS = [
         shade=VERMILLION,
     ),
     lines(
+        "Revocations",
+        "Tokens, sessions, subjects or issuers that are revoked, and for how long "
+        "nobody has told the proxy of others.",
+        query("max(lumina_revocations{@})", "in force"),
+        query("max(lumina_revocations_age_seconds{@})", "seconds unheard"),
+        unit="short",
+        colors={"in force": BLUE, "seconds unheard": VERMILLION},
+    ),
+    lines(
         "Log-ins",
         "Log-ins that succeeded and that failed. Many failures and few successes: "
         "somebody guesses passwords.",
@@ -249,6 +258,29 @@ LIMITS = [
         unit="reqps",
         shade=ORANGE,
         links=[to_rule()],
+    ),
+    lines(
+        "Near a limit",
+        "Requests that left less than a fifth of a limit's tokens: who is next to be "
+        "refused.",
+        query(
+            "sum by (limit, role) (rate(lumina_limits_near_total{@}"
+            "[$__rate_interval]))",
+            "{{limit}} {{role}}",
+        ),
+        unit="reqps",
+        shade=ORANGE,
+    ),
+    lines(
+        "Over a limit, by limit",
+        "What each limit refuses, or would refuse in shadow mode.",
+        query(
+            "sum by (limit, role, mode) (rate(lumina_limits_over_total{@}"
+            "[$__rate_interval]))",
+            "{{limit}} {{role}} {{mode}}",
+        ),
+        unit="reqps",
+        shade=ORANGE,
     ),
     lines(
         "Takes",

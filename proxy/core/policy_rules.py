@@ -22,9 +22,9 @@ from proxy.core.policy_backends import read_rule_timeouts
 from proxy.core.policy_bindings import read_binds
 from proxy.core.policy_guards import Context, Networks, read_guard, read_shadow
 from proxy.core.policy_keys import PROTECT, RULE, required
+from proxy.core.policy_limits import everywhere, read_limit, with_older
 from proxy.core.policy_observing import read_observed
 from proxy.core.policy_responses import read_rule_responses
-from proxy.core.policy_sections import read_limit
 from proxy.core.policy_upgrade import read_upgrade
 from proxy.core.policy_values import Report, refuse
 from proxy.core.responses import Responses
@@ -56,10 +56,12 @@ OWN_METRICS = (
     "lumina_key_",
     "lumina_keystore_",
     "lumina_limiter_",
+    "lumina_limits_",
     "lumina_log_",
     "lumina_overhead_",
     "lumina_policy_",
     "lumina_request_",
+    "lumina_revocations",
     "lumina_shadow_",
     "lumina_system_",
     "lumina_tunnels_",
@@ -77,6 +79,8 @@ class Known:
         heirs: to each role those that may what it may, itself among them.
         addresses: lists of addresses, by name.
         texts: the text of each file, by its name.
+        backend_limits: the limits that rules have because of their backend.
+        older: whether clients are told of limits with the older fields, too.
         shadow: whether the policy as a whole enforces nothing.
         logging: what is logged where a rule does not say.
         responses: what the policy says of every answer; None for nothing.
@@ -92,6 +96,8 @@ class Known:
     heirs: Mapping[str, frozenset[str]]
     addresses: Mapping[str, Networks | None]
     texts: Mapping[str, str]
+    backend_limits: Mapping[str, tuple[Limit, ...]]
+    older: bool = False
     shadow: bool = False
     logging: Logging = USUAL
     responses: Responses | None = None
@@ -108,7 +114,7 @@ def read_rule(report: Report, node: Node, known: Known) -> Rule | None:
     match = report.read(entries.get("match"), _match, None)
     allow = report.read(entries.get("allow"), lambda n: _allow(report, n, known), None)
     backend = _backend(report, node, entries, known)
-    limits = _limits(report, entries.get("limits"), rule_id or "", known)
+    limits = _limits(report, entries.get("limits"), rule_id or "", known, backend)
     protected = _protected(report, entries.get("protect"), known)
     count = report.read(entries.get("count"), _counter, None)
     tolerate = _tolerate(report, entries.get("tolerate"))
@@ -126,7 +132,7 @@ def read_rule(report: Report, node: Node, known: Known) -> Rule | None:
         pattern=match[1],
         backend=backend,
         allow=allow if token else None,
-        limits=tuple(dataclasses.replace(one, shadow=shadow) for one in limits),
+        limits=tuple(_as_in_rule(one, known, shadow=shadow) for one in limits),
         **protected,
         count=count,
         tolerate=tolerate,
@@ -228,8 +234,13 @@ def _backend(
 
 
 def _limits(
-    report: Report, node: Node | None, rule_id: str, known: Known
+    report: Report,
+    node: Node | None,
+    rule_id: str,
+    known: Known,
+    backend: Backend | None,
 ) -> tuple[Limit, ...]:
+    """Read a rule's limits; with those of its backend, and those of every rule."""
     limits: dict[str, Limit | None] = {}
     for index, item in enumerate(report.items(node)):
         if isinstance(item, Table):
@@ -243,7 +254,15 @@ def _limits(
             report.error(item.at, f"the limit {chosen!r} is listed twice")
         elif chosen:
             limits[chosen] = known.limits[chosen]
+    of_backend = known.backend_limits.get(backend.id, ()) if backend else ()
+    for limit in (*of_backend, *everywhere(known.limits)):
+        limits.setdefault(limit.id, limit)
     return tuple(limit for limit in limits.values() if limit)
+
+
+def _as_in_rule(limit: Limit, known: Known, *, shadow: bool) -> Limit:
+    limit = with_older(limit, older=known.older)
+    return dataclasses.replace(limit, shadow=True) if shadow else limit
 
 
 def _protected(report: Report, node: Node | None, known: Known) -> dict[str, Any]:

@@ -47,6 +47,14 @@ COUNTERS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
         ("field", "operation", "outcome", "key"),
     ),
     "lumina_internal_errors": ("Bugs of the proxy: logged, answered with 500.", ()),
+    "lumina_limits_near": (
+        "Requests that left a limit less than a fifth of its tokens.",
+        ("limit", "role"),
+    ),
+    "lumina_limits_over": (
+        "Requests that a limit refused, or would have refused in shadow mode.",
+        ("limit", "role", "mode"),
+    ),
     "lumina_limiter_takes": ("Requests that took tokens.", ("outcome",)),
     "lumina_limiter_store_failures": (
         "Calls that the store of limits did not answer in time.",
@@ -100,6 +108,11 @@ GAUGES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "lumina_system_memory_usage": ("Memory usage of the machine in percent.", ()),
     "lumina_active_users": (
         "Distinct subjects in this minute and the four before it.",
+        (),
+    ),
+    "lumina_revocations": ("Revocations in force.", ()),
+    "lumina_revocations_age_seconds": (
+        "Seconds since revocations were known to be current.",
         (),
     ),
     "lumina_jwks_age_seconds": (
@@ -177,6 +190,8 @@ SAME: Final = frozenset(
     (
         "lumina_build_info",
         "lumina_jwks_age_seconds",
+        "lumina_revocations",
+        "lumina_revocations_age_seconds",
         "lumina_policy_info",
         "lumina_policy_last_reload_timestamp_seconds",
         "lumina_system_cpu_usage",

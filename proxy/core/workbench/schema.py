@@ -17,7 +17,7 @@ from proxy.core.backends import Balance, Verify
 from proxy.core.conditions import MAX_LENGTH
 from proxy.core.observing import Audit
 from proxy.core.paths import INTOLERABLE, Ambiguity
-from proxy.core.policy import ANYONE, OnStoreFailure, Per, Precision, View
+from proxy.core.policy import ANYONE, View
 from proxy.core.policy_backends import (
     FILE,
     HOST,
@@ -52,7 +52,6 @@ from proxy.core.policy_keys import (
     HEALTH,
     ISSUER,
     KEY,
-    LIMIT,
     LOG,
     PROTECT,
     RESPONSES,
@@ -61,14 +60,18 @@ from proxy.core.policy_keys import (
     TIMEOUTS,
     UPGRADE,
 )
+from proxy.core.policy_limits import LIMIT_HEADERS
 from proxy.core.policy_observing import ALL, NONE, PERCENT
 from proxy.core.policy_responses import NOTHING, ORIGIN, SOURCE, TOKEN
 from proxy.core.policy_roles import DEFAULT, ROLE
 from proxy.core.policy_rules import COUNTER, METHODS, RULE_ID
-from proxy.core.policy_sections import GLOB, PERIODS, UNLIMITED
+from proxy.core.policy_sections import GLOB
 from proxy.core.policy_upgrade import PROTOCOL
-from proxy.core.policy_values import DURATION, NAME, SIZE, YES_OR_NO
+from proxy.core.policy_values import DURATION, NAME, YES_OR_NO
 from proxy.core.responses import SameSite
+from proxy.core.workbench.schema_limits import A_SIZE as _SIZE
+from proxy.core.workbench.schema_limits import POSITIVE as _POSITIVE
+from proxy.core.workbench.schema_limits import limit_schema
 from proxy.core.workbench.shapes import VARIABLE as _VARIABLE
 from proxy.core.workbench.shapes import WORD as _WORD
 from proxy.core.workbench.shapes import Schema
@@ -99,24 +102,7 @@ _SHARE: Schema = {
     "examples": ["10%"],
 }
 NAME_WORD = _word(NAME)
-_POSITIVE: Schema = {
-    "anyOf": [
-        {"type": "integer", "minimum": 1},
-        {"type": "string", "pattern": "^[1-9][0-9]{0,14}$"},
-        _VARIABLE,
-    ]
-}
 _DURATION = _value(DURATION, "250ms", "2s", "1m", "1h")
-RATE = _value(
-    re.compile(
-        f"{UNLIMITED}|[0-9]{{1,15}} ?/ ?(?:{'|'.join(PERIODS)}|{DURATION.pattern})"
-    ),
-    *("5/minute", "100/hour", "10/30s", UNLIMITED),
-)
-_SIZE: Schema = {
-    "anyOf": [{"type": "integer", "minimum": 0}, *_value(SIZE)["anyOf"]],
-    "examples": ["64KiB", "10MB", "1GiB"],
-}
 _PROTOCOLS = _set({**_word(PROTOCOL), "examples": ["websocket"]})
 ROLE_WORD: Schema = {**_word(ROLE), "not": {"enum": [ANYONE, DEFAULT]}}
 VERSION: Schema = {"enum": [1, "1"]}
@@ -149,6 +135,7 @@ def _backend() -> Schema:
                     "up_after": _POSITIVE,
                 },
             ),
+            "limits": _set(NAME_WORD),
             "eject": {"anyOf": [{"const": NO_EJECTION}, _object(EJECT, eject)]},
             "breaker": _object(BREAKER, dict.fromkeys(BREAKER, _POSITIVE)),
             "retry": _words(RETRIES),
@@ -234,20 +221,6 @@ _KEY_PLACES = ("https://login.example/jwks", "file:/run/keys/jwks.json")
 def exactly_one(*names: str) -> list[Schema]:
     """Return what asks for one of these keys."""
     return [{"required": [name]} for name in names]
-
-
-def _limit() -> Schema:
-    role = {**_word(ROLE), "not": {"const": ANYONE}}
-    return _object(
-        LIMIT,
-        {
-            "rate": {"anyOf": [RATE, _table(role, RATE)]},
-            "per": _words([per.value for per in Per]),
-            "burst": _POSITIVE,
-            "on_store_failure": _words([way.value for way in OnStoreFailure]),
-            "precision": _words([one.value for one in Precision]),
-        },
-    )
 
 
 def _rule() -> Schema:
@@ -351,6 +324,7 @@ def policy_schema() -> Schema:
         "roles": _set({"anyOf": [ROLE_WORD, _heir()]}),
         "addresses": _table(NAME_WORD, _ADDRESSES),
         "limits": _table(NAME_WORD, {"$ref": "#/$defs/limit"}),
+        "limit_headers": _words(LIMIT_HEADERS),
         "fields": _table(NAME_WORD, _field()),
         "views": _table(_word(ROLE), view),
         "log": _object(LOG, {"keys": _set(_words(KEYS)), "sample": _SHARE}),
@@ -364,7 +338,7 @@ def policy_schema() -> Schema:
         "$defs": {
             "backend": _backend(),
             "issuer": _issuer(),
-            "limit": _limit(),
+            "limit": limit_schema(),
             "responses": _responses(),
             "rule": _rule(),
         },
