@@ -19,6 +19,7 @@ COMMANDS = (
     "policy",
     "schema",
     "limits",
+    "token",
     "keys",
     "init",
     "learn",

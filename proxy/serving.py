@@ -94,7 +94,7 @@ class Serving:
         self._upstreams = upstreams
         self._health = HealthChecks(upstreams.tls_of, upstreams.health_changed)
         self._store = self._make_store()
-        self.trust = Trust(trusted, metrics)
+        self.trust = Trust(trusted, metrics, settings.redis_url, self.tunnels)
         self._refusals, logs = Refusals(bindings.wall), Logs(settings)
         self._logs = logs
         self._observers = Observers(metrics, self._refusals, logs.access, logs.audit)

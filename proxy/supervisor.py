@@ -33,7 +33,7 @@ from proxy.edge.policy_watch import PolicyWatch
 from proxy.edge.sockets import bind_shared, port_of
 from proxy.edge.totals import Processes, Totals
 from proxy.edge.worker_process import WorkerProcess, ask_all
-from proxy.orders import ORDERS, relayed
+from proxy.orders import ORDERS, QUESTIONS, asked, relayed
 from proxy.settings import Recorded, Settings
 from proxy.signals import Signals
 from proxy.slots import Slot
@@ -101,7 +101,8 @@ class Supervisor:
             ready=self._ready,
             policy=self._source.state,
             limits=self._limits,
-            commands={path: relayed(path, lambda: self._workers) for path in ORDERS},
+            commands={path: relayed(path, self._all_workers) for path in ORDERS},
+            queries={path: asked(path, self._all_workers) for path in QUESTIONS},
             refusal=self._refusal,
             learned=self._learned,
         )
@@ -204,6 +205,9 @@ class Supervisor:
     @property
     def _workers(self) -> list[WorkerProcess]:
         return [slot.worker for slot in self._slots if slot.worker is not None]
+
+    def _all_workers(self) -> list[WorkerProcess]:
+        return self._workers
 
     async def _begin(self, slot: Slot) -> None:
         """Have a worker serve in a slot.

@@ -61,6 +61,7 @@ OWN_METRICS = (
     "lumina_overhead_",
     "lumina_policy_",
     "lumina_request_",
+    "lumina_revocations",
     "lumina_shadow_",
     "lumina_system_",
     "lumina_tunnels_",

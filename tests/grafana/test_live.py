@@ -72,6 +72,7 @@ MAY_FIRE = {
     "LuminaProxyCpuSaturated": "as LuminaOverheadBurnFast",
     "LuminaPasswordGuessing": "by how many rounds there were",
     "LuminaForgedTokens": "as above",
+    "LuminaRevocationsStale": "by how long Redis was away",
     "LuminaTokensRefused": "as above",
     "HostCpuHigh": "as LuminaOverheadBurnFast",
     "HostMemoryHigh": "as LuminaOverheadBurnFast",
