@@ -36,6 +36,7 @@ from proxy.core.policy import Policy, Rule
 from proxy.core.reasons import Reason
 from proxy.core.routing import NEVER_MEANT
 from proxy.core.target import split_target
+from proxy.logins import Logins
 from proxy.ports import (
     Auditor,
     BucketStore,
@@ -89,6 +90,7 @@ class Pipeline:
             body_bytes=body_bytes,
             buffered_bytes=buffered_bytes,
         )
+        self._logins = Logins(store, self._bodies, self.taking)
 
     async def handle(self, request: Request, downstream: Downstream) -> None:
         """Answer one request. Raises nothing but CancelledError."""
@@ -105,6 +107,8 @@ class Pipeline:
             takes = self.taking.takes(snapshot, rule, request, headers, exchange)
             if takes:
                 self.taking.grant(takes, await self._store.take(takes), exchange)
+            if rule.login is not None:
+                await self._logins.check(snapshot, rule, request, headers, exchange)
             # write down what has to be
             if rule.observed.audit is Audit.REQUIRED:
                 await self._auditor.required("request.admitted", **exchange.described())

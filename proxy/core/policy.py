@@ -211,6 +211,31 @@ class Upgrade:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Login:
+    """How failed log-ins are counted; see ``login``.
+
+    Attributes:
+        id: the name in the policy.
+        json: where a JSON body names the account; None where it names none.
+        form: the parameter of an urlencoded form that does; None likewise.
+        failed: statuses of the backend that say that a log-in failed.
+        per_account: the back-off of an account.
+        per_client: the back-off of a client.
+        per_known: the back-off of an account from a client that is known to it.
+        known_us: how long a client is known after a log-in, in microseconds.
+    """
+
+    id: str
+    json: Selection | None
+    form: Parameters | None
+    failed: frozenset[int]
+    per_account: RateLimit
+    per_client: RateLimit
+    per_known: RateLimit
+    known_us: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
     """What may happen to the requests that match it.
 
@@ -237,6 +262,7 @@ class Rule:
         vaulted: whether something of it is in the keystore.
         upgrade: what connections may become; None means that they stay HTTP.
         guard: what is asked for beside a role; None for nothing.
+        login: how failed log-ins are counted; None where nobody logs in.
         shadow: whether who may, and how often, is decided and noted but not enforced.
         observed: what logs have of its requests.
     """
@@ -262,6 +288,7 @@ class Rule:
     hardening: Hardening | None = None
     upgrade: Upgrade | None = None
     guard: Guard | None = None
+    login: Login | None = None
     shadow: bool = False
     observed: Observed = ALL
 
@@ -278,6 +305,11 @@ class Rule:
     def protects_body(self) -> bool:
         """Whether something of the request body is encrypted."""
         return self.protect_request is not None or self.protect_form is not None
+
+    @property
+    def holds_body(self) -> bool:
+        """Whether the request body is held whole, to be encrypted or looked into."""
+        return self.login is not None or self.protects_body
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

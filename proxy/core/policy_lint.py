@@ -193,6 +193,9 @@ def _unused(report: Report, draft: Draft) -> None:
     for name in draft.known.limits:
         if name not in limits:
             report.warning(draft.place("limits", name), f"no rule uses {name!r}")
+    logins = {rule.login.id for rule in rules if rule.login}
+    for name in draft.known.logins.keys() - logins:
+        report.warning(draft.place("logins", name), f"no rule uses {name!r}")
     for name in draft.known.addresses.keys() - _lists_of_addresses(draft):
         report.warning(draft.place("addresses", name), f"no rule uses {name!r}")
     fields = {

@@ -17,7 +17,7 @@ from proxy.core.guard import Guard
 from proxy.core.hardening import Hardening
 from proxy.core.observing import USUAL, Logging
 from proxy.core.parameters import Parameters
-from proxy.core.policy import ANYONE, Limit, Rule
+from proxy.core.policy import ANYONE, Limit, Login, Rule
 from proxy.core.policy_backends import read_rule_timeouts
 from proxy.core.policy_bindings import read_binds
 from proxy.core.policy_guards import Context, Networks, read_guard, read_shadow
@@ -92,6 +92,7 @@ class Known:
     backends: Mapping[str, Backend | None]
     roles: tuple[str, ...]
     limits: Mapping[str, Limit | None]
+    logins: Mapping[str, Login | None]
     fields: Mapping[str, Field]
     heirs: Mapping[str, frozenset[str]]
     addresses: Mapping[str, Networks | None]
@@ -114,7 +115,6 @@ def read_rule(report: Report, node: Node, known: Known) -> Rule | None:
     match = report.read(entries.get("match"), _match, None)
     allow = report.read(entries.get("allow"), lambda n: _allow(report, n, known), None)
     backend = _backend(report, node, entries, known)
-    limits = _limits(report, entries.get("limits"), rule_id or "", known, backend)
     protected = _protected(report, entries.get("protect"), known)
     count = report.read(entries.get("count"), _counter, None)
     tolerate = _tolerate(report, entries.get("tolerate"))
@@ -123,6 +123,7 @@ def read_rule(report: Report, node: Node, known: Known) -> Rule | None:
     timeouts = read_rule_timeouts(report, entries.get("timeouts"), backend)
     responses = read_rule_responses(report, entries.get("responses"), known.responses)
     shadow = read_shadow(report, entries.get("mode")) or known.shadow
+    limits = _limits(report, entries.get("limits"), rule_id or "", known, backend)
     if not (rule_id and match and allow and backend):
         return None
     token = allow != {ANYONE}
@@ -133,6 +134,7 @@ def read_rule(report: Report, node: Node, known: Known) -> Rule | None:
         backend=backend,
         allow=allow if token else None,
         limits=tuple(_as_in_rule(one, known, shadow=shadow) for one in limits),
+        login=_login(report, entries.get("login"), match[0], known),
         **protected,
         count=count,
         tolerate=tolerate,
@@ -146,6 +148,17 @@ def read_rule(report: Report, node: Node, known: Known) -> Rule | None:
         shadow=shadow,
         observed=read_observed(report, entries, known.logging),
     )
+
+
+def _login(
+    report: Report, node: Node | None, methods: frozenset[str], known: Known
+) -> Login | None:
+    name = report.read(node, lambda n: values.choice(n, "login", known.logins), None)
+    if name is None:
+        return None
+    if node is not None and methods != {"POST"}:
+        report.error(node.at, "people log in with POST, and with nothing else")
+    return known.logins[name]
 
 
 def _guard(

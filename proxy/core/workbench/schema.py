@@ -73,6 +73,7 @@ from proxy.core.responses import SameSite
 from proxy.core.workbench.schema_limits import A_SIZE as _SIZE
 from proxy.core.workbench.schema_limits import POSITIVE as _POSITIVE
 from proxy.core.workbench.schema_limits import limit_schema
+from proxy.core.workbench.schema_logins import login_schema
 from proxy.core.workbench.shapes import VARIABLE as _VARIABLE
 from proxy.core.workbench.shapes import WORD as _WORD
 from proxy.core.workbench.shapes import Schema
@@ -254,6 +255,7 @@ def _rule() -> Schema:
             "mode": _words(POLICY_MODES),
             "backend": NAME_WORD,
             "limits": _list({"anyOf": [NAME_WORD, {"$ref": "#/$defs/limit"}]}),
+            "login": NAME_WORD,
             "protect": _object(
                 PROTECT,
                 {
@@ -334,6 +336,7 @@ def policy_schema() -> Schema:
         "roles": _set({"anyOf": [ROLE_WORD, _heir()]}),
         "addresses": _table(NAME_WORD, _ADDRESSES),
         "limits": _table(NAME_WORD, {"$ref": "#/$defs/limit"}),
+        "logins": _table(NAME_WORD, login_schema()),
         "limit_headers": _words(LIMIT_HEADERS),
         "fields": _table(NAME_WORD, _field()),
         "views": _table(_word(ROLE), view),
