@@ -99,10 +99,10 @@ def test_pod_is_restricted(tmp_path: Path) -> None:
     """Trivy finds nothing but that the release's namespace is its user's choice."""
     file = tmp_path / "values.yaml"
     file.write_text(yaml.safe_dump(EVERYTHING), encoding="utf-8")
-    command = [TOOLS / "trivy", "config", "--quiet", "--format", "json"]
-    flags = ["--skip-check-update", "--skip-version-check", "--helm-values", file]
+    command = [str(TOOLS / "trivy"), "config", "--quiet", "--format", "json"]
+    flags = ["--skip-check-update", "--skip-version-check", "--helm-values", str(file)]
     done = subprocess.run(
-        [*command, *flags, CHART], capture_output=True, text=True, check=False
+        [*command, *flags, str(CHART)], capture_output=True, text=True, check=False
     )
     results = json.loads(done.stdout)["Results"]
     found = {
