@@ -225,10 +225,7 @@ def _draft(report: Report, document: _Document) -> Draft:
     )
     issuers = read_issuers(report, tables["issuers"])
     views = read_views(report, tables["views"], roles.names, known.fields)
-    if known.shadow and len(known.backends) > 1:
-        message = "a request that no rule matches is refused, even in shadow mode"
-        hint = "nobody says which of the backends is meant: add a rule for every path"
-        report.warning(document.words["mode"].at, message, hint)
+    _warn_of_several_backends(report, document, known)
     rules = [
         (node, rule)
         for node in document.lists["rules"]
@@ -244,6 +241,15 @@ def _draft(report: Report, document: _Document) -> Draft:
         rules=rules,
         tenant=report.read(document.words.get("tenant"), claim_path, ()),
     )
+
+
+def _warn_of_several_backends(
+    report: Report, document: _Document, known: Known
+) -> None:
+    if known.shadow and len(known.backends) > 1:
+        message = "a request that no rule matches is refused, even in shadow mode"
+        hint = "nobody says which of the backends is meant: add a rule for every path"
+        report.warning(document.words["mode"].at, message, hint)
 
 
 def digest_of(files: Sequence[tuple[str, str]]) -> str:

@@ -74,7 +74,7 @@ def _limits(policy: Policy, draft: Draft) -> Found:
         if rule.max_body_bytes is None:
             message = f"{rule.id} has no max_body"
             yield Lint.LARGE_ANONYMOUS_BODY, table.values["match"], message
-        if is_door(rule) and limited and rule.login is None:
+        if is_door(rule) and limited:
             yield from _guesses(rule, at, limited)
             doors.append((table, rule))
     for table, rule in doors:
