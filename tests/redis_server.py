@@ -42,6 +42,7 @@ class RedisServer:
             [
                 *("redis-server", "--port", str(self.port), "--bind", "127.0.0.1"),
                 *("--save", "", "--appendonly", "no", "--loglevel", "warning"),
+                *("--repl-diskless-sync-delay", "0"),
                 *self._options,
             ],
             cwd=self._folder,

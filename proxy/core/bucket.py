@@ -82,6 +82,24 @@ class RateLimit:
             )
         return cls(count, period_us, burst, refill, token, capacity)
 
+    def shared_by(self, instances: int) -> "RateLimit":
+        """Return one instance's share, when each of them has a bucket of its own.
+
+        Together they give the rate, and the burst but for what does not divide; each
+        bucket holds a token at the least. More instances than can be counted exactly
+        share as far as they can.
+        """
+        while instances > 1:
+            try:
+                return RateLimit.of(
+                    self.count,
+                    self.period_us * instances,
+                    max(1, self.burst // instances),
+                )
+            except ValueError:
+                instances //= 2
+        return self
+
     @property
     def window_seconds(self) -> int:
         """Seconds in which the empty bucket fills, rounded up; the period by default.

@@ -4,8 +4,10 @@
 -- names; change both or neither. tests/edge/test_bucket_store.py compares them on
 -- random histories.
 --
--- KEYS  the buckets of all requests, in order; one may occur again and again.
--- ARGV  now in microseconds ("" for this server's clock), then for each request the
+-- KEYS  the buckets of all requests, in order; one may occur again and again. None in
+--       a Redis Cluster, which would have them all in one slot: there ARGV has them.
+-- ARGV  now in microseconds ("" for this server's clock); without KEYS, the number of
+--       buckets and their keys, all on this server; then for each request the
 --       number of its buckets, and for each of those: refill, capacity, cost, where
 --       cost is in units (cost * limit.token in Python). A number below 0 is one of
 --       buckets to settle, where a cost below 0 is given back.
@@ -24,12 +26,25 @@ if not now then
   now = tonumber(time[1]) * 1000000 + tonumber(time[2])
 end
 
+local keys, argument = KEYS, 2
+local stored
+if #KEYS > 0 then
+  stored = redis.call('MGET', unpack(KEYS))
+else
+  -- A key of another server is an error here, before anything is written.
+  keys, stored = {}, {}
+  for i = 1, tonumber(ARGV[2]) do
+    local key = ARGV[2 + i]
+    keys[i], stored[i] = key, redis.call('MGET', key)[1]
+  end
+  argument = 3 + #keys
+end
+
 -- The states that were read or written, by key. MGET answers nil for a foreign type,
 -- and a foreign text does not match: both count as a bucket never touched, and the
 -- next write mends them.
 local levels, instants = {}, {}
-local stored = redis.call('MGET', unpack(KEYS))
-for i, key in ipairs(KEYS) do
+for i, key in ipairs(keys) do
   if stored[i] then
     local level, at = string.match(stored[i], '^(%d+):(%d+)$')
     levels[key], instants[key] = tonumber(level), tonumber(at)
@@ -68,7 +83,7 @@ local function write(name, refill, capacity, level, at)
   lives[name] = math.max(at - now, 0) + us_until_full(refill, capacity, level)
 end
 
--- Takes for one request, whose buckets are KEYS[key + 1 .. key + count] and whose
+-- Takes for one request, whose buckets are keys[key + 1 .. key + count] and whose
 -- arguments begin at ARGV[argument].
 local function take(key, argument, count)
   local everywhere, something = true, false
@@ -77,7 +92,7 @@ local function take(key, argument, count)
     capacity[i] = tonumber(ARGV[argument + 1])
     cost[i] = tonumber(ARGV[argument + 2])
     argument = argument + 3
-    level[i], at[i] = level_at(KEYS[key + i], refill[i], capacity[i])
+    level[i], at[i] = level_at(keys[key + i], refill[i], capacity[i])
     local enough = level[i] >= cost[i]
     everywhere = everywhere and enough
     something = something or cost[i] > 0
@@ -89,7 +104,7 @@ local function take(key, argument, count)
     if taken then
       level[i] = level[i] - cost[i]
       if cost[i] > 0 then
-        write(KEYS[key + i], refill[i], capacity[i], level[i], at[i])
+        write(keys[key + i], refill[i], capacity[i], level[i], at[i])
       end
     end
     reply[2 * (key + i)] = level[i]
@@ -120,7 +135,7 @@ local function settle(name, refill, capacity, units)
   write(name, refill, capacity, later * refill - missing, at + later)
 end
 
-local key, argument = 0, 2
+local key = 0
 while argument <= #ARGV do
   local count = tonumber(ARGV[argument])
   if count > 0 then
@@ -129,7 +144,7 @@ while argument <= #ARGV do
     count = -count
     for i = 1, count do
       local first = argument + 3 * i - 2
-      settle(KEYS[key + i], tonumber(ARGV[first]), tonumber(ARGV[first + 1]),
+      settle(keys[key + i], tonumber(ARGV[first]), tonumber(ARGV[first + 1]),
         tonumber(ARGV[first + 2]))
       reply[2 * (key + i) - 1], reply[2 * (key + i)] = 0, 0
     end
