@@ -106,7 +106,7 @@ class Recorder(Protocol):
         """Note one request that is over."""
         ...
 
-    def cipher(self, field: str, operation: str, outcome: str) -> None:
+    def cipher(self, field: str, operation: str, outcome: str, key: str) -> None:
         """Note one protected leaf."""
         ...
 

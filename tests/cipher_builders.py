@@ -12,6 +12,7 @@ from proxy.core.ciphertext import looks_sealed
 from proxy.core.errors import Refused
 from proxy.core.field import Field, Mode, Step
 from proxy.core.field_keys import Scope
+from proxy.core.keyring import Lease
 from proxy.core.keyset import Keyset
 from proxy.core.masks import looks_masked
 from proxy.core.reasons import Reason
@@ -73,11 +74,20 @@ def a_cipher(
     deployment: str = "lms",
     tenant: str = "",
     nonce: Callable[[], bytes] | None = None,
+    lease: Lease | None = None,
+    known: Callable[[int], bool] = lambda _: False,
 ) -> Cipher:
     """Build a cipher; the first key encrypts."""
-    known = {field.id: field for field in fields or (a_field(),)}
+    by_name = {field.id: field for field in fields or (a_field(),)}
     scope = Scope(deployment, tenant)
-    return Cipher(Keyset(list(roots)), scope, known, nonce or nonces())
+    return Cipher(
+        Keyset(list(roots)),
+        scope,
+        by_name,
+        nonce or nonces(),
+        lease=lease,
+        known=known,
+    )
 
 
 def not_encrypted(cipher: Cipher, leaf: str, field: str = FIELD) -> tuple[Reason, str]:

@@ -216,8 +216,9 @@ class Ports:
         self.told.append("record")
         self.records.append(exchange)
 
-    def cipher(self, field: str, operation: str, outcome: str) -> None:
+    def cipher(self, field: str, operation: str, outcome: str, key: str) -> None:
         """Note a protected leaf."""
+        assert not key or len(key) == 8
         self.told.append(f"{operation} {field} {outcome}")
 
     def failed(self, error: BaseException, exchange: Exchange) -> None:

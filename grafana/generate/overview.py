@@ -100,11 +100,11 @@ TRAFFIC = [
         "Failures by reason",
         "Why requests failed that were allowed. upstream-…: the backend; "
         "field-undecryptable: stored data; limits-unavailable: Redis, by the policy's "
-        "wish; internal-error: a bug of the proxy.",
+        "wish; keys-unavailable: the key service; internal-error: a bug of the proxy.",
         query(
             'sum by (reason) (rate(lumina_decisions_total{@, reason=~"upstream-.*|'
             "field-undecryptable|response-unreadable|limits-unavailable|"
-            'internal-error"}'
+            'keys-unavailable|internal-error"}'
             "[$__rate_interval]))",
             "{{reason}}",
         ),

@@ -89,7 +89,8 @@ SUMMARY = [
         "proxy does not have.",
         query(
             "sum(increase(lumina_cipher_operations_total"
-            '{@, operation="decrypt", outcome="failed"}[$__range])) or vector(0)'
+            '{@, operation="decrypt", outcome=~"unknown-key|bad-tag|wrong-context"}'
+            "[$__range])) or vector(0)"
         ),
         unit="short",
         limits=steps((None, BLUE), (1, VERMILLION)),

@@ -12,7 +12,8 @@ Rules of this file, and of every mode:
 3. One key id selects one key; none is tried (but by Fernet, whose MAC tells).
 4. Only declared fields decrypt, and no client may send what looks like a ciphertext:
    nobody has somebody else's ciphertext stored as his own, to read it back.
-5. Every failure to decrypt is one refusal with one message.
+5. Every failure to decrypt is one refusal with one message; only observers are told
+   which (``undecryptable``).
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -20,34 +21,41 @@ from typing import Protocol
 
 from cryptography.exceptions import InvalidTag
 
-from proxy.core.ciphertext import looks_sealed
+from proxy.core.ciphertext import key_name, looks_sealed
 from proxy.core.errors import Refused
 from proxy.core.field import Field, Mode
 from proxy.core.field_keys import FieldKeys, Scope
-from proxy.core.keyset import Keyset
+from proxy.core.keyring import Lease
+from proxy.core.keyset import Keyset, UnknownKeyError
 from proxy.core.leaf import NULL, text_of
 from proxy.core.masks import looks_masked
 from proxy.core.mode_deterministic import DeterministicMode, MailMode
 from proxy.core.mode_digits import DigitsMode
 from proxy.core.mode_fernet import FernetMode
 from proxy.core.mode_pepper import PepperMode
-from proxy.core.mode_random import RandomMode
+from proxy.core.mode_random import RandomMode, WrongContextError
 from proxy.core.pseudonyms import Pseudonyms
 from proxy.core.reasons import Reason
+from proxy.core.undecryptable import Failure, Undecryptable
 from proxy.core.xaes import NONCE_BYTES
 
 __all__ = ["NONCE_BYTES", "Cipher", "FieldMode"]
 
 
 class FieldMode(Protocol):
-    """How the values of one field are encrypted."""
+    """How the values of one field are encrypted.
 
-    def encrypt(self, leaf: str, text: str | None) -> str:
+    ``bound`` is what a value is bound to besides its field; modes that have no room for
+    it do not look at it, and no field of theirs may ask for it.
+    """
+
+    def encrypt(self, leaf: str, text: str | None, bound: bytes) -> str:
         """Return the string that is stored for a leaf which is not null.
 
         Args:
             leaf: the JSON text of the value.
             text: the value, if it is a string.
+            bound: see above.
         """
         ...
 
@@ -55,26 +63,28 @@ class FieldMode(Protocol):
         """Tell whether a string is sure to be a ciphertext of this mode."""
         ...
 
-    def decrypt(self, text: str) -> str | None:
+    def decrypt(self, text: str, bound: bytes) -> str | None:
         """Return the leaf of a stored string; None if it was not encrypted."""
         ...
 
 
 class Cipher:
-    """Encrypts and decrypts the values of all fields of a policy.
+    """Encrypts and decrypts the values of all fields of a policy, for one tenant.
 
     Args:
         keyset: the keys.
         scope: whose values; bound into every ciphertext.
         fields: the fields, by their id.
         nonce: returns 24 random bytes, fresh at every call.
+        lease: while it is not valid, nothing is encrypted.
+        known: tells whether another tenant has a key of this id.
 
     Raises:
         ValueError: a field names a key that is not there, or does not name one and
             must. The sentence is for people.
     """
 
-    __slots__ = ("_modes", "_pseudonyms", "_readers")
+    __slots__ = ("_encrypting", "_known", "_lease", "_modes", "_pseudonyms", "_readers")
 
     def __init__(
         self,
@@ -82,38 +92,47 @@ class Cipher:
         scope: Scope,
         fields: Mapping[str, Field],
         nonce: Callable[[], bytes],
+        *,
+        lease: Lease | None = None,
+        known: Callable[[int], bool] = lambda _: False,
     ) -> None:
+        self._lease = lease or Lease()
+        self._known = known
         self._modes: dict[str, FieldMode] = {}
         self._readers: dict[str, tuple[FieldMode, ...]] = {}
         self._pseudonyms: dict[str, Pseudonyms] = {}
+        self._encrypting: dict[str, str] = {}
         for name, field in fields.items():
             keys = FieldKeys(keyset, scope, field)
             mode = _make(field)(keys, keyset, nonce)
             older = sorted(field.reads, key=lambda mode: mode.value)
             self._modes[name] = mode
+            self._encrypting[name] = f"{keys.encrypting:08x}"
             self._pseudonyms[name] = Pseudonyms(keys)
             self._readers[name] = (
                 mode,
                 *(_UNSHAPED[one](keys, keyset, nonce) for one in older),
             )
 
-    def encrypt(self, field: str, leaf: str) -> str:
+    def encrypt(self, field: str, leaf: str, bound: bytes = b"") -> str:
         """Encrypt the JSON text of a value; the result is the JSON text of a string.
 
         Args:
             field: the logical field.
             leaf: the JSON text of any value, without white space around it.
+            bound: what it has to be decrypted with again, where the field asks for it.
 
         Raises:
-            Refused: CIPHERTEXT_IN_REQUEST, MASK_IN_REQUEST or FIELD_UNENCRYPTABLE.
+            Refused: CIPHERTEXT_IN_REQUEST, MASK_IN_REQUEST, FIELD_UNENCRYPTABLE or
+                KEYS_UNAVAILABLE.
             ValueError: a string holds half of a surrogate pair.
         """
         if leaf == NULL:
             return leaf
         # No mode returns a character that JSON escapes.
-        return f'"{self._encrypted(field, leaf, text_of(leaf))}"'
+        return f'"{self._encrypted(field, leaf, text_of(leaf), bound)}"'
 
-    def encrypt_text(self, field: str, text: str) -> str:
+    def encrypt_text(self, field: str, text: str, bound: bytes = b"") -> str:
         """Encrypt a string that stands outside JSON, as ``encrypt`` does in JSON.
 
         Where equal values have equal ciphertexts, this is what a look-up asks for.
@@ -122,9 +141,11 @@ class Cipher:
             Refused: as ``encrypt``.
             ValueError: the string holds half of a surrogate pair.
         """
-        return self._encrypted(field, "", text)
+        return self._encrypted(field, "", text, bound)
 
-    def _encrypted(self, field: str, leaf: str, text: str | None) -> str:
+    def _encrypted(self, field: str, leaf: str, text: str | None, bound: bytes) -> str:
+        if not self._lease.valid:
+            raise Refused(Reason.KEYS_UNAVAILABLE)
         if text is not None:
             if looks_sealed(text) or any(
                 reader.recognises(text) for reader in self._readers[field]
@@ -132,9 +153,9 @@ class Cipher:
                 raise Refused(Reason.CIPHERTEXT_IN_REQUEST, f"The field is {field}.")
             if looks_masked(text):
                 raise Refused(Reason.MASK_IN_REQUEST, f"The field is {field}.")
-        return self._modes[field].encrypt(leaf, text)
+        return self._modes[field].encrypt(leaf, text, bound)
 
-    def decrypt(self, field: str, leaf: str) -> str:
+    def decrypt(self, field: str, leaf: str, bound: bytes = b"") -> str:
         """Decrypt what ``encrypt`` returned, to the JSON text that it was given.
 
         A string comes back with its value, normalised where its mode does that; its
@@ -145,34 +166,68 @@ class Cipher:
             before the proxy came.
 
         Raises:
-            Refused: FIELD_UNDECRYPTABLE, whatever the cause.
+            Undecryptable: whatever the cause; it says which.
         """
         text = text_of(leaf)
         if text is None:
             return leaf
         readers = self._readers[field]
         try:
-            plain = _first_answer(readers, text)
-        except (InvalidTag, KeyError, ValueError):
-            raise _undecryptable(field) from None
+            plain = _first_answer(readers, text, bound)
+        except WrongContextError:
+            raise Undecryptable(field, Failure.WRONG_CONTEXT) from None
+        except UnknownKeyError as error:
+            # Whose key it is says whose value it is.
+            known = self._known(error.args[0])
+            failure = Failure.WRONG_CONTEXT if known else Failure.UNKNOWN_KEY
+            raise Undecryptable(field, failure) from None
+        except InvalidTag:
+            moved = self._is_another_fields(field, text)
+            failure = Failure.WRONG_CONTEXT if moved else Failure.BAD_TAG
+            raise Undecryptable(field, failure) from None
+        except (KeyError, ValueError):
+            raise Undecryptable(field, Failure.BAD_TAG) from None
         if plain is not None:
             return plain
-        if looks_sealed(text):
-            raise _undecryptable(field)  # of another mode, or another version
+        if looks_sealed(text):  # of another mode, or another version
+            moved = self._is_another_fields(field, text)
+            failure = Failure.WRONG_CONTEXT if moved else Failure.BAD_TAG
+            raise Undecryptable(field, failure)
         return leaf
+
+    def _is_another_fields(self, field: str, text: str) -> bool:
+        """Tell whether what one field cannot decrypt another one can.
+
+        Looked for after a failure only, so that somebody notices who moves values.
+        """
+        for name, mode in self._modes.items():
+            if name != field and mode.recognises(text):
+                try:
+                    mode.decrypt(text, b"")
+                except (InvalidTag, KeyError, ValueError):
+                    continue
+                return True
+        return False
+
+    def key(self, field: str, leaf: str | None = None) -> str:
+        """Return the id of a key, in eight hex digits, for those who count.
+
+        Args:
+            field: the logical field.
+            leaf: a ciphertext, to say which key it names; None for the key that
+                encrypts. What names none counts for that one.
+        """
+        named = None if leaf is None else key_name(leaf)
+        return named or self._encrypting[field]
 
     def pseudonym(self, field: str, leaf: str, role: str) -> str:
         """Return what stands for a decrypted leaf when a role may only compare it."""
         return self._pseudonyms[field].of(leaf, role)
 
 
-def _undecryptable(field: str) -> Refused:
-    return Refused(Reason.FIELD_UNDECRYPTABLE, f"The field is {field}.")
-
-
-def _first_answer(readers: Iterable[FieldMode], text: str) -> str | None:
+def _first_answer(readers: Iterable[FieldMode], text: str, bound: bytes) -> str | None:
     for reader in readers:
-        plain = reader.decrypt(text)
+        plain = reader.decrypt(text, bound)
         if plain is not None:
             return plain
     return None

@@ -24,6 +24,7 @@ A text has one spelling: what is not canonical base64url does not decode.
 """
 
 import binascii
+import functools
 from collections.abc import Callable
 
 RANDOM = "lm1r"
@@ -33,6 +34,8 @@ DETERMINISTIC = "lm1d"
 HEADER_BYTES = 6
 
 _VERSION = 0xE1
+_NAMED = 1 + len(RANDOM) + HEADER_BYTES * 4 // 3
+"""The characters of a leaf up to the end of the key id."""
 _TO_URL = bytes.maketrans(b"+/", b"-_")
 _FROM_URL = bytes.maketrans(b"-_", b"+/")
 
@@ -67,6 +70,30 @@ def read(prefix: str, text: str) -> tuple[int, int, bytes]:
     if len(message) < HEADER_BYTES or message[0] != _VERSION:
         raise ValueError("not version 1")
     return message[1], int.from_bytes(message[2:HEADER_BYTES], "big"), message
+
+
+def key_name(leaf: str) -> str | None:
+    """Return the id of the key that a ciphertext names, in eight hex digits.
+
+    Args:
+        leaf: the JSON text of a string, or of anything.
+
+    Returns:
+        None for what names no key, or is no ciphertext.
+    """
+    return _key_name(leaf[1:_NAMED]) if looks_sealed(leaf[1:]) else None
+
+
+@functools.lru_cache(maxsize=1024)
+def _key_name(beginning: str) -> str | None:
+    try:
+        # Eight characters are the six bytes of a header.
+        message = binascii.a2b_base64(
+            beginning[len(RANDOM) :].encode().translate(_FROM_URL)
+        )
+    except ValueError:
+        return None
+    return message[2:].hex() if len(message) == HEADER_BYTES else None
 
 
 def length(message_bytes: int) -> int:

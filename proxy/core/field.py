@@ -32,6 +32,45 @@ class Mode(enum.Enum):
         return self in {Mode.DETERMINISTIC, Mode.DIGITS, Mode.PEPPER}
 
 
+class Source(enum.Enum):
+    """Where a request says what a value is bound to; the words of the policy."""
+
+    CLAIM = "claim"
+    PATH = "path"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Bind:
+    """What a value is bound to besides its field: ``source(name)``.
+
+    Attributes:
+        source: where the request says it.
+        name: of the claim, or of the path's parameter.
+    """
+
+    source: Source
+    name: str
+
+    def __str__(self) -> str:
+        """Format as the policy writes it."""
+        return f"{self.source.value}({self.name})"
+
+
+class OnError(enum.Enum):
+    """What is shown of a value that does not decrypt; the words of the policy.
+
+    FAIL: nothing, the whole answer is refused.
+    NULL: null.
+    MASK: a mask that holds nothing of it.
+    CIPHERTEXT: what is stored; for an emergency.
+    """
+
+    FAIL = "fail"
+    NULL = "null"
+    MASK = "mask"
+    CIPHERTEXT = "ciphertext"
+
+
 class Step(enum.Enum):
     """What is done to a string before it is encrypted, in this order.
 
@@ -65,6 +104,10 @@ class Field:
         reads: modes whose older values of this field decrypt, too.
         max_bytes: the longest value, in bytes of UTF-8; None for any length.
         min_length: the shortest password, in characters; PEPPER only.
+        bind: what values are bound to besides, so that nobody moves them to another
+            row; None for nothing. RANDOM only.
+        on_error: what is shown of a value that does not decrypt.
+        shared: whether its keys are those of no tenant, whoever asks.
     """
 
     id: str
@@ -77,3 +120,6 @@ class Field:
     reads: frozenset[Mode] = frozenset()
     max_bytes: int | None = None
     min_length: int = MIN_PASSWORD
+    bind: Bind | None = None
+    on_error: OnError = OnError.FAIL
+    shared: bool = False

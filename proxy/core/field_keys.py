@@ -9,17 +9,20 @@ The key tree::
 The context that every ciphertext of the second generation authenticates::
 
     "lumina-ctx-2" || LP(suite, 1 byte) || LP(key id, 4 bytes, big endian)
-                   || LP(deployment) || LP(tenant) || LP(logical field) || LP("")
+                   || LP(deployment) || LP(tenant) || LP(logical field) || LP(bound)
 
 LP(x) is the length of x as u32, big endian, and then x: no two contexts can collide,
-whatever the names hold. The last part is kept free for what a value may be bound to
-one day, such as a claim. The type of a value is authenticated inside its ciphertext.
+whatever the names hold. ``bound`` is what the policy binds a value to, such as the
+subject that wrote it; usually nothing. The type of a value is authenticated inside its
+ciphertext. The tenant is that of the key: "" for the keys that all tenants share.
 """
 
 import dataclasses
 
 from proxy.core.field import Field
 from proxy.core.keyset import KEY_BYTES, Keyset, length_prefixed
+
+_LP_BYTES = 4
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -59,38 +62,50 @@ class FieldKeys:
         """Derive a key of ``length`` bytes.
 
         Raises:
-            KeyError: no key has this id.
+            UnknownKeyError: no key has this id.
         """
         return self._keyset.subkey(key_id, purpose, self.field.id, length)
 
     def context(self, key_id: int, suite: int) -> bytes:
-        """Return the context of one suite under one key."""
+        """Return the context of one suite under one key, bound to nothing more."""
+        tenant = "" if key_id in self._keyset.shared else self.scope.tenant
         parts = (
             bytes((suite,)),
             key_id.to_bytes(4, "big"),
             self.scope.deployment.encode(),
-            self.scope.tenant.encode(),
+            tenant.encode(),
             self.field.id.encode(),
             b"",
         )
         return b"lumina-ctx-2" + b"".join(map(length_prefixed, parts))
 
 
+def binding(context: bytes, bound: bytes) -> bytes:
+    """Return a context that ends with what a value is bound to instead of nothing."""
+    return context[:-_LP_BYTES] + length_prefixed(bound) if bound else context
+
+
 def _encrypting(keyset: Keyset, field: Field) -> int:
     if not field.mode.keeps_equality:
         return keyset.primary
-    known = ", ".join(f"{key_id:08x}" for key_id in keyset.key_ids)
+    own = [key_id for key_id in keyset.key_ids if key_id not in keyset.shared]
+    known = ", ".join(f"{key_id:08x}" for key_id in own)
     if field.key is None:
-        if len(keyset.key_ids) > 1:
+        if keyset.lookups is not None:
+            return keyset.lookups
+        if len(own) > 1:
             # The first key changes with every rotation, and with it every look-up.
             raise ValueError(
                 f"the field {field.id} is {field.mode.value} and must say which key "
                 f"it stays with; add key: with one of {known}"
             )
         return keyset.primary
-    if field.key not in keyset.key_ids:
-        raise ValueError(
-            f"the field {field.id} stays with the key {field.key:08x}, which is not "
-            f"there; the keys are {known}"
-        )
-    return field.key
+    named = keyset.named(field.key)
+    if named in own:
+        return named
+    if keyset.lookups is not None and keyset.shared:
+        return keyset.lookups  # a policy cannot name the keys of every tenant
+    raise ValueError(
+        f"the field {field.id} stays with the key {field.key:08x}, which is not "
+        f"there; the keys are {known}"
+    )

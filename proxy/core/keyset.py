@@ -14,7 +14,12 @@ Rules of this file:
 Rotation: put the new key first and keep the old one behind it until nothing is stored
 under it. A field that is looked up stays with the key that it names (``field_keys``).
 On several replicas publish the new key behind the old one first, so that every replica
-can read it before the first one writes under it.
+can read it before the first one writes under it. With a keystore (``key_records``) all
+of that happens by itself.
+
+A tenant has keys of its own, derived from the shared ones where no keystore has them::
+
+    tenant's root key = subkey of purpose "lumina tenant v1", the tenant for the field
 
 Knows neither where keys come from nor what is encrypted with them.
 """
@@ -32,6 +37,7 @@ KEY_BYTES = 32
 """The length of a root key, and of a subkey for AES-256."""
 
 _KEY_ID_INFO = b"lumina key id v1"
+_TENANT = "lumina tenant v1"
 _KEY_TEXT = re.compile(r"[A-Za-z0-9_-]{43}=?")
 
 
@@ -40,28 +46,59 @@ def length_prefixed(value: bytes) -> bytes:
     return len(value).to_bytes(4, "big") + value
 
 
+class UnknownKeyError(KeyError):
+    """A ciphertext names a key that is not there."""
+
+
 class Keyset:
     """One primary AES-256 root key and further ones that only decrypt.
 
     Args:
         roots: 32-byte keys; the first is the primary. Never empty.
+        lookups: the id of the key that fields stay with whose equality must last; None
+            where each such field has to name one.
+        encrypts: whether the primary key encrypts already: a tenant's first one waits
+            until every replica knows it.
+        older: keys of the same tenant that only decrypt, too; those that are among
+            ``roots`` already are no mistake.
+        shared: keys that only decrypt, and what was encrypted for no tenant.
 
     Attributes:
         primary: the id of the key that encrypts.
+        lookups: as given.
+        encrypts: as given.
+        shared: the ids of the shared keys.
 
     Raises:
         ValueError: no key, a key of another length, or two keys with one id.
     """
 
-    __slots__ = ("_roots", "primary")
+    __slots__ = ("_aliases", "_roots", "encrypts", "lookups", "primary", "shared")
 
-    def __init__(self, roots: Sequence[bytes]) -> None:
+    _roots: dict[int, bytes]
+
+    def __init__(
+        self,
+        roots: Sequence[bytes],
+        *,
+        lookups: int | None = None,
+        encrypts: bool = True,
+        older: "Keyset | None" = None,
+        shared: "Keyset | None" = None,
+    ) -> None:
         if not roots or any(len(root) != KEY_BYTES for root in roots):
             raise ValueError(f"a keyset is one or more keys of {KEY_BYTES} bytes")
-        self._roots = {_key_id(root): root for root in roots}
-        if len(self._roots) != len(roots):
+        own = {key_id_of(root): root for root in roots}
+        more = {} if shared is None else shared._roots  # noqa: SLF001 - of this class
+        if len(own) != len(roots) or not own.keys().isdisjoint(more):
             raise ValueError("two keys of the keyset are the same or share an id")
-        self.primary = next(iter(self._roots))
+        readers = {} if older is None else older._roots  # noqa: SLF001 - likewise
+        self._roots = {**own, **readers, **more}
+        self._aliases: dict[int, int] = {}
+        self.primary = next(iter(own))
+        self.lookups = lookups
+        self.encrypts = encrypts
+        self.shared = frozenset(more)
 
     @classmethod
     def from_text(cls, text: str) -> "Keyset":
@@ -74,12 +111,27 @@ class Keyset:
             ValueError: a sentence that says which key is wrong, and never holds it.
         """
         texts = [part.strip() for part in text.split(",")]
-        return cls([_root(part, n) for n, part in enumerate(texts, start=1)])
+        return cls([key_from_text(part, n) for n, part in enumerate(texts, start=1)])
 
     @property
     def key_ids(self) -> tuple[int, ...]:
         """Every key id, the primary's first."""
         return tuple(self._roots)
+
+    def named(self, key_id: int) -> int | None:
+        """Return the key that a policy means by an id; None when there is none.
+
+        A policy names shared keys; a tenant's own stand for those they derive from.
+        """
+        key_id = self._aliases.get(key_id, key_id)
+        return key_id if key_id in self._roots else None
+
+    def derived(self, tenant: str) -> "Keyset":
+        """Return the keyset of a tenant that no keystore has keys for."""
+        roots = {key_id: self.subkey(key_id, _TENANT, tenant) for key_id in self._roots}
+        keyset = Keyset(list(roots.values()), shared=self)
+        keyset._aliases = {key_id: key_id_of(root) for key_id, root in roots.items()}
+        return keyset
 
     def subkey(
         self, key_id: int, purpose: str, field: str, length: int = KEY_BYTES
@@ -94,8 +146,10 @@ class Keyset:
             length: in bytes.
 
         Raises:
-            KeyError: no key has this id.
+            UnknownKeyError: no key has this id.
         """
+        if key_id not in self._roots:
+            raise UnknownKeyError(key_id)
         info = length_prefixed(purpose.encode()) + length_prefixed(field.encode())
         hkdf = HKDF(hashes.SHA512(), length=length, salt=None, info=info)
         return hkdf.derive(self._roots[key_id])
@@ -117,12 +171,27 @@ class Keyset:
         raise TypeError("a keyset is neither pickled nor copied")
 
 
-def _key_id(root: bytes) -> int:
+def key_id_of(root: bytes) -> int:
+    """Return the id of a root key, which tells nothing about it."""
     hkdf = HKDF(hashes.SHA256(), length=4, salt=None, info=_KEY_ID_INFO)
     return int.from_bytes(hkdf.derive(root), "big")
 
 
-def _root(text: str, n: int) -> bytes:
+def text_of_key(root: bytes) -> str:
+    """Return a key as ``key_from_text`` reads it."""
+    return base64.urlsafe_b64encode(root).decode()
+
+
+def key_from_text(text: str, n: int) -> bytes:
+    """Read 32 bytes in URL-safe base64.
+
+    Args:
+        text: without white space around it.
+        n: which key it is, for the sentence about it.
+
+    Raises:
+        ValueError: a sentence for people that never holds the key.
+    """
     if not _KEY_TEXT.fullmatch(text):
         raise ValueError(
             f"key {n} is not {KEY_BYTES} bytes in URL-safe base64 (43 characters of "

@@ -81,7 +81,7 @@ class DeterministicMode:
         self._siv = _Siv(keys, PLAIN, "lumina siv v1")
         self._header = ciphertext.header(PLAIN, keys.encrypting)
 
-    def encrypt(self, leaf: str, text: str | None) -> str:
+    def encrypt(self, leaf: str, text: str | None, _bound: bytes = b"") -> str:
         """Return the ciphertext of a leaf; ``text`` is its value if it is a string.
 
         Raises:
@@ -105,7 +105,7 @@ class DeterministicMode:
         """Tell by its first characters whether a string is of this mode."""
         return text.startswith(DETERMINISTIC)
 
-    def decrypt(self, text: str) -> str | None:
+    def decrypt(self, text: str, _bound: bytes = b"") -> str | None:
         """Return the leaf of a ciphertext; None if the string is none of this mode.
 
         Raises:
@@ -134,7 +134,7 @@ class MailMode:
         self._domain = keys.field.mail_domain or ""
         self._siv = _Siv(keys, MAIL, "lumina mail v1")
 
-    def encrypt(self, _leaf: str, text: str | None) -> str:
+    def encrypt(self, _leaf: str, text: str | None, _bound: bytes = b"") -> str:
         """Return the ciphertext of an address; an empty string stays empty.
 
         Backends say "not set" with one, and their own rules about that go on working.
@@ -161,7 +161,7 @@ class MailMode:
         """Tell by its domain whether a string is of this mode."""
         return mail_address.is_below(text, self._domain)
 
-    def decrypt(self, text: str) -> str | None:
+    def decrypt(self, text: str, _bound: bytes = b"") -> str | None:
         """Return the leaf of a ciphertext; None if the string is none of this mode.
 
         Raises:

@@ -46,7 +46,7 @@ class DigitsMode:
         digest.update(keys.context(keys.encrypting, SUITE))
         self._tweak = digest.finalize()[:_TWEAK_BYTES]
 
-    def encrypt(self, _leaf: str, text: str | None) -> str:
+    def encrypt(self, _leaf: str, text: str | None, _bound: bytes = b"") -> str:
         """Return a string with other digits; an empty string stays empty.
 
         Raises:
@@ -68,7 +68,7 @@ class DigitsMode:
         """Return False: nothing tells a ciphertext from another number."""
         return False
 
-    def decrypt(self, text: str) -> str | None:
+    def decrypt(self, text: str, _bound: bytes = b"") -> str | None:
         """Return the leaf of a ciphertext; None if the string cannot be one."""
         digits = _digits(text)
         if digits is None:

@@ -27,7 +27,7 @@ class FernetMode:
         self._keys = keys
         self._fernet = fernet
 
-    def encrypt(self, _leaf: str, _text: str | None) -> str:
+    def encrypt(self, _leaf: str, _text: str | None, _bound: bytes = b"") -> str:
         """Refuse: FIELD_UNENCRYPTABLE."""
         raise unfit(self._keys.field, "it is read-only")
 
@@ -36,7 +36,7 @@ class FernetMode:
         """Tell by its form whether a string is a token."""
         return _token(text) is not None
 
-    def decrypt(self, text: str) -> str | None:
+    def decrypt(self, text: str, _bound: bytes = b"") -> str | None:
         """Return the leaf of a token; None if the string is none.
 
         Raises:

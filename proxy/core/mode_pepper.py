@@ -46,7 +46,7 @@ class PepperMode:
         self._mac = hmac.HMAC(key, hashes.SHA384())
         self._mac.update(keys.context(keys.encrypting, SUITE))
 
-    def encrypt(self, _leaf: str, text: str | None) -> str:
+    def encrypt(self, _leaf: str, text: str | None, _bound: bytes = b"") -> str:
         """Return what the backend gets; an empty string stays empty.
 
         With an empty password backends mean that nobody may log in.
@@ -71,7 +71,7 @@ class PepperMode:
         return False
 
     @staticmethod
-    def decrypt(_text: str) -> str | None:
+    def decrypt(_text: str, _bound: bytes = b"") -> str | None:
         """Return None: nothing comes back."""
         return None
 

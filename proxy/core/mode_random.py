@@ -44,14 +44,18 @@ The salt of suite 0x01 is drawn by the library, so that no caller can repeat one
 nonce of suite 0x02 is an argument.
 """
 
+import hmac
 from collections.abc import Callable
 
 from cryptography.cobblestone import Cobblestone256Decryptor, Cobblestone256Encryptor
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
 from proxy.core import ciphertext
 from proxy.core.ciphertext import HEADER_BYTES, RANDOM
-from proxy.core.field_keys import FieldKeys
+from proxy.core.field_keys import FieldKeys, binding
 from proxy.core.keyset import length_prefixed
 from proxy.core.leaf import TYPE_BYTES, pack, unpack
 from proxy.core.unfit import refuse_longer
@@ -66,11 +70,22 @@ _OVERHEAD_BYTES = {
     COMMITTING: HEADER_BYTES + 24 + 32 + TYPE_BYTES + 16,
     COMPACT: HEADER_BYTES + NONCE_BYTES + TYPE_BYTES + 16,
 }
+_SALT_BYTES = 24
+_COMMITTED_BYTES = _SALT_BYTES + 32
+_DERIVED_BYTES = 32 + 12 + 32
+_LABEL = b"c2sp.org/chunked-encryption@v1+AEAD_AES_256_GCM\0"
 _CHUNK_BYTES = 16 * 1024
 _TAG_BYTES = 16
 
-_Opener = Callable[[bytes], bytes]
-"""Decrypts a message of one suite under one key."""
+_Opener = Callable[[bytes, bytes], bytes]
+"""Decrypts a message of one suite under one key, bound to something or to nothing."""
+
+
+class WrongContextError(InvalidTag):
+    """A ciphertext is whole, but of another field, tenant, key or person.
+
+    The commitment tells that apart from damage, but for damage to itself.
+    """
 
 
 class RandomMode:
@@ -91,8 +106,13 @@ class RandomMode:
         seal = self._compact if keys.field.compact else self._committing
         self._encrypt = seal(keys.encrypting)
 
-    def encrypt(self, leaf: str, text: str | None) -> str:
+    def encrypt(self, leaf: str, text: str | None, bound: bytes = b"") -> str:
         """Return a new ciphertext of a leaf; ``text`` is its value if it is a string.
+
+        Args:
+            leaf: the JSON text of the value.
+            text: the value, if it is a string.
+            bound: what it must be decrypted with again, such as who wrote it.
 
         Raises:
             Refused: FIELD_UNENCRYPTABLE: it is too long.
@@ -100,14 +120,14 @@ class RandomMode:
         """
         plaintext = pack(leaf, text)
         refuse_longer(self._keys.field, len(plaintext) - TYPE_BYTES)
-        return ciphertext.write(RANDOM, self._encrypt(plaintext))
+        return ciphertext.write(RANDOM, self._encrypt(plaintext, bound))
 
     @staticmethod
     def recognises(text: str) -> bool:
         """Tell by its first characters whether a string is of this mode."""
         return text.startswith(RANDOM)
 
-    def decrypt(self, text: str) -> str | None:
+    def decrypt(self, text: str, bound: bytes = b"") -> str | None:
         """Return the leaf of a ciphertext; None if the string is none of this mode.
 
         Raises:
@@ -121,25 +141,26 @@ class RandomMode:
         if opener is None:
             opener = _OPENERS[suite](self._keys, key_id)
             self._openers[suite, key_id] = opener
-        return unpack(opener(message))
+        return unpack(opener(message, bound))
 
-    def _committing(self, key_id: int) -> Callable[[bytes], bytes]:
+    def _committing(self, key_id: int) -> _Opener:
         key, context = _committing_key(self._keys, key_id)
         header = ciphertext.header(COMMITTING, key_id)
 
-        def seal(plaintext: bytes) -> bytes:
-            encryptor = Cobblestone256Encryptor(key, context)
+        def seal(plaintext: bytes, bound: bytes) -> bytes:
+            encryptor = Cobblestone256Encryptor(key, binding(context, bound))
             return header + encryptor.update(plaintext) + encryptor.finalize()
 
         return seal
 
-    def _compact(self, key_id: int) -> Callable[[bytes], bytes]:
+    def _compact(self, key_id: int) -> _Opener:
         aead, context = _compact_key(self._keys, key_id)
         header = ciphertext.header(COMPACT, key_id)
 
-        def seal(plaintext: bytes) -> bytes:
+        def seal(plaintext: bytes, bound: bytes) -> bytes:
             nonce = self._nonce()
-            return header + nonce + aead.encrypt(nonce, plaintext, context)
+            sealed = aead.encrypt(nonce, plaintext, binding(context, bound))
+            return header + nonce + sealed
 
         return seal
 
@@ -154,12 +175,25 @@ def _compact_key(keys: FieldKeys, key_id: int) -> tuple[XAES256GCM, bytes]:
     return aead, keys.context(key_id, COMPACT)
 
 
+def _commits(key: bytes, context: bytes, body: bytes) -> bool:
+    """Tell whether a message was encrypted with this key and context (C2SP)."""
+    salt, commitment = body[:_SALT_BYTES], body[_SALT_BYTES:_COMMITTED_BYTES]
+    derived = HKDFExpand(hashes.SHA512(), _DERIVED_BYTES, _LABEL + salt + context)
+    return hmac.compare_digest(derived.derive(key)[-len(commitment) :], commitment)
+
+
 def _open_committing(keys: FieldKeys, key_id: int) -> _Opener:
     key, context = _committing_key(keys, key_id)
 
-    def open_(message: bytes) -> bytes:
-        decryptor = Cobblestone256Decryptor(key, context)
-        return decryptor.update(message[HEADER_BYTES:]) + decryptor.finalize()
+    def open_(message: bytes, bound: bytes) -> bytes:
+        whole, body = binding(context, bound), message[HEADER_BYTES:]
+        decryptor = Cobblestone256Decryptor(key, whole)
+        try:
+            return decryptor.update(body) + decryptor.finalize()
+        except InvalidTag:
+            if not _commits(key, whole, body):
+                raise WrongContextError from None
+            raise
 
     return open_
 
@@ -167,7 +201,9 @@ def _open_committing(keys: FieldKeys, key_id: int) -> _Opener:
 def _open_compact(keys: FieldKeys, key_id: int) -> _Opener:
     aead, context = _compact_key(keys, key_id)
     body = HEADER_BYTES + NONCE_BYTES
-    return lambda m: aead.decrypt(m[HEADER_BYTES:body], m[body:], context)
+    return lambda m, bound: aead.decrypt(
+        m[HEADER_BYTES:body], m[body:], binding(context, bound)
+    )
 
 
 def _open_first(keys: FieldKeys, key_id: int) -> _Opener:
@@ -180,7 +216,8 @@ def _open_first(keys: FieldKeys, key_id: int) -> _Opener:
     )
     context = b"lumina-ctx-1" + b"".join(map(length_prefixed, bound))
     body = HEADER_BYTES + _FIRST_NONCE_BYTES
-    return lambda m: gcm.decrypt(m[HEADER_BYTES:body], m[body:], context)
+    # From before anything was bound.
+    return lambda m, _: gcm.decrypt(m[HEADER_BYTES:body], m[body:], context)
 
 
 _OPENERS = {COMMITTING: _open_committing, COMPACT: _open_compact, FIRST: _open_first}

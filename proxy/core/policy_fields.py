@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from proxy.core import mail_address, mode_deterministic, mode_random
 from proxy.core import policy_values as values
 from proxy.core.ciphertext import longest
-from proxy.core.field import MIN_PASSWORD, Field, Mode, Step
+from proxy.core.field import MIN_PASSWORD, Field, Mode, OnError, Step
 from proxy.core.mode_pepper import LENGTH as PEPPERED_LENGTH
 from proxy.core.policy_keys import FIELD, required
 from proxy.core.policy_sections import Section, named
@@ -20,14 +20,14 @@ from proxy.core.policy_values import Report, refuse
 from proxy.core.yaml_source import Node, Scalar, Table
 
 KEYS: Mapping[Mode, tuple[str, ...]] = {
-    Mode.RANDOM: ("overhead", "max_length", "max_bytes", "reads"),
+    Mode.RANDOM: ("overhead", "max_length", "max_bytes", "reads", "on_error"),
     Mode.DETERMINISTIC: (
         *("shape", "mail_domain", "normalise", "accept_leakage", "key"),
-        *("max_length", "max_bytes", "reads"),
+        *("max_length", "max_bytes", "reads", "on_error"),
     ),
     Mode.DIGITS: ("key",),
     Mode.PEPPER: ("key", "min_length", "max_length"),
-    Mode.FERNET: (),
+    Mode.FERNET: ("on_error",),
 }
 """What a field of each mode may say besides its mode."""
 
@@ -39,6 +39,7 @@ OVERHEADS = ("compact",)
 SHAPES = ("email",)
 STEPS = tuple(step.value for step in Step)
 NO_STEPS = "none"
+ON_ERROR = tuple(one.value for one in OnError)
 YES_OR_NO = ("true", "false")
 KEY_ID = re.compile(r"[0-9a-f]{8}")
 
@@ -92,6 +93,7 @@ def _field(report: Report, name: str, node: Node) -> Field:
         reads=frozenset(Mode(word) for word in reads),
         max_bytes=_max_bytes(report, mode, entries, compact, domain),
         min_length=report.read(entries.get("min_length"), values.integer, MIN_PASSWORD),
+        on_error=report.read(entries.get("on_error"), _on_error, OnError.FAIL),
     )
 
 
@@ -168,6 +170,10 @@ def _steps(
 
 def _yes_or_no(node: Node) -> bool:
     return values.choice(node, "word", YES_OR_NO) == "true"
+
+
+def _on_error(node: Node) -> OnError:
+    return OnError(values.choice(node, "word", ON_ERROR))
 
 
 def _key_id(node: Node) -> int:

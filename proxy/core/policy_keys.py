@@ -138,6 +138,10 @@ FIELD: Keys = {
     "max_bytes": Key("The longest value, in bytes of UTF-8; a longer one is refused."),
     "min_length": Key("The shortest password, in characters; 8 when it is missing."),
     "reads": Key("Other modes whose older values still decrypt."),
+    "on_error": Key(
+        "What is shown of a value that does not decrypt: fail (usual) refuses the "
+        "answer; null, mask; or ciphertext, for an emergency."
+    ),
 }
 """Which mode has which of them, is in ``policy_fields``."""
 

@@ -10,19 +10,25 @@ from collections.abc import Callable, Mapping
 from proxy.core import masks
 from proxy.core.cipher import Cipher
 from proxy.core.errors import Refused
+from proxy.core.field import OnError
 from proxy.core.fields import REMOVED, Selection, splice
 from proxy.core.leaf import NULL
 from proxy.core.parameters import Parameters
 from proxy.core.policy import Policy, View
 from proxy.core.reasons import Reason
+from proxy.core.undecryptable import Failure, Undecryptable
 
-Note = Callable[[str, str, str], object]
-"""Told (field, operation, outcome) for every protected leaf.
+Note = Callable[[str, str, str, str], object]
+"""Told (field, operation, outcome, key id) for every protected leaf.
 
 The operation is "encrypt" or "decrypt". The outcome of both may be "ok", or "null" for
-a value that is not there and so stays as it is. Encrypting may also be "refused";
-decrypting may be "masked", "failed", or "plaintext" for what was stored unencrypted.
+a value that is not there and so stays as it is. Encrypting may also be "refused", or
+"kms-unavailable" when there is no key to do it with. Decrypting may be "masked", or
+"plaintext" for what was stored unencrypted, or what failed (``undecryptable``). The key
+id has eight hex digits; "" where no key was asked for.
 """
+
+NO_KEY = ""
 
 See = Callable[[str], View]
 """Says what the acting role sees of a field."""
@@ -70,10 +76,13 @@ def encrypt_body(
             if leaf == NULL:
                 _refuse_hidden_null(field, see(field))
             encrypted = cipher.encrypt(field, leaf)
-        except Refused:
-            note(field, "encrypt", "refused")
+        except Refused as refused:
+            _note_refused(field, refused, note)
             raise
-        note(field, "encrypt", "null" if leaf == NULL else "ok")
+        if leaf == NULL:
+            note(field, "encrypt", "null", NO_KEY)
+        else:
+            note(field, "encrypt", "ok", cipher.key(field))
         return encrypted
 
     return splice(plain, selection, encrypt, exact=True)
@@ -98,7 +107,7 @@ def encrypt_target(
 
     def encrypt(field: str, value: str) -> str:
         if see(field) is not View.PLAIN:
-            note(field, "encrypt", "refused")
+            note(field, "encrypt", "refused", NO_KEY)
             raise Refused(Reason.FILTER_NOT_ALLOWED, f"The field is {field}.")
         return _noted(cipher, field, value, note)
 
@@ -127,11 +136,17 @@ def encrypt_form(
 def _noted(cipher: Cipher, field: str, value: str, note: Note) -> str:
     try:
         encrypted = cipher.encrypt_text(field, value)
-    except Refused:
-        note(field, "encrypt", "refused")
+    except Refused as refused:
+        _note_refused(field, refused, note)
         raise
-    note(field, "encrypt", "ok")
+    note(field, "encrypt", "ok", cipher.key(field))
     return encrypted
+
+
+def _note_refused(field: str, refused: Refused, note: Note) -> None:
+    lost = refused.reason is Reason.KEYS_UNAVAILABLE
+    outcome = Failure.KMS_UNAVAILABLE.value if lost else "refused"
+    note(field, "encrypt", outcome, NO_KEY)
 
 
 def _refuse_hidden_null(field: str, view: View) -> None:
@@ -157,27 +172,31 @@ def decrypt_body(
         note: told every leaf.
 
     Raises:
-        Refused: FIELD_UNDECRYPTABLE or RESPONSE_UNREADABLE.
+        Refused: FIELD_UNDECRYPTABLE, where the field's ``on_error`` says nothing else,
+            or RESPONSE_UNREADABLE.
     """
     policy, cipher = snapshot
 
     def show(field: str, leaf: str) -> str:
         view = policy.view(role, field)
         if leaf == NULL and view is not View.DROP:
-            note(field, "decrypt", "null")
+            note(field, "decrypt", "null", NO_KEY)
             return leaf
         if view in _UNREAD:
-            note(field, "decrypt", "masked")
+            note(field, "decrypt", "masked", NO_KEY)
             return _UNREAD[view]
         try:
             plain = cipher.decrypt(field, leaf)
-        except Refused:
-            note(field, "decrypt", "failed")
-            raise
+        except Undecryptable as refused:
+            note(field, "decrypt", refused.failure.value, cipher.key(field, leaf))
+            return _instead(policy.fields[field].on_error, refused, leaf)
         if view is View.PLAIN:
-            note(field, "decrypt", "plaintext" if plain is leaf else "ok")
+            outcome = "plaintext" if plain is leaf else "ok"
+        else:
+            outcome = "masked"
+        note(field, "decrypt", outcome, cipher.key(field, leaf))
+        if view is View.PLAIN:
             return plain
-        note(field, "decrypt", "masked")
         if view is View.PSEUDONYM:
             return cipher.pseudonym(field, plain, role)
         return _MASKS[view](plain)
@@ -188,3 +207,16 @@ def decrypt_body(
         if refused.reason is Reason.BODY_NOT_JSON:
             raise Refused(Reason.RESPONSE_UNREADABLE, refused.detail) from None
         raise
+
+
+def _instead(on_error: OnError, refused: Undecryptable, leaf: str) -> str:
+    """Return what the policy shows of a value that does not decrypt."""
+    match on_error:
+        case OnError.NULL:
+            return NULL
+        case OnError.MASK:
+            return _UNREAD[View.MASK_FIXED]
+        case OnError.CIPHERTEXT:
+            return leaf
+        case OnError.FAIL:
+            raise refused

@@ -250,6 +250,12 @@ class Reason(enum.Enum):
     )
 
     # Ourselves.
+    KEYS_UNAVAILABLE = (
+        "keys-unavailable",
+        503,
+        Party.STORE,
+        "The keys that would encrypt this request are not to be had.",
+    )
     INTERNAL = ("internal-error", 500, Party.PROXY, "The proxy failed. It is logged.")
 
     def __init__(self, slug: str, status: int, party: Party, title: str) -> None:

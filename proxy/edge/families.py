@@ -39,8 +39,8 @@ COUNTERS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     ),
     "lumina_aborted": ("Responses that broke off before their end.", ("rule",)),
     "lumina_cipher_operations": (
-        "Protected leaves by field, operation and outcome.",
-        ("field", "operation", "outcome"),
+        "Protected leaves by field, operation, outcome and key id.",
+        ("field", "operation", "outcome", "key"),
     ),
     "lumina_internal_errors": ("Bugs of the proxy: logged, answered with 500.", ()),
     "lumina_limiter_takes": ("Requests that took tokens.", ("outcome",)),

@@ -161,9 +161,9 @@ class Metrics:
         """Add one to a counter of the policy, named with its ``_total``."""
         self._add(name.removesuffix("_total"), ())
 
-    def cipher(self, field: str, operation: str, outcome: str) -> None:
+    def cipher(self, field: str, operation: str, outcome: str, key: str) -> None:
         """Note one protected leaf."""
-        self._add("lumina_cipher_operations", (field, operation, outcome))
+        self._add("lumina_cipher_operations", (field, operation, outcome, key))
 
     def failed(self, error: BaseException, exchange: Exchange) -> None:
         """Note a bug: counted, and logged with its traceback."""

@@ -8,6 +8,7 @@ from proxy.core.ciphertext import (
     DETERMINISTIC,
     RANDOM,
     header,
+    key_name,
     length,
     longest,
     looks_sealed,
@@ -32,6 +33,7 @@ def test_a_message_has_one_text(
     assert read(prefix, text) == (suite, key_id, message)
     assert len(text) == length(len(message))
     assert looks_sealed(text)
+    assert key_name(f'"{text}"') == f"{key_id:08x}"
 
 
 @pytest.mark.parametrize(
@@ -72,3 +74,21 @@ def test_the_longest_is_the_most_that_fits(
     most = longest(length_of, characters)
     assert most == -1 or length_of(most) <= characters
     assert length_of(most + 1) > characters
+
+
+@pytest.mark.parametrize(
+    "leaf",
+    [
+        '"Ada"',
+        "null",
+        "7",
+        '""',
+        '"lm1r"',
+        '"lm1rAAAA"',
+        '"lm1rAAAAAA A"',
+        '"lm1d====="',
+    ],
+)
+def test_what_is_no_ciphertext_names_no_key(leaf: str) -> None:
+    """Nothing is guessed from what is cut, or is no base64url."""
+    assert key_name(leaf) is None

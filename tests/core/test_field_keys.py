@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from proxy.core.field_keys import FieldKeys, Scope
+from proxy.core.field_keys import FieldKeys, Scope, binding
 from proxy.core.keyset import Keyset
 from tests.cipher_builders import NEW, OLD, a_field
 
@@ -91,3 +91,41 @@ def test_an_unclear_key_is_explained(key: int | None, sentence: str) -> None:
 
     assert all(f"{key_id:08x}" in str(caught.value) for key_id in keyset.key_ids)
     assert NEW.hex()[:8] not in str(caught.value)
+
+
+def test_a_context_ends_with_what_a_value_is_bound_to() -> None:
+    """Or with nothing, as every one did before there was something."""
+    context = keys_of("lms", "north", "user.name").context(1, 1)
+
+    assert binding(context, b"") == context
+    assert binding(context, b"ada") == context[:-4] + b"\0\0\0\x03ada"
+
+
+def test_shared_keys_have_the_context_of_no_tenant() -> None:
+    """So every tenant reads what was encrypted for none."""
+    shared = Keyset([OLD])
+    north = FieldKeys(Keyset([NEW], shared=shared), Scope("lms", "north"), a_field())
+    nobody = FieldKeys(shared, Scope("lms"), a_field())
+
+    assert north.context(shared.primary, 1) == nobody.context(shared.primary, 1)
+    assert north.context(north.encrypting, 1) != nobody.context(north.encrypting, 1)
+
+
+@pytest.mark.parametrize("key", [None, 1], ids=["unnamed", "shared"])
+def test_look_ups_stay_with_the_keystores_key(key: int | None) -> None:
+    """A keystore says which key that is, for every tenant that a policy knows not."""
+    lookups = Keyset([OLD]).primary
+    keyset = Keyset([NEW, OLD], lookups=lookups, shared=Keyset([bytes(32)]))
+    keys = FieldKeys(keyset, Scope("lms", "north"), a_field("deterministic", key=key))
+
+    assert keys.encrypting == lookups
+
+
+def test_a_named_key_of_the_shared_ones_means_the_tenants_own() -> None:
+    """Derived keys stand for those they derive from."""
+    shared = Keyset([NEW, OLD])
+    old = Keyset([OLD]).primary
+    north = shared.derived("north")
+    field = a_field("deterministic", key=old)
+
+    assert FieldKeys(north, Scope("lms", "north"), field).encrypting == north.named(old)

@@ -9,7 +9,13 @@ import pickle
 import pytest
 from cryptography.fernet import Fernet
 
-from proxy.core.keyset import KEY_BYTES, Keyset, length_prefixed
+from proxy.core.keyset import (
+    KEY_BYTES,
+    Keyset,
+    key_from_text,
+    length_prefixed,
+    text_of_key,
+)
 
 OLD, NEW = bytes(range(32)), bytes(range(32, 64))
 
@@ -143,3 +149,44 @@ def test_fernet_tokens_of_every_key_are_read() -> None:
         token = Fernet(base64.urlsafe_b64encode(root)).encrypt(b"Ada")
 
         assert Keyset([NEW, OLD]).fernet().decrypt(token) == b"Ada"
+
+
+def test_a_tenants_keys_are_derived_from_the_shared_ones() -> None:
+    """Other keys with other ids, in the same order; the shared ones only decrypt."""
+    shared = Keyset([NEW, OLD])
+    north = shared.derived("north")
+    roots = [shared.subkey(i, "lumina tenant v1", "north") for i in shared.key_ids]
+
+    assert north.key_ids == (*Keyset(roots).key_ids, *shared.key_ids)
+    assert north.shared == set(shared.key_ids)
+    assert north.encrypts
+    assert [north.named(key_id) for key_id in shared.key_ids] == list(
+        Keyset(roots).key_ids
+    )
+
+
+def test_a_key_is_named_or_not_there() -> None:
+    """A policy names keys by their ids."""
+    keyset = Keyset([NEW])
+
+    assert keyset.named(keyset.primary) == keyset.primary
+    assert keyset.named(1) is None
+
+
+def test_older_keys_of_the_same_tenant_decrypt() -> None:
+    """They come behind, and none is lost or there twice."""
+    keyset = Keyset([NEW], lookups=7, encrypts=False, older=Keyset([NEW, OLD]))
+
+    assert keyset.key_ids == Keyset([NEW, OLD]).key_ids
+    assert (keyset.lookups, keyset.encrypts, keyset.shared) == (7, False, frozenset())
+
+
+def test_a_tenants_key_is_not_a_shared_one() -> None:
+    """Or a ciphertext would not say for whom it was made."""
+    with pytest.raises(ValueError, match="the same or share an id"):
+        Keyset([NEW], shared=Keyset([OLD, NEW]))
+
+
+def test_a_key_is_written_as_it_is_read() -> None:
+    """For whoever puts it in a safe."""
+    assert key_from_text(text_of_key(NEW), 1) == NEW

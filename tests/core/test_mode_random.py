@@ -11,6 +11,7 @@ from proxy.bindings import nonces
 from proxy.core.cipher import NONCE_BYTES
 from proxy.core.mode_random import ciphertext_length
 from proxy.core.reasons import Reason
+from proxy.core.undecryptable import Undecryptable
 from tests.cipher_builders import (
     FIELD,
     a_cipher,
@@ -110,3 +111,17 @@ def test_too_long_a_value_is_refused(kind: str) -> None:
 
     assert not_encrypted(ours, '"Adam"')[0] is Reason.FIELD_UNENCRYPTABLE
     assert ours.decrypt(FIELD, '"Adam"') == '"Adam"'
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_value_stays_with_what_it_is_bound_to(kind: str) -> None:
+    """Who it was written for, or nobody, and no one else."""
+    ours = a_cipher(a_field(kind))
+    people = (b"", b"ada", b"bob")
+    sealed = {bound: ours.encrypt(FIELD, '"Ada"', bound) for bound in people}
+    for mine in people:
+        assert ours.decrypt(FIELD, sealed[mine], mine) == '"Ada"'
+        for other in people:
+            if other != mine:
+                with pytest.raises(Undecryptable):
+                    ours.decrypt(FIELD, sealed[other], mine)

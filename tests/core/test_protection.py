@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 
 from proxy.core.cipher import Cipher
 from proxy.core.errors import Refused
+from proxy.core.field import OnError
 from proxy.core.field_keys import Scope
 from proxy.core.fields import Selection
+from proxy.core.keyring import Lease
 from proxy.core.keyset import Keyset
 from proxy.core.parameters import Parameters
 from proxy.core.policy import Policy, View
@@ -50,7 +52,7 @@ HIDDEN = {
     "pin": None,
 }
 
-Noted = list[tuple[str, str, str]]
+Noted = list[tuple[str, ...]]
 
 
 @pytest.fixture(name="policy", scope="module")
@@ -89,7 +91,7 @@ def shown(
             selection,
             sealed,
             "",
-            lambda *one: noted.append(one),
+            lambda *one: noted.append(one[:3]),
         )
     )
 
@@ -179,11 +181,78 @@ def test_what_does_not_decrypt_is_not_shown(
             selection,
             sealed,
             "",
-            lambda *one: noted.append(one),
+            lambda *one: noted.append(one[:3]),
         )
 
     assert caught.value.reason is Reason.FIELD_UNDECRYPTABLE
-    assert noted == [(f"user.{name}", "decrypt", "failed")]
+    assert noted == [(f"user.{name}", "decrypt", "unknown-key")]
+
+
+@pytest.mark.parametrize(
+    ("on_error", "expected"),
+    [
+        (OnError.NULL, {"name": None, "id": "a-7"}),
+        (OnError.MASK, {"name": "•••", "id": "a-7"}),
+        (OnError.CIPHERTEXT, {"name": "lm1rAAAA", "id": "a-7"}),
+    ],
+    ids=lambda one: one.value if isinstance(one, OnError) else "",
+)
+def test_a_field_may_fail_alone(
+    policy: Policy, selection: Selection, on_error: OnError, expected: dict[str, str]
+) -> None:
+    """Where the policy says so, the rest of the answer is shown; and it is counted."""
+    lenient = {
+        name: dataclasses.replace(field, on_error=on_error)
+        for name, field in policy.fields.items()
+    }
+    noted: Noted = []
+    seen = shown(
+        dataclasses.replace(policy, fields=lenient),
+        selection,
+        b'{"name": "lm1rAAAA", "id": "a-7"}',
+        noted,
+    )
+
+    assert seen["name"] == expected["name"]
+    assert ("user.name", "decrypt", "bad-tag") in noted
+
+
+def test_every_leaf_is_noted_with_its_key(policy: Policy, selection: Selection) -> None:
+    """Encrypting and decrypting; where no key was asked for there is none."""
+    cipher, noted = cipher_of(policy), list[tuple[str, ...]]()
+    body = b'{"name": "Ada", "note": null}'
+    sealed = encrypt_body(cipher, selection, body, lambda *one: noted.append(one))
+    decrypt_body(
+        (policy, cipher), selection, sealed, "", lambda *one: noted.append(one)
+    )
+    key = f"{Keyset([NEW]).primary:08x}"
+
+    assert noted == [
+        ("user.name", "encrypt", "ok", key),
+        ("user.note", "encrypt", "null", ""),
+        ("user.name", "decrypt", "masked", key),
+        ("user.note", "decrypt", "null", ""),
+    ]
+
+
+def test_without_a_lease_nothing_is_encrypted(
+    policy: Policy, selection: Selection
+) -> None:
+    """Keys that nobody vouches for any more encrypt nothing; decrypting goes on."""
+    lease, noted = Lease(), list[tuple[str, ...]]()
+    cipher = Cipher(Keyset([NEW]), Scope("lms"), policy.fields, nonces(), lease=lease)
+    sealed = stored(policy, selection)
+    lease.valid = False
+    with pytest.raises(Refused) as caught:
+        encrypt_body(
+            cipher, selection, b'{"name": "Ada"}', lambda *one: noted.append(one)
+        )
+
+    assert caught.value.reason is Reason.KEYS_UNAVAILABLE
+    assert noted == [("user.name", "encrypt", "kms-unavailable", "")]
+    assert b"lm1" not in decrypt_body(
+        (policy, cipher), selection, sealed, "", lambda *_: None
+    )
 
 
 def test_an_unreadable_answer_is_the_backends_fault(
@@ -215,7 +284,9 @@ def test_request_that_is_not_strict_json_is_refused(
     """It is the client's doing, and no leaf was touched."""
     noted: Noted = []
     with pytest.raises(Refused) as caught:
-        encrypt_body(cipher_of(policy), selection, body, lambda *one: noted.append(one))
+        encrypt_body(
+            cipher_of(policy), selection, body, lambda *one: noted.append(one[:3])
+        )
 
     assert (caught.value.reason, noted) == (Reason.BODY_NOT_JSON, [])
 
@@ -269,7 +340,7 @@ def sent_back(
             cipher_of(policy),
             selection,
             body,
-            lambda *one: noted.append(one),
+            lambda *one: noted.append(one[:3]),
             lambda field: policy.view("", field),
         )
     )
@@ -335,7 +406,7 @@ def test_a_query_asks_for_what_a_body_stored(
         cipher_of(policy),
         LOOK_UP,
         "/users?page=2&email=ADA%40example.org&phone=%2B49+30+1234567&email=",
-        lambda *one: noted.append(one),
+        lambda *one: noted.append(one[:3]),
         lambda _: View.PLAIN,
     ).partition("?")
 
@@ -358,7 +429,7 @@ def test_who_does_not_see_a_field_cannot_look_it_up(policy: Policy, view: View) 
             cipher_of(policy),
             LOOK_UP,
             "/users?email=ada@example.org",
-            lambda *one: noted.append(one),
+            lambda *one: noted.append(one[:3]),
             lambda _: view,
         )
 
@@ -401,7 +472,9 @@ def test_what_a_form_may_not_hold(policy: Policy, form: bytes, reason: Reason) -
     """The rules of bodies hold for forms, too."""
     noted: Noted = []
     with pytest.raises(Refused) as caught:
-        encrypt_form(cipher_of(policy), LOOK_UP, form, lambda *one: noted.append(one))
+        encrypt_form(
+            cipher_of(policy), LOOK_UP, form, lambda *one: noted.append(one[:3])
+        )
 
     assert caught.value.reason is reason
     assert {outcome for _, _, outcome in noted} <= {"refused"}

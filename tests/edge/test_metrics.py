@@ -329,9 +329,9 @@ def test_labels_of_counters_are_capped_too() -> None:
     """A policy that is reloaded for years with ever new names fills no memory."""
     metrics = fresh(max_series=3)
     for number in range(9):
-        metrics.cipher(f"field-{number}", "encrypt", "ok")
+        metrics.cipher(f"field-{number}", "encrypt", "ok", "00000001")
         metrics.record(over(rule=f"rule-{number}", aborted=True))
-    everything = {"field": "other", "operation": "other", "outcome": "other"}
+    everything = dict.fromkeys(("field", "operation", "outcome", "key"), "other")
 
     assert value(metrics, "lumina_cipher_operations_total", **everything) == 6.0
     assert value(metrics, "lumina_aborted_total", rule="other") == 6.0
@@ -349,13 +349,14 @@ def test_decisions_are_capped_too() -> None:
 
 def test_leaves_are_counted_by_field_operation_and_outcome(metrics: Metrics) -> None:
     """As protection notes them."""
-    metrics.cipher("user.name", "encrypt", "ok")
-    metrics.cipher("user.name", "encrypt", "ok")
-    metrics.cipher("user.name", "decrypt", "failed")
+    metrics.cipher("user.name", "encrypt", "ok", "00000001")
+    metrics.cipher("user.name", "encrypt", "ok", "00000001")
+    metrics.cipher("user.name", "decrypt", "bad-tag", "00000001")
     labels = {"field": "user.name", "operation": "encrypt", "outcome": "ok"}
+    labels["key"] = "00000001"
 
     assert value(metrics, "lumina_cipher_operations_total", **labels) == 2.0
-    labels |= {"operation": "decrypt", "outcome": "failed"}
+    labels |= {"operation": "decrypt", "outcome": "bad-tag"}
     assert value(metrics, "lumina_cipher_operations_total", **labels) == 1.0
 
 
@@ -639,7 +640,7 @@ def busy(metrics: Metrics) -> None:
     """Record something in every family."""
     metrics.record(over(total=0.01, upstream=0.005, subject="ada", aborted=True))
     metrics.record(over(reason=Reason.NO_RULE, status=404))
-    metrics.cipher("user.name", "encrypt", "ok")
+    metrics.cipher("user.name", "encrypt", "ok", "00000001")
     metrics.policy_loaded("digest")
     metrics.declare_counters(["lumina_uploads_total"])
     for name, labels in {
@@ -746,19 +747,20 @@ def test_no_accept_value_fails(accept: str) -> None:
 @given(
     labels=st.lists(
         st.text(st.characters(codec="utf-8")) | st.sampled_from(['"', "\\", '\n"} 1']),
-        min_size=3,
-        max_size=3,
+        min_size=4,
+        max_size=4,
     )
 )
 @settings(max_examples=25)
 def test_no_label_breaks_out(accept: str, labels: list[str]) -> None:
     """Quotes, backslashes and line feeds come back as they went in."""
     metrics = fresh()
-    field, operation, outcome = labels
-    metrics.cipher(field, operation, outcome)
+    field, operation, outcome, key_id = labels
+    metrics.cipher(field, operation, outcome, key_id)
     metrics.record(over(rule=field, role=operation))
     shown = scrape(metrics, accept)
     cipher = {"field": field, "operation": operation, "outcome": outcome}
+    cipher["key"] = key_id
     decision = {"rule": field, "role": operation, "reason": "served"}
 
     assert shown[key("lumina_cipher_operations_total", cipher)] == 1.0

@@ -20,6 +20,7 @@ from proxy.core.policy_fields import (
     KEY_ID,
     MODES,
     NO_STEPS,
+    ON_ERROR,
     OVERHEADS,
     READABLE,
     SHAPES,
@@ -244,6 +245,7 @@ def _field() -> Schema:
             "max_bytes": _POSITIVE,
             "min_length": _POSITIVE,
             "reads": _set(_words(READABLE)),
+            "on_error": _words(ON_ERROR),
         },
     )
 
