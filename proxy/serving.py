@@ -13,13 +13,15 @@ from proxy import bindings
 from proxy.core.forwarding import Network, is_trusted
 from proxy.core.policy import OnStoreFailure, Policy
 from proxy.edge.bucket_store import MemoryStore
+from proxy.edge.cluster_store import ClusterStore
 from proxy.edge.health import HealthChecks
 from proxy.edge.limiter import Limiter
 from proxy.edge.limits import WireLimits
 from proxy.edge.listener import Listener
 from proxy.edge.metrics import Metrics
 from proxy.edge.pool import Upstreams
-from proxy.edge.redis_store import RedisStore
+from proxy.edge.redis_address import RedisAddress
+from proxy.edge.redis_store import RedisStore, SharedStore
 from proxy.pipeline import Pipeline
 from proxy.ports import Snapshot
 from proxy.settings import Address, Settings
@@ -96,12 +98,14 @@ class Serving:
         self._watch()
         self._apply(snapshot)
 
-    def _make_store(self) -> MemoryStore | RedisStore:
+    def _make_store(self) -> MemoryStore | SharedStore:
         url = self._settings.redis_url
         if url is None:
             log.warning("no REDIS_URL: rate limits are kept in this process only")
             return MemoryStore(bindings.now_us)
         try:
+            if RedisAddress.parse(url).kind == "cluster":
+                return ClusterStore(url, bindings.now_us)
             return RedisStore(url, bindings.now_us)
         except ValueError:
             raise StartError("REDIS_URL: an option in it has no such value.") from None

@@ -1,4 +1,4 @@
-"""Several real Redis servers that know each other: a Cluster, and a master with Sentinels.
+"""Several real Redis servers that know each other: a Cluster, a master with Sentinels.
 
 Nodes agree on who is dead within a second, so that a test can wait for a failover.
 """
@@ -11,6 +11,7 @@ from pathlib import Path
 
 import redis
 
+from tests.certificates import Authority
 from tests.ports import free_port, free_ports
 from tests.redis_server import RedisServer
 
@@ -34,21 +35,31 @@ class RedisCluster:
         folder: where they run.
         masters: how many.
         replicas: how many of the first master.
+        authority: signs what they show with TLS, and then nothing is plain.
     """
 
-    def __init__(self, folder: Path, masters: int = 3, replicas: int = 0) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        masters: int = 3,
+        replicas: int = 0,
+        authority: Authority | None = None,
+    ) -> None:
+        self._authority = authority
         self._buses: dict[int, int] = {}
         self.masters = [self._node(folder) for _ in range(masters)]
         self.replicas = [self._node(folder) for _ in range(replicas)]
 
     def _node(self, folder: Path) -> RedisServer:
         bus = free_port()
+        tls = ("--tls-cluster", "yes") if self._authority else ()
         # Its configuration is named after the bus: it must not be another node's.
         server = RedisServer(
             folder,
             *("--cluster-enabled", "yes", "--cluster-port", str(bus)),
             *("--cluster-config-file", f"nodes-{bus}.conf"),
-            *("--cluster-node-timeout", str(_NODE_TIMEOUT_MS)),
+            *("--cluster-node-timeout", str(_NODE_TIMEOUT_MS), *tls),
+            authority=self._authority,
         )
         self._buses[server.port] = bus
         return server
@@ -62,7 +73,9 @@ class RedisCluster:
     def url(self) -> str:
         """How a store finds them all."""
         places = ",".join(f"127.0.0.1:{node.port}" for node in self.nodes)
-        return f"redis+cluster://{places}"
+        if self._authority is None:
+            return f"redis+cluster://{places}"
+        return f"rediss+cluster://{places}?ssl_ca_certs={self._authority.file}"
 
     def start(self) -> None:
         """Start the servers and wait until they are one cluster."""
@@ -91,8 +104,7 @@ class RedisCluster:
 
     def _is_whole(self) -> bool:
         return all(
-            "cluster_state:ok" in node.command("CLUSTER", "INFO")
-            for node in self.nodes
+            "cluster_state:ok" in node.command("CLUSTER", "INFO") for node in self.nodes
         ) and all(
             replica.command("INFO", "replication")["master_link_status"] == "up"
             for replica in self.replicas
@@ -208,10 +220,13 @@ class RedisSentinels:
 
 @contextlib.contextmanager
 def redis_cluster(
-    folder: Path, masters: int = 3, replicas: int = 0
+    folder: Path,
+    masters: int = 3,
+    replicas: int = 0,
+    authority: Authority | None = None,
 ) -> Iterator[RedisCluster]:
     """Run a Cluster for the length of a ``with`` block."""
-    cluster = RedisCluster(folder, masters, replicas)
+    cluster = RedisCluster(folder, masters, replicas, authority)
     try:
         cluster.start()
         yield cluster

@@ -17,6 +17,7 @@ Rules of this file:
 
 import asyncio
 import binascii
+import contextlib
 import functools
 import logging
 from collections.abc import Callable, Sequence
@@ -26,9 +27,11 @@ from proxy.core.bucket import MICROSECONDS, Grant
 from proxy.core.limits import Take, asks
 from proxy.edge.cluster_map import SLOTS, Ranges, ask_for_slots
 from proxy.edge.redis_address import RedisAddress, Server
-from proxy.edge.redis_link import SCRIPT, TOLD, Batch, Part, RedisLink, RedisTimes
+from proxy.edge.redis_batch import TOLD, Batch, Part, RedisTimes
+from proxy.edge.redis_link import SCRIPT, RedisLink
 from proxy.edge.redis_store import SharedStore
 from proxy.edge.redis_wire import open_wire
+from proxy.edge.tasks import end
 from proxy.edge.waiter import Waiter
 
 _MAX_MOVES: Final = 3
@@ -113,9 +116,7 @@ class ClusterStore(SharedStore):
 
     async def close(self) -> None:
         """Close the connections; whoever still waits is answered locally."""
-        if self._mapping is not None:
-            self._mapping.cancel()
-            await asyncio.wait([self._mapping])
+        await end(self._mapping)
         await super().close()
         for link in self._links.values():
             await link.close()
@@ -281,16 +282,14 @@ class ClusterStore(SharedStore):
 
     async def _keep_map(self) -> None:
         while True:
-            try:
-                async with asyncio.timeout(_ASK_EVERY):
-                    await self._outdated.wait()
-            except TimeoutError:
-                pass  # it may have changed all the same
+            if self.state == "ok":
+                # It may have changed all the same, so not for ever.
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_ASK_EVERY):
+                        await self._outdated.wait()
             self._outdated.clear()
             await self._read_map()
-            if self.state != "ok":
-                self._outdated.set()
-            # However wrong it is: the servers are asked once in a while, not in a loop.
+            # However wrong it is, the servers are asked only now and then.
             await asyncio.sleep(self._times.probe_every)
 
     async def _read_map(self) -> None:

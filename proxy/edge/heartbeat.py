@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from proxy.edge.redis_wire import Reply
+from proxy.edge.tasks import end
 
 EVERY: Final = 2.0
 """Seconds between two beats."""
@@ -68,8 +69,7 @@ class Heartbeat:
         """Beat no more, and take this process out."""
         beating, self._beating = self._beating, None
         if beating is not None:
-            beating.cancel()
-            await asyncio.wait([beating])
+            await end(beating)
             self._call("ZREM", KEY, self._own)
 
     async def _beat(self) -> None:

@@ -125,6 +125,12 @@ class RedisAddress:
         )
 
 
+async def close_pool(pool: ConnectionPool) -> None:
+    """Close what a pool keeps open to find its master."""
+    if isinstance(pool, SentinelConnectionPool):
+        await pool.sentinel_manager.aclose()
+
+
 def _server(text: str, kind: str) -> Server:
     match = _SERVER.fullmatch(text)
     if match is None:

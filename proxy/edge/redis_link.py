@@ -29,7 +29,9 @@ from redis.exceptions import RedisError
 
 from proxy.core.bucket import Grant, grant_of
 from proxy.core.limits import Take
+from proxy.edge.redis_batch import TOLD, Batch, Call, Part, RedisTimes, Sent, is_for
 from proxy.edge.redis_wire import RedisWire, Reply
+from proxy.edge.tasks import end
 from proxy.edge.waiter import Waiter
 
 SCRIPT: Final = resources.files(__package__).joinpath("take.lua").read_text("utf-8")
@@ -52,122 +54,6 @@ Connect = Callable[
 """Opens a wire, given what it calls with each reply and when it is lost.
 
 Raises RedisError or OSError when it cannot."""
-
-
-class RedisTimes:
-    """How patient a link is.
-
-    Attributes:
-        timeout: seconds that a take waits at the most.
-        connect_timeout: seconds for a new connection: a name, a TLS handshake, AUTH,
-            the script.
-        max_in_flight: batches under way at a time.
-        max_failures: failures in a row after which attempts are spaced.
-        probe_every: seconds between spaced attempts.
-        clock: what the script takes for the time instead of the server's clock, in
-            microseconds; None outside of tests.
-    """
-
-    __slots__ = (
-        "clock",
-        "connect_timeout",
-        "max_failures",
-        "max_in_flight",
-        "probe_every",
-        "timeout",
-    )
-
-    def __init__(  # noqa: PLR0917 - one of each
-        self,
-        timeout: float,
-        connect_timeout: float,
-        max_in_flight: int,
-        max_failures: int,
-        probe_every: float,
-        clock: Callable[[], int] | None,
-    ) -> None:
-        self.timeout = timeout
-        self.connect_timeout = connect_timeout
-        self.max_in_flight = max_in_flight
-        self.max_failures = max_failures
-        self.probe_every = probe_every
-        self.clock = clock
-
-
-class Part(Waiter[list[Grant]]):
-    """Waits for a part of a request, whose other parts are with other servers.
-
-    Attributes:
-        local: whether the stand-in answered it.
-    """
-
-    __slots__ = ("local",)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.local = False
-
-
-TOLD: Final = Part()
-"""Stands where somebody waits, for what is settled because the stand-in took it."""
-
-
-class Sent:
-    """What is under way.
-
-    Attributes:
-        deadline: loop time at which it has been waited for long enough.
-    """
-
-    __slots__ = ("deadline",)
-
-    def __init__(self, deadline: float) -> None:
-        self.deadline = deadline
-
-
-class Call(Sent):
-    """A command whose reply is no matter of buckets."""
-
-    __slots__ = ("on_reply",)
-
-    def __init__(self, deadline: float, on_reply: Callable[[Reply], object]) -> None:
-        super().__init__(deadline)
-        self.on_reply = on_reply
-
-
-class Batch(Sent):
-    """The takes that travel in one command.
-
-    Attributes:
-        keys: of the buckets of all requests, in order.
-        arguments: of the script, in order.
-        requests: the takes of each, and who waits; None or TOLD for those that settle.
-        alone: whether it is one request whose keys are in one slot, sent with its keys
-            declared, as a Redis Cluster wants it to say where they are instead.
-        resent: whether the script's text was sent after its digest was not known.
-        moves: how often a server has said that the keys are elsewhere.
-    """
-
-    __slots__ = ("alone", "arguments", "keys", "moves", "requests", "resent")
-
-    def __init__(self, deadline: float, *, alone: bool) -> None:
-        super().__init__(deadline)
-        self.alone = alone
-        self.keys: list[str] = []
-        self.arguments: list[int | bytes] = []
-        self.requests: list[tuple[Sequence[Take], Waiter[list[Grant]] | None]] = []
-        self.resent = False
-        self.moves = 0
-
-    def add(self, takes: Sequence[Take], waiter: Waiter[list[Grant]] | None) -> None:
-        """Add the takes of one request; nobody waits for those that settle."""
-        self.requests.append((takes, waiter))
-        arguments = self.arguments
-        settles = waiter is None or waiter is TOLD
-        arguments.append(-len(takes) if settles else len(takes))
-        for take in takes:
-            self.keys.append(take.key)
-            arguments += take.arguments
 
 
 class LinkOwner(abc.ABC):
@@ -198,16 +84,6 @@ class LinkOwner(abc.ABC):
     @abc.abstractmethod
     def failed(self, link: "RedisLink") -> None:
         """Note that a link does not answer any more, or could not be opened."""
-
-
-def _is_for(batch: Batch, reply: Reply) -> bool:
-    """Say whether a reply has what ``take.lua`` says of every bucket."""
-    return (
-        isinstance(reply, list)
-        and len(reply) == 2 * len(batch.keys)
-        and all(type(number) is int for number in reply)
-        and min(reply[1::2]) >= 0
-    )
 
 
 class RedisLink:
@@ -321,7 +197,7 @@ class RedisLink:
         if not isinstance(sent, Batch):
             cast("Call", sent).on_reply(reply)
             self._flush()
-        elif _is_for(sent, reply):
+        elif is_for(sent, reply):
             self._failures_in_row = 0
             self._flush()  # first, so that Redis works while we do
             self._settle(sent, cast("list[int]", reply))
@@ -460,9 +336,7 @@ class RedisLink:
     async def close(self) -> None:
         """Close the connection; whoever still waits is handed back."""
         self._closed = True
-        if self._connecting is not None:
-            self._connecting.cancel()
-            await asyncio.wait([self._connecting])
+        await end(self._connecting)
         self._drop()
 
 

@@ -20,17 +20,12 @@ from typing import Final
 from proxy.core.bucket import Grant
 from proxy.core.limits import Take, asks
 from proxy.edge.heartbeat import Heartbeat
-from proxy.edge.redis_address import RedisAddress
-from proxy.edge.redis_link import (
-    SCRIPT,
-    TOLD,
-    Batch,
-    LinkOwner,
-    RedisLink,
-    RedisTimes,
-)
+from proxy.edge.redis_address import RedisAddress, close_pool
+from proxy.edge.redis_batch import TOLD, Batch, RedisTimes
+from proxy.edge.redis_link import SCRIPT, LinkOwner, RedisLink
 from proxy.edge.redis_wire import open_wire
 from proxy.edge.stand_in import StandIn
+from proxy.edge.tasks import end
 from proxy.edge.waiter import Waiter
 
 _TOLD_AT_ONCE: Final = 50
@@ -80,6 +75,10 @@ class SharedStore(LinkOwner):
         """Return "ok", or "degraded" while some takes are answered without Redis."""
 
     @abc.abstractmethod
+    async def open(self) -> None:
+        """Try to connect; if that fails, go on trying in the background."""
+
+    @abc.abstractmethod
     def take(self, takes: Sequence[Take]) -> Waiter[list[Grant]]:
         """Take from every bucket what it shall cost, or from none."""
 
@@ -94,10 +93,7 @@ class SharedStore(LinkOwner):
     async def close(self) -> None:
         """Stop what goes on beside takes; the links are closed by who has them."""
         await self._heartbeat.stop()
-        telling, self._telling = self._telling, None
-        if telling is not None:
-            telling.cancel()
-            await asyncio.wait([telling])
+        await end(self._telling)
 
     # What links tell.
 
@@ -199,7 +195,8 @@ class RedisStore(SharedStore):
         address = RedisAddress.parse(url)
         if address.kind == "cluster":
             raise ValueError("a Cluster has a store of its own")
-        connect = functools.partial(open_wire, address.pool(), SCRIPT)
+        self._pool = address.pool()
+        connect = functools.partial(open_wire, self._pool, SCRIPT)
         self._link = RedisLink(self, connect, times)
 
     @property
@@ -246,3 +243,4 @@ class RedisStore(SharedStore):
         """Close the connection; whoever still waits is answered locally."""
         await super().close()
         await self._link.close()
+        await close_pool(self._pool)

@@ -23,7 +23,7 @@ from redis.asyncio.connection import AbstractConnection
 from proxy.app import App
 from proxy.edge.downstream import DownstreamConnection
 from proxy.edge.pool import Pool
-from proxy.edge.redis_link import Batch
+from proxy.edge.redis_batch import Batch
 from proxy.edge.redis_store import RedisStore
 from proxy.edge.redis_wire import RedisWire
 from proxy.edge.upstream import UpstreamConnection

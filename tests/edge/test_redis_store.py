@@ -12,7 +12,7 @@ from proxy.core.bucket import MICROSECONDS, Grant, RateLimit
 from proxy.core.limits import Take, takes_for
 from proxy.core.policy import Limit, Per
 from proxy.edge.redis_link import MAX_BATCH_KEYS
-from proxy.edge.redis_store import RedisStore
+from proxy.edge.redis_store import RedisStore, SharedStore
 from tests.redis_server import RedisServer, redis_server
 from tests.wire import eventually
 
@@ -58,7 +58,7 @@ async def store(redis: RedisServer) -> AsyncIterator[RedisStore]:
         yield one
 
 
-def local(store: RedisStore) -> int:
+def local(store: SharedStore) -> int:
     """Return how many requests Redis did not answer."""
     return sum(store.local.values())
 
