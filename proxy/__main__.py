@@ -11,14 +11,23 @@ COMMANDS = (
     "serve",
     "check",
     "explain",
+    "why",
     "test",
     "diff",
+    "replay",
     "audit",
+    "policy",
     "schema",
     "limits",
+    "token",
+    "keys",
     "init",
+    "learn",
 )
 """In the order in which the help lists them; each is a file of ``proxy.cli``."""
+
+WORKER = "worker"
+"""What ``serve`` runs several of; nobody else can."""
 
 
 class _Commands(click.Group):
@@ -32,7 +41,7 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return a command, or None when there is none of this name."""
         del ctx
-        if cmd_name not in COMMANDS:
+        if cmd_name not in (*COMMANDS, WORKER):
             return None
         module = importlib.import_module(f"proxy.cli.{cmd_name}")
         return cast(click.Command, getattr(module, cmd_name))

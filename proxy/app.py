@@ -6,22 +6,26 @@ metrics port, signals and the policy on disk are added here.
 
 import asyncio
 import logging
-import signal
 import time
 from collections.abc import Mapping
 
 from prometheus_client import PlatformCollector, ProcessCollector
 
 from proxy import __version__
+from proxy.core.authn import Trusted
 from proxy.core.errors import PolicyError
+from proxy.data_keys import DataKeys
 from proxy.edge.admin import Admin, AdminPorts
 from proxy.edge.exposition import expose
 from proxy.edge.metrics import Metrics
 from proxy.edge.numbers import Numbers
-from proxy.edge.policy_source import PolicySource
-from proxy.serving import Serving, listen
+from proxy.edge.policy_watch import PolicyWatch
+from proxy.edge.sockets import bind
+from proxy.serving import Serving
 from proxy.settings import Settings
-from proxy.snapshots import StartError, snapshot_of
+from proxy.signals import Signals
+from proxy.snapshots import snapshot_of, source_of
+from proxy.starting import StartError, listening_at
 
 log = logging.getLogger("lumina")
 
@@ -38,8 +42,15 @@ class App:
     def __init__(self, settings: Settings, environment: Mapping[str, str]) -> None:
         self._settings = settings
         self._environment = environment
-        self._source = PolicySource(settings.policy, environment)
+        self._source = source_of(settings, environment)
+        self._trusted = Trusted()
+        self._signals = Signals(self._reload)
+        self._watch = PolicyWatch(
+            self._source, self._signals.reload, settings.policy_poll
+        )
         self._metrics = Metrics(now=time.time, version=__version__)
+        self._metrics.watch("lumina_policy_pinned", self._source.pinned_sample)
+        self._keys = DataKeys(environment, self._metrics.encryptions)
         self._others = (
             ProcessCollector(registry=None),
             PlatformCollector(registry=None),
@@ -52,31 +63,44 @@ class App:
             PolicyError: the policy has errors.
             StartError: a key or an address is not to be had.
         """
-        self._build()
+        await self._keys.open()
+        try:
+            self._build()
+        except BaseException:
+            await self._keys.close()
+            raise
         try:
             # Before anything listens: whoever finds us ready may signal us.
-            told, again = self._heed_signals()
+            self._signals.heed()
+            self._watch.start()
             await self._start()
-            await told.wait()
-            await self._drain(again)
+            await self._signals.told.wait()
+            log.info("draining")
+            await self._serving.leave(self._signals.again)
         finally:
+            await self._watch.stop()
+            await self._signals.stop()
             await self._stop()
 
     def _build(self) -> None:
-        snapshot = snapshot_of(self._source.load(), self._environment)
-        self._warn()
-        self._serving = Serving(self._settings, snapshot, self._metrics)
+        loaded = self._source.load()
+        snapshot = snapshot_of(
+            loaded.policy, self._environment, self._keys, self._trusted
+        )
+        self._source.put_in_force(loaded)
+        self._serving = Serving(self._settings, snapshot, self._metrics, self._trusted)
+        self._serving.keep_keys(self._keys)
         ports = AdminPorts(
             metrics=self._expose,
             ready=self._ready,
-            policy=self._policy,
+            policy=self._source.state,
             limits=self._serving.limits,
+            commands=self._serving.trust.orders,
+            queries=self._serving.trust.questions,
+            refusal=self._serving.refusal,
+            learned=self._serving.learned,
         )
         self._admin = Admin(ports, self._settings.metrics_token)
-
-    def _warn(self) -> None:
-        for warning in self._source.warnings:
-            log.warning("%s", warning)
 
     async def _expose(self, accept: str) -> tuple[bytes, str]:
         """Copy the numbers, with pauses; write them down beside the loop."""
@@ -87,23 +111,18 @@ class App:
         return await asyncio.to_thread(expose, numbers, accept, self._others)
 
     async def _ready(self) -> tuple[bool, Mapping[str, str]]:
-        refused = self._source.last_error is not None
         ready, checks = self._serving.ready()
-        return ready, {"policy": "last reload refused" if refused else "ok", **checks}
-
-    def _policy(self) -> Mapping[str, object]:
-        policy = self._serving.policy
-        return {
-            "digest": policy.digest,
-            "rules": len(policy.rules),
-            "loaded_at": self._source.loaded_at,
-            "last_error": self._source.last_error,
-        }
+        return ready, {"policy": self._source.word, **checks}
 
     async def _start(self) -> None:
+        await asyncio.to_thread(self._source.keep)
         await self._serving.start()
-        await listen(self._admin.start, self._settings.metrics_listen)
-        await self._serving.listen()
+        metrics, data = self._settings.metrics_listen, self._settings.listen
+        with listening_at(metrics):
+            await self._admin.start(metrics.host, metrics.port)
+        with listening_at(data):
+            sockets = bind(data.host, data.port)
+        await self._serving.listen(sockets)
         log.info(
             "listening on %s:%d, metrics on %s:%d, policy %s",
             self._settings.listen.host,
@@ -113,54 +132,25 @@ class App:
             self._serving.policy.digest,
         )
 
-    def _heed_signals(self) -> tuple[asyncio.Event, asyncio.Event]:
-        """Return what the first and the second SIGTERM or SIGINT set."""
-        loop = asyncio.get_running_loop()
-        told, again = asyncio.Event(), asyncio.Event()
-
-        def stop() -> None:
-            (again if told.is_set() else told).set()
-
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop)
-        loop.add_signal_handler(signal.SIGHUP, self._reload)
-        return told, again
-
-    def _reload(self) -> None:
+    async def _reload(self) -> None:
         try:
-            policy = self._source.reload()
-        except PolicyError as error:
-            self._keep_last_good(str(error))
+            # Beside the loop, which goes on serving.
+            loaded = await asyncio.to_thread(self._source.load)
+            snapshot = await asyncio.to_thread(
+                snapshot_of,
+                loaded.policy,
+                self._environment,
+                self._keys,
+                self._trusted,
+            )
+            self._serving.put_in_force(snapshot)
+        except (PolicyError, StartError) as error:
+            self._source.refuse(str(error))
+            self._serving.refuse_policy(str(error))
             return
-        try:
-            snapshot = snapshot_of(policy, self._environment)
-        except StartError as error:
-            # The policy is good, but the keys are not, or lack one that it asks for.
-            self._source.revoke(str(error))
-            self._keep_last_good(str(error))
-            return
-        self._warn()
-        self._serving.put_in_force(snapshot)
-        log.info("policy %s is in force", policy.digest)
-
-    def _keep_last_good(self, why: str) -> None:
-        self._metrics.policy_refused()
-        log.error("the policy was refused, the last good one stays:\n%s", why)
-
-    async def _drain(self, again: asyncio.Event) -> None:
-        """Say that we leave, go on for a while, then let open exchanges finish."""
-        self._serving.announce()
-        log.info("draining")
-        drain = asyncio.ensure_future(self._drained())
-        hurry = asyncio.ensure_future(again.wait())
-        await asyncio.wait((drain, hurry), return_when=asyncio.FIRST_COMPLETED)
-        for task in (drain, hurry):
-            task.cancel()
-        await asyncio.gather(drain, hurry, return_exceptions=True)
-
-    async def _drained(self) -> None:
-        await asyncio.sleep(self._settings.drain_grace)
-        await self._serving.drain(self._settings.drain_timeout)
+        self._source.put_in_force(loaded)
+        log.info("policy %s is in force", loaded.policy.digest)
+        await asyncio.to_thread(self._source.keep)
 
     async def _stop(self) -> None:
         await self._serving.stop()

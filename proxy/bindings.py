@@ -31,10 +31,15 @@ def now_us() -> int:
     return time.time_ns() // 1000
 
 
+def wall() -> float:
+    """Return epoch seconds."""
+    return time.time()
+
+
 def clocks() -> Clocks:
     """Return the clocks of this process."""
     return Clocks(
-        wall=time.time,
+        wall=wall,
         monotonic=time.perf_counter,
         request_id=request_ids().__next__,
     )

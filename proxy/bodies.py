@@ -6,13 +6,15 @@ pipeline's.
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
+from proxy.core.belonging import UNBOUND, bound_values
+from proxy.core.cipher import Cipher
 from proxy.core.errors import Refused
 from proxy.core.exchange import Exchange
 from proxy.core.headers import RequestHeaders, is_json, value_of, without_validators
-from proxy.core.message import Body, Response, Whole
+from proxy.core.message import Body, Request, Response, Whole
 from proxy.core.parameters import is_form
 from proxy.core.policy import Rule
 from proxy.core.protection import (
@@ -22,6 +24,7 @@ from proxy.core.protection import (
     encrypt_target,
 )
 from proxy.core.reasons import Reason
+from proxy.core.upgrade import offer_of
 from proxy.ports import Recorder, Snapshot
 
 CHUNKED: Final = b"Transfer-Encoding: chunked\r\n"
@@ -52,23 +55,23 @@ class Bodies:
         self._buffered_bytes = buffered_bytes
 
     def outgoing(
-        self, rule: Rule, body: Body, headers: RequestHeaders
+        self, rule: Rule, request: Request, headers: RequestHeaders, exchange: Exchange
     ) -> tuple[bytes | Body, bytes]:
-        """Return the body to send, bounded, and the field line that frames it."""
+        """Return what to send behind the head, bounded, and the line that says so."""
         noted = headers.noted
         length = noted.get(b"content-length")
         if length is None and b"transfer-encoding" not in noted:
-            return b"", b""
-        most = self._body_bytes
-        if rule.max_body_bytes is not None:
-            most = rule.max_body_bytes
-        if rule.protects_body:
-            most = min(most, self._buffered_bytes)
-        if length is not None and int(length) > most:
+            if rule.upgrade is None:
+                return b"", b""
+            offer = offer_of(rule, request, headers, exchange.principal)
+            return (b"", b"") if offer is None else (offer, offer.line)
+        body = request.body
+        most = self._most(rule, length, exchange)
+        if most is not None and length is not None and int(length) > most:
             raise Refused(Reason.BODY_TOO_LARGE, f"At most {most} bytes are taken.")
         if body.complete:
             data = body.whole()
-            if len(data) > most:
+            if most is not None and len(data) > most:
                 raise Refused(Reason.BODY_TOO_LARGE)
             return data, b"Content-Length: %d\r\n" % len(data)
         body.limit = most
@@ -76,14 +79,28 @@ class Bodies:
             return body, b"Content-Length: %b\r\n" % length
         return body, CHUNKED
 
+    def _most(self, rule: Rule, length: bytes | None, exchange: Exchange) -> int | None:
+        """Return how many bytes are taken; None, in shadow mode, for any number."""
+        most = self._body_bytes
+        if rule.max_body_bytes is not None:
+            most = rule.max_body_bytes
+        if rule.protects_body:  # it has to be held, whatever the mode
+            return min(most, self._buffered_bytes)
+        if not rule.shadow:
+            return most
+        if length is not None and int(length) > most:
+            exchange.note_shadow(Reason.BODY_TOO_LARGE)
+        return None
+
     def encrypted_target(
         self, snapshot: Snapshot, rule: Rule, target: str, exchange: Exchange
     ) -> str:
         """Return the target with its protected parameters encrypted."""
         if rule.protect_query is None:
             return target
+        cipher, _ = _whose(snapshot, rule, exchange)
         return encrypt_target(
-            snapshot.cipher,
+            cipher,
             rule.protect_query,
             target,
             self._recorder.cipher,
@@ -105,12 +122,15 @@ class Bodies:
         kind = headers.noted.get(b"content-type")
         if b"content-encoding" in headers.noted:
             raise Refused(Reason.MEDIA_TYPE_NOT_ALLOWED)
-        cipher, note = snapshot.cipher, self._recorder.cipher
+        note = self._recorder.cipher
+        cipher, bound = _whose(snapshot, rule, exchange)
         if rule.protect_form is not None and is_form(kind):
-            return encrypt_form(cipher, rule.protect_form, plain, note)
+            return encrypt_form(cipher, rule.protect_form, plain, note, bound=bound)
         if rule.protect_request is not None and is_json(kind):
             see = functools.partial(snapshot.policy.view, exchange.role)
-            return encrypt_body(cipher, rule.protect_request, plain, note, see)
+            return encrypt_body(
+                cipher, rule.protect_request, plain, note, see, bound=bound
+            )
         raise Refused(Reason.MEDIA_TYPE_NOT_ALLOWED)
 
     async def decrypted(
@@ -137,12 +157,14 @@ class Bodies:
             response.body.abandon()
             raise
         exchange.upstream_seconds = self._clock() - exchange.upstream_started
+        cipher, bound = _whose(snapshot, rule, exchange)
         plain = sealed and decrypt_body(
-            (snapshot.policy, snapshot.cipher),
+            (snapshot.policy, cipher),
             selection,
             sealed,
             exchange.role,
             self._recorder.cipher,
+            bound=bound,
         )
         response.headers = headers
         response.body = Whole(plain)
@@ -158,6 +180,16 @@ class Bodies:
             if refused.reason is Reason.BODY_TOO_LARGE:
                 raise Refused(Reason.RESPONSE_UNREADABLE, "It is too long.") from None
             raise
+
+
+def _whose(
+    snapshot: Snapshot, rule: Rule, exchange: Exchange
+) -> tuple[Cipher, Mapping[str, bytes]]:
+    """Return the cipher of a request's tenant, and what its values are bound to."""
+    bound = UNBOUND
+    if rule.binds:
+        bound = bound_values(rule.binds, exchange.principal, exchange.path)
+    return snapshot.ciphers.of(exchange.tenant), bound
 
 
 async def _read_all(body: Body) -> bytes:

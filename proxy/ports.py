@@ -8,15 +8,15 @@ import dataclasses
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
-from proxy.core.authn import Authenticator
-from proxy.core.backends import Backend
+from proxy.core.audit_chain import Value
+from proxy.core.authn import Authenticator, Unsettled
 from proxy.core.bucket import Grant
-from proxy.core.cipher import Cipher
+from proxy.core.ciphers import Ciphers
 from proxy.core.errors import Refused
 from proxy.core.exchange import Exchange
 from proxy.core.limits import Take
 from proxy.core.message import Body, Request, Response
-from proxy.core.policy import Policy
+from proxy.core.policy import Policy, Rule
 
 
 class Downstream(Protocol):
@@ -25,6 +25,11 @@ class Downstream(Protocol):
     @property
     def method(self) -> str:
         """The method of the request; "" when none could be read."""
+        ...
+
+    @property
+    def accept(self) -> bytes:
+        """What the client would take, as its Accept says; b"" when that is unknown."""
         ...
 
     @property
@@ -48,6 +53,14 @@ class Downstream(Protocol):
 
     def end(self) -> None:
         """Write the end of the body."""
+        ...
+
+    def switch(self, phrase: bytes, lines: list[bytes], connection: object) -> None:
+        """Answer 101, and join this connection with what the backend's became.
+
+        Raises:
+            CancelledError: the client is gone.
+        """
         ...
 
     def close_after_answer(self) -> None:
@@ -76,14 +89,25 @@ class Upstream(Protocol):
 
     def exchange(
         self,
-        backend: Backend,
+        rule: Rule,
         method: str,
         head: bytes,
         body: bytes | Body,
         *,
         chunked: bool = False,
     ) -> Awaitable[Response]:
-        """Send a request; awaited, return the answer once its head has come."""
+        """Send a request as a rule says; awaited, return the answer's head."""
+        ...
+
+
+class Inquiries(Protocol):
+    """Who asks issuers what is not known here."""
+
+    def inquire(self, question: Unsettled) -> Awaitable[bool]:
+        """Ask; awaited, in bounded time, return whether the issuer answered.
+
+        Then the authenticator knows more, and is asked again.
+        """
         ...
 
 
@@ -115,13 +139,49 @@ class Recorder(Protocol):
         ...
 
 
+class AccessLog(Protocol):
+    """Who logs requests."""
+
+    def configure(self, policy: Policy) -> None:
+        """Follow a policy that is in force from now on."""
+        ...
+
+    def note(self, exchange: Exchange) -> None:
+        """Log one request that is over."""
+        ...
+
+
+class Auditor(Protocol):
+    """Who writes down what security asks for."""
+
+    def note(self, event: str, **fields: Value) -> None:
+        """Have an event written soon; never waits, never fails."""
+        ...
+
+    async def required(self, event: str, **fields: Value) -> None:
+        """Have an event written, and return once it is.
+
+        Raises:
+            Refused: AUDIT_UNAVAILABLE.
+        """
+        ...
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What is in force: swapped whole at a reload, held by each request."""
+    """What is in force: swapped whole at a reload, held by each request.
+
+    Attributes:
+        policy: the rules.
+        authenticator: verifies tokens.
+        ciphers: encrypt and decrypt.
+        limit_secret: hashes what limits count by and may be a secret.
+    """
 
     policy: Policy
     authenticator: Authenticator
-    cipher: Cipher
+    ciphers: Ciphers
+    limit_secret: bytes = b""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,35 +1,78 @@
-"""From a policy and the secrets of this process to what requests hold: a Snapshot."""
+"""From a policy and the keys of this process to what requests hold: a Snapshot."""
 
 from collections.abc import Mapping
 
 from proxy.bindings import nonces
-from proxy.core.authn import Authenticator
-from proxy.core.cipher import Cipher
-from proxy.core.field_keys import Scope
+from proxy.core.authn import Authenticator, Trusted
+from proxy.core.ciphers import Ciphers
+from proxy.core.keyring import Keyring
 from proxy.core.keyset import Keyset
 from proxy.core.policy import Policy
+from proxy.data_keys import DataKeys
+from proxy.edge.policy_history import PolicyHistory
+from proxy.edge.policy_source import PolicySource
+from proxy.edge.tls import TlsError, context_for_client
 from proxy.ports import Snapshot
+from proxy.settings import Settings
+from proxy.starting import StartError
+
+LIMIT_PURPOSE = "lumina limit owners v1"
+"""Of the key that hashes what limits count by and may be a secret."""
 
 
-class StartError(Exception):
-    """The process cannot start; the message is one line for people."""
+def source_of(settings: Settings, environment: Mapping[str, str]) -> PolicySource:
+    """Return where the policy comes from: the disk, or what is pinned."""
+    folder = settings.policy_state
+    history = None if folder is None else PolicyHistory(folder)
+    return PolicySource(settings.policy, environment, history=history)
 
 
-def snapshot_of(policy: Policy, environment: Mapping[str, str]) -> Snapshot:
+def snapshot_of(
+    policy: Policy,
+    environment: Mapping[str, str],
+    keys: DataKeys | None = None,
+    trusted: Trusted | None = None,
+) -> Snapshot:
     """Build what is in force from a policy and the secrets beside it.
 
     Args:
         policy: has no errors.
-        environment: where the keys are; asked again by every reload, for a file may
-            hold another one than at the start.
+        environment: where ENCRYPTION_KEY is; asked again by every reload, for a file
+            may hold another one than at the start.
+        keys: of a keystore, opened; None, or some without one, for ENCRYPTION_KEY.
+        trusted: what the process knows of issuers; None where nobody is served.
 
     Raises:
-        StartError: the keys are none, or lack one that the policy asks for.
+        StartError: the keys are none, or lack one that the policy asks for; or a file
+            of a backend's certificates cannot be used.
     """
+    name = "KEYSTORE"
     try:
-        keyset = Keyset.from_text(environment.get("ENCRYPTION_KEY", ""))
-        scope = Scope(policy.deployment)
-        cipher = Cipher(keyset, scope, policy.fields, nonces().__next__)
+        ciphers = keys.ciphers(policy) if keys else None
+        if ciphers is None:
+            name = "ENCRYPTION_KEY"
+            keyring = Keyring(Keyset.from_text(environment.get(name, "")))
+            fields, nonce = policy.fields, nonces().__next__
+            ciphers = Ciphers(keyring, policy.deployment, fields, nonce)
     except ValueError as error:
-        raise StartError(f"ENCRYPTION_KEY: {error}.") from None
-    return Snapshot(policy, Authenticator(policy.issuers), cipher)
+        raise StartError(f"{name}: {error}.") from None
+    _try_certificates(policy)
+    authenticator = Authenticator(
+        policy.issuers, trusted=trusted, keep_claims=policy.asks_claims
+    )
+    return Snapshot(policy, authenticator, ciphers, ciphers.secret(LIMIT_PURPOSE))
+
+
+def _try_certificates(policy: Policy) -> None:
+    """See that the files can be used, before anything of the policy is in force."""
+    for backend in policy.backends.values():
+        if any(server.tls for server in backend.servers):
+            try:
+                context_for_client(
+                    ca=backend.tls.ca,
+                    certificate=backend.tls.certificate,
+                    key=backend.tls.key,
+                    verify=backend.tls.verify,
+                )
+            except TlsError as error:
+                raise StartError(f"backends: {error}.") from None

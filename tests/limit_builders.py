@@ -1,6 +1,7 @@
 """Limits that tests of core share, and what comes of taking from them."""
 
-from proxy.core.bucket import MICROSECONDS, Grant, RateLimit, State, take
+from proxy.core.bucket import MICROSECONDS, Grant, RateLimit, State
+from proxy.core.counting import take
 from proxy.core.limits import Take
 from proxy.core.policy import Limit, Per
 
@@ -23,7 +24,7 @@ def grants_after(takes: list[Take], spent: int) -> list[Grant]:
     grants: list[Grant] = []
     for _ in range(spent + 1):
         buckets = [
-            (one.limit, state, 1) for one, state in zip(takes, states, strict=True)
+            (one.limit, state, 1, 0) for one, state in zip(takes, states, strict=True)
         ]
         after, grants = take(buckets, 0)
         states = states if after is None else list(after)

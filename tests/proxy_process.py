@@ -31,6 +31,9 @@ rules:
 """
 
 
+PROGRAM = ("-m", "proxy", "serve")
+
+
 def key() -> str:
     """Return a key that nobody used before."""
     return base64.urlsafe_b64encode(os.urandom(32)).decode()
@@ -42,8 +45,8 @@ def environment(**variables: str) -> dict[str, str]:
     Both ports are any free one; what a developer has set does not get through.
     """
     ours = re.compile(
-        r"LISTEN|METRICS_\w+|BACKEND_URL|POLICY|REDIS_URL|WORKERS|DRAIN_\w+|"
-        r"TRUSTED_PROXIES|RATE_LIMIT_\w+|JWT_SECRET|ENCRYPTION_KEY"
+        r"LISTEN|METRICS_\w+|BACKEND_URL|POLICY|REDIS_URL|WORKERS|MAX_CONNECTIONS|DRAIN_\w+|"
+        r"TRUSTED_PROXIES|RATE_LIMIT_\w+|JWT_SECRET|ENCRYPTION_KEY|LOG_\w+|A\w+_LOG"
     )
     return {
         **{
@@ -55,6 +58,8 @@ def environment(**variables: str) -> dict[str, str]:
         "METRICS_LISTEN": "127.0.0.1:0",
         "ENCRYPTION_KEY": key(),
         "DRAIN_GRACE": "0",
+        "ACCESS_LOG": "none",
+        "LOG_FORMAT": "text",
         **variables,
     }
 
@@ -65,6 +70,7 @@ class ProxyProcess:
     Args:
         folder: where policy and log are.
         policy: the text of its policy.
+        program: what Python runs.
         variables: of its environment, beside those of ``environment``.
 
     Attributes:
@@ -74,13 +80,20 @@ class ProxyProcess:
         process: the process, which may have ended.
     """
 
-    def __init__(self, folder: Path, policy: str = POLICY, **variables: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        policy: str = POLICY,
+        program: tuple[str, ...] = PROGRAM,
+        /,
+        **variables: str,
+    ) -> None:
         self.policy = folder / "policy.yaml"
         self.policy.write_text(policy, encoding="utf-8")
         self._log = folder / "proxy.log"
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "proxy", "serve"],
+                [sys.executable, *program],
                 cwd=ROOT,
                 env=environment(POLICY=str(self.policy), **variables),
                 stderr=log,
@@ -111,7 +124,21 @@ class ProxyProcess:
         """Return status and document of what the metrics port answers."""
         address = f"http://127.0.0.1:{self.metrics}{path}"
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        request = urllib.request.Request(address, headers=headers)
+        return self._send(urllib.request.Request(address, headers=headers))
+
+    def tell_admin(
+        self, path: str, order: dict[str, Any], token: str = ""
+    ) -> tuple[int, Any]:
+        """Return status and document of what the metrics port does with an order."""
+        address = f"http://127.0.0.1:{self.metrics}{path}"
+        headers = {"Content-Type": "application/json"}
+        if token:
+            headers["Authorization"] = f"Bearer {token}"
+        data = json.dumps(order).encode()
+        return self._send(urllib.request.Request(address, data, headers))
+
+    @staticmethod
+    def _send(request: urllib.request.Request) -> tuple[int, Any]:
         try:
             with urllib.request.urlopen(request, timeout=DEADLINE) as response:  # noqa: S310
                 status, body = response.status, response.read()
@@ -137,10 +164,14 @@ class ProxyProcess:
 
 @contextlib.contextmanager
 def proxy_process(
-    folder: Path, policy: str = POLICY, **variables: str
+    folder: Path,
+    policy: str = POLICY,
+    program: tuple[str, ...] = PROGRAM,
+    /,
+    **variables: str,
 ) -> Iterator[ProxyProcess]:
     """Run a proxy for the length of a ``with`` block."""
-    proxy = ProxyProcess(folder, policy, **variables)
+    proxy = ProxyProcess(folder, policy, program, **variables)
     try:
         proxy.start()
         yield proxy

@@ -121,6 +121,8 @@ def test_ready_tells_every_check(tmp_path: Path) -> None:
                 "checks": {
                     "policy": "ok",
                     "keys": "ok",
+                    "issuers": "ok",
+                    "audit": "ok",
                     "limits": "ok",
                     "backends": "ok",
                     "listening": "yes",

@@ -12,17 +12,19 @@ from typing import Any
 
 import jwt
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 
-from proxy.core.authn import Authenticator
-from proxy.core.backends import Backend
+from proxy.core.audit_chain import Value
+from proxy.core.authn import Authenticator, Trusted, Unsettled, VerificationKey
 from proxy.core.bucket import Grant
-from proxy.core.cipher import Cipher
+from proxy.core.ciphers import Ciphers
 from proxy.core.errors import Refused
 from proxy.core.exchange import Exchange
-from proxy.core.field_keys import Scope
+from proxy.core.keyring import Keyring
 from proxy.core.keyset import Keyset
 from proxy.core.limits import Take
 from proxy.core.message import Body, RawHeaders, Request, Response, Whole
+from proxy.core.policy import Rule
 from proxy.core.policy_parser import parse_policy
 from proxy.core.reasons import Reason
 from proxy.edge.body import BodyStream
@@ -60,18 +62,19 @@ rules:
       request: {$.name: user.name}
       response: {$.name: user.name}
   - {id: small, match: PUT /small, allow: [teacher], max_body: 4B}
+  - {id: written, match: GET /written, allow: [teacher], limits: [api], audit: required}
   - {id: nothing, match: PUT /nothing, allow: [teacher], max_body: 0B}
 """
 
 
-def a_snapshot(policy: str = POLICY) -> Snapshot:
+def a_snapshot(policy: str = POLICY, trusted: Trusted | None = None) -> Snapshot:
     """Return what a request holds."""
     compiled, _ = parse_policy([("policy.yaml", policy)], {"SECRET": SECRET})
     keyset = Keyset.from_text("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=")
     return Snapshot(
         compiled,
-        Authenticator(compiled.issuers),
-        Cipher(keyset, Scope(compiled.deployment), compiled.fields, bytes),
+        Authenticator(compiled.issuers, trusted=trusted),
+        Ciphers(Keyring(keyset), compiled.deployment, compiled.fields, bytes),
     )
 
 
@@ -121,6 +124,7 @@ class Ports:
     Attributes:
         told: what happened, in order.
         grants: what the store answers; an exception is raised instead.
+        told_by_issuer: whether an issuer answers.
         answer: what the backend answers; an exception is raised instead.
         sent: head and body that the backend got.
         got: status, lines and body that the client got.
@@ -131,17 +135,20 @@ class Ports:
         self.told: list[str] = []
         self.grants: Waiter[list[Grant]] | None = None
         self.allowed = True
+        self.told_by_issuer: Waiter[bool] = Waiter()
         self.answer: Waiter[Response] = Waiter()
         self.sent: tuple[bytes, bytes | Body, bool] | None = None
         self.got: tuple[int, list[bytes], bytes] | None = None
         self.records: list[Exchange] = []
         self.bugs: list[BaseException] = []
         self.method = "GET"
+        self.accept = b""
         self.started = False
         self.aborted = False
         self.closes = False
         self.written = b""
         self.write_fails: BaseException | None = None
+        self.unwritten: Refused | None = None
 
     # The store.
 
@@ -157,11 +164,18 @@ class Ports:
         """Note what is charged or given back afterwards."""
         self.told.append("settle " + " ".join(f"{one.id}:{one.cost}" for one in takes))
 
+    # The issuers.
+
+    def inquire(self, question: Unsettled) -> Waiter[bool]:
+        """Note what is asked; answer with ``told_by_issuer``."""
+        self.told.append(f"inquire {question.issuer.id} {question.kid}")
+        return self.told_by_issuer
+
     # The backend.
 
     def exchange(
         self,
-        backend: Backend,
+        rule: Rule,
         method: str,
         head: bytes,
         body: bytes | Body,
@@ -169,7 +183,7 @@ class Ports:
         chunked: bool = False,
     ) -> Waiter[Response]:
         """Note what is sent; answer with ``answer``."""
-        self.told.append(f"exchange {backend.id} {method}")
+        self.told.append(f"exchange {rule.backend.id} {method}")
         self.sent = head, body, chunked
         return self.answer
 
@@ -196,6 +210,13 @@ class Ports:
         if self.write_fails is not None:
             raise self.write_fails
         self.written += chunk
+
+    def switch(self, phrase: bytes, lines: list[bytes], connection: object) -> None:
+        """Note a 101."""
+        assert phrase
+        assert connection is not None
+        self.told.append("switch")
+        self.got = 101, lines, b""
 
     def end(self) -> None:
         """Note the end of a body."""
@@ -226,6 +247,18 @@ class Ports:
         assert exchange.method
         self.bugs.append(error)
 
+    # Who writes down what must be.
+
+    def note(self, event: str, **fields: Value) -> None:
+        """Nothing in the pipeline itself is noted afterwards."""
+        raise AssertionError(event, fields)
+
+    async def required(self, event: str, **fields: Value) -> None:
+        """Note what is written before the backend is asked, or fail."""
+        self.told.append(f"{event} {fields['rule']} {fields['subject']}")
+        if self.unwritten is not None:
+            raise self.unwritten
+
 
 def a_pipeline(ports: Ports, snapshot: Snapshot | None = None) -> Pipeline:
     """Return a pipeline on those ports; its monotonic clock ticks once a look."""
@@ -236,6 +269,8 @@ def a_pipeline(ports: Ports, snapshot: Snapshot | None = None) -> Pipeline:
         store=ports,
         upstream=ports,
         recorder=ports,
+        auditor=ports,
+        inquiries=ports,
         clocks=Clocks(
             wall=lambda: NOW,
             monotonic=lambda: float(next(ticks)),
@@ -306,6 +341,54 @@ def test_stages_come_in_order() -> None:
         None,
         False,
     )
+
+
+REMOTE = POLICY.replace('secret: "${SECRET}"', "jwks: https://id.example/jwks").replace(
+    "HS256", "ES256"
+)
+EC_KEY = ec.generate_private_key(ec.SECP256R1())
+
+
+@pytest.mark.parametrize(
+    ("answered", "published", "outcome"),
+    [
+        pytest.param(True, True, None, id="found"),
+        pytest.param(True, False, Reason.KEY_UNKNOWN, id="not found"),
+        pytest.param(False, True, Reason.ISSUER_UNAVAILABLE, id="no answer"),
+    ],
+)
+def test_an_issuer_is_asked_for_a_key_that_nobody_knows(
+    *, answered: bool, published: bool, outcome: Reason | None
+) -> None:
+    """The request waits for the answer, and is then decided like any other."""
+    ports, trusted = Ports(), Trusted()
+    ports.answer.set(an_answer())
+    claims = {"iss": "lumina", "aud": "lms", "sub": "ada", "role": "teacher"}
+    token = jwt.encode(claims | {"exp": NOW + 60}, EC_KEY, "ES256", {"kid": "k"})
+    request = a_request(
+        "GET", "/users/7", (b"Authorization", b"Bearer " + token.encode())
+    )
+    ended = run(a_pipeline(ports, a_snapshot(REMOTE, trusted)).handle(request, ports))
+
+    assert (ended, ports.told) == ([], ["inquire lumina k"])
+
+    keys = (VerificationKey(kid="k", key=EC_KEY.public_key()),) if published else ()
+    trusted.keys.put("lumina", keys)
+    ports.told_by_issuer.set(answered)
+
+    assert ended == [None]
+    assert ports.records[0].reason is outcome
+    assert ports.told.count("inquire lumina k") == 1
+
+
+def test_a_refusal_after_the_limits_says_what_is_left() -> None:
+    """Whoever was counted is told so, whatever became of the request."""
+    ports = Ports()
+    ports.answer.fail(Refused(Reason.UPSTREAM_TIMEOUT))
+    handled(ports, a_request("GET", "/users/7", (b"Authorization", bearer("student"))))
+
+    assert ports.got is not None
+    assert b"RateLimit: " in b"".join(ports.got[1])
 
 
 def test_the_backend_gets_the_matched_path_and_who_asks() -> None:
@@ -787,3 +870,24 @@ def test_what_was_no_request_is_answered_and_recorded() -> None:
     assert ports.closes
     assert problem_of(ports)["detail"] == "Noise."
     assert ports.records[0].method == ""
+
+
+def test_what_must_be_audited_is_written_before_the_backend_is_asked() -> None:
+    """A rule with ``audit: required`` waits for the log, after it took tokens."""
+    ports = Ports()
+    ports.answer.set(an_answer())
+    handled(ports, a_request("GET", "/written", (b"Authorization", bearer())))
+
+    asked = ports.told.index("exchange lms GET")
+    assert ports.told[asked - 1] == "request.admitted written ada"
+
+
+def test_what_cannot_be_audited_is_refused() -> None:
+    """Where the log cannot be written, the backend is not asked."""
+    ports = Ports()
+    ports.unwritten = Refused(Reason.AUDIT_UNAVAILABLE)
+    request = a_request("GET", "/written", (b"Authorization", bearer()))
+    exchange = handled(ports, request)
+
+    assert (exchange.status, exchange.reason) == (503, Reason.AUDIT_UNAVAILABLE)
+    assert ports.sent is None

@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.settings import Address, Environment, Settings, SettingsError
+from proxy.core.listeners import Address
+from proxy.settings import Environment, Recorded, Settings, SettingsError
 
 KEY = "a-key-that-nobody-may-see"
 GOOD = {"ENCRYPTION_KEY": KEY}
-SECRETS = ("ENCRYPTION_KEY", "METRICS_TOKEN", "REDIS_URL")
+SECRETS = ("ENCRYPTION_KEY", "METRICS_TOKEN", "REDIS_URL", "AUDIT_KEY")
 
 
 def settings_of(**variables: str) -> Settings:
@@ -37,6 +38,11 @@ def test_a_key_is_enough() -> None:
         encryption_key=KEY,
         redis_url=None,
         metrics_token=None,
+        access_log="stdout",
+        audit_log=None,
+        audit_key="",
+        log_format="auto",
+        log_level="info",
         trusted_proxies=(),
         drain_grace=5.0,
         drain_timeout=30.0,
@@ -51,10 +57,16 @@ def test_every_setting_is_read() -> None:
         POLICY="/etc/lumina",
         REDIS_URL="redis://h",
         METRICS_TOKEN="t",
+        ACCESS_LOG="/var/log/access",
+        AUDIT_LOG="/var/log/audit",
+        AUDIT_KEY="a",
+        LOG_FORMAT="json",
+        LOG_LEVEL="error",
         TRUSTED_PROXIES="10.0.0.0/8, 192.0.2.1 2001:db8::/32",
         DRAIN_GRACE="0",
         DRAIN_TIMEOUT="2.5",
-        WORKERS="1",
+        WORKERS="4",
+        MAX_CONNECTIONS="500",
     ) == Settings(
         listen=Address(host="0.0.0.0", port=80),  # noqa: S104 - what was asked for
         metrics_listen=Address(host="::1", port=0),
@@ -62,6 +74,11 @@ def test_every_setting_is_read() -> None:
         encryption_key=KEY,
         redis_url="redis://h",
         metrics_token="t",
+        access_log="/var/log/access",
+        audit_log=Path("/var/log/audit"),
+        audit_key="a",
+        log_format="json",
+        log_level="error",
         trusted_proxies=(
             ipaddress.ip_network("10.0.0.0/8"),
             ipaddress.ip_network("192.0.2.1/32"),
@@ -69,6 +86,8 @@ def test_every_setting_is_read() -> None:
         ),
         drain_grace=0.0,
         drain_timeout=2.5,
+        workers=4,
+        max_connections=500,
     )
 
 
@@ -80,10 +99,16 @@ def test_every_setting_is_read() -> None:
         "POLICY",
         "REDIS_URL",
         "METRICS_TOKEN",
+        "ACCESS_LOG",
+        "AUDIT_LOG",
+        "AUDIT_KEY",
+        "LOG_FORMAT",
+        "LOG_LEVEL",
         "TRUSTED_PROXIES",
         "DRAIN_GRACE",
         "DRAIN_TIMEOUT",
         "WORKERS",
+        "MAX_CONNECTIONS",
     ],
 )
 def test_empty_is_not_set(name: str) -> None:
@@ -164,7 +189,28 @@ def test_address_is_a_host_and_a_port(text: str, host: str, port: int) -> None:
 @pytest.mark.parametrize("name", ["LISTEN", "METRICS_LISTEN"])
 def test_other_addresses_are_refused(name: str, text: str) -> None:
     """The variable and its text are named; nothing is guessed from it."""
-    assert problems_of(**{name: text}) == (f"{name}: {text!r} is not host:port.",)
+    known = "host:port or unix:/path" if name == "LISTEN" else "host:port"
+
+    assert problems_of(**{name: text}) == (f"{name}: {text!r} is not {known}.",)
+
+
+def test_clients_may_connect_to_a_unix_socket() -> None:
+    """Operators and Prometheus may not; peers there are believed if it is said."""
+    settings = settings_of(
+        LISTEN="unix:/run/lumina.sock", TRUSTED_PROXIES="unix: 10.0.0.0/8"
+    )
+
+    assert settings.listen == Address(path="/run/lumina.sock")
+    assert str(settings.listen) == "unix:/run/lumina.sock"
+    assert settings.trusts_unix
+    assert settings.trusted_proxies == (ipaddress.ip_network("10.0.0.0/8"),)
+    assert not settings_of().trusts_unix
+    assert problems_of(METRICS_LISTEN="unix:/run/m.sock") == (
+        "METRICS_LISTEN: 'unix:/run/m.sock' is not host:port.",
+    )
+    assert problems_of(LISTEN="unix:relative.sock") == (
+        "LISTEN: 'unix:relative.sock' is not host:port or unix:/path.",
+    )
 
 
 @given(st.text(max_size=20))
@@ -287,12 +333,61 @@ def test_other_places_of_redis_are_refused(text: str) -> None:
     )
 
 
-@pytest.mark.parametrize("text", ["0", "2", "auto", "01"])
-def test_more_workers_are_refused(text: str) -> None:
-    """Rather than served by one without a word."""
+@pytest.mark.parametrize("text", ["0", "257", "auto", "-1", "1.5", "1e9"])
+def test_number_of_workers_is_one(text: str) -> None:
+    """Rather than served by another number without a word."""
     assert problems_of(WORKERS=text) == (
-        "WORKERS: only 1 is supported in this version.",
+        f"WORKERS: {text!r} is not a number from 1 to 256.",
     )
+
+
+def test_no_audit_log_has_two_spellings() -> None:
+    """Empty and none are the same."""
+    assert settings_of(AUDIT_LOG="none") == settings_of()
+
+
+@pytest.mark.parametrize(
+    ("name", "known"),
+    [
+        ("LOG_FORMAT", "auto, json, text"),
+        ("LOG_LEVEL", "info, debug, warning, error"),
+    ],
+)
+def test_other_words_are_refused(name: str, known: str) -> None:
+    """A misspelt word is none of the known ones, which are told."""
+    assert problems_of(**{name: "loud"}) == (f"{name}: 'loud' is none of {known}.",)
+
+
+def test_workers_without_redis_are_refused() -> None:
+    """Each would count for itself: a limit of five would let ten pass."""
+    [problem] = problems_of(WORKERS="2")
+
+    assert problem == (
+        "WORKERS: 2 processes without REDIS_URL would each keep limits of its own, "
+        "and together let through as many times as much; set REDIS_URL, or WORKERS=1."
+    )
+    assert settings_of(WORKERS="1").workers == 1
+    assert settings_of(WORKERS="2", REDIS_URL="redis://h").workers == 2
+
+
+def test_environment_can_be_found_again_by_others(tmp_path: Path) -> None:
+    """What was looked up is noted as it was found last; nothing else is."""
+    file = tmp_path / "secret"
+    file.write_text("old")
+    values = {"A": "1", "B": "2", "S_FILE": str(file)}
+    recorded = Recorded(Environment(values))
+    assert [recorded.get(name) for name in ("A", "S", "C")] == ["1", "old", None]
+    assert recorded.found == {"A": "1", "S": "old"}
+    file.write_text("new")
+    assert recorded["S"] == "new"
+    assert recorded.found == {"A": "1", "S": "new"}
+    file.unlink()
+    assert "S" not in recorded
+
+    assert recorded.found == {"A": "1"}
+    assert dict(Environment(recorded.found)) == {"A": "1"}
+    assert (list(recorded), len(recorded)) == (["A", "B", "S_FILE"], 3)
+    assert "old" not in repr(recorded)
 
 
 def test_all_problems_come_at_once() -> None:

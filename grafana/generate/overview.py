@@ -100,11 +100,13 @@ TRAFFIC = [
         "Failures by reason",
         "Why requests failed that were allowed. upstream-…: the backend; "
         "field-undecryptable: stored data; limits-unavailable: Redis, by the policy's "
-        "wish; keys-unavailable: the key service; internal-error: a bug of the proxy.",
+        "wish; keys-unavailable: the key service; issuer-unavailable: who made the "
+        "token; audit-unavailable: the audit log's disk; internal-error: a bug of the "
+        "proxy.",
         query(
             'sum by (reason) (rate(lumina_decisions_total{@, reason=~"upstream-.*|'
             "field-undecryptable|response-unreadable|limits-unavailable|"
-            'keys-unavailable|internal-error"}'
+            'keys-unavailable|issuer-unavailable|audit-unavailable|internal-error"}'
             "[$__rate_interval]))",
             "{{reason}}",
         ),
@@ -146,13 +148,27 @@ TRAFFIC = [
         "connect: the backend is slow to accept.",
         query("sum(lumina_downstream_connections{@})", "clients"),
         query("sum by (state) (lumina_upstream_connections{@})", "backends, {{state}}"),
+        query("sum(lumina_upstream_pending{@})", "requests that wait for one"),
         unit="short",
         colors={
+            "requests that wait for one": VERMILLION,
             "clients": PURPLE,
             "backends, idle": SKY,
             "backends, active": BLUE,
             "backends, connecting": ORANGE,
         },
+    ),
+    lines(
+        "Tunnels",
+        "Open WebSockets and other tunnels, and what ends them: a side of its own "
+        "will, idleness, the end of its token, or this process's drain.",
+        query("sum(lumina_tunnels_open{@})", "open"),
+        query(
+            "sum by (reason) (rate(lumina_tunnels_closed_total{@}[$__rate_interval]))",
+            "ended a second, {{reason}}",
+        ),
+        unit="short",
+        colors={"open": PURPLE, "ended a second, expired": VERMILLION},
     ),
     bars(
         "Slowest rules",
@@ -165,6 +181,44 @@ TRAFFIC = [
         ),
         unit="s",
         links=[to_rule()],
+    ),
+    lines(
+        "Failures by server",
+        "Exchanges that a server failed and connections that it did not take, and "
+        "requests that were sent again for it. One server that stands out is ejected "
+        "by the proxy; all of them are a matter of the backend.",
+        query(
+            "sum by (backend, server) "
+            "(rate(lumina_upstream_failures_total{@}[$__rate_interval]))",
+            "{{backend}}, {{server}}",
+        ),
+        query(
+            "sum by (backend) "
+            "(rate(lumina_upstream_retries_total{@}[$__rate_interval]))",
+            "{{backend}}, sent again",
+        ),
+        unit="reqps",
+        shade=VERMILLION,
+    ),
+    lines(
+        "Ejected servers",
+        "How many proxies leave a server alone for a while because it failed them.",
+        query(
+            "sum by (backend, server) (lumina_upstream_ejected{@})",
+            "{{backend}}, {{server}}",
+        ),
+        unit="short",
+        shade=VERMILLION,
+    ),
+    table(
+        "Certificates for backends",
+        "Until when the certificate is good that the proxy shows to a backend.",
+        query(
+            "min by (backend) "
+            "(lumina_upstream_certificate_expiry_timestamp_seconds{@}) * 1000"
+        ),
+        unit="dateTimeAsIso",
+        columns={"backend": "Backend", "Value": "Expires"},
     ),
     table(
         "Backends",

@@ -23,7 +23,11 @@ ANSWERS = 'lumina_request_duration_seconds_count{@, rule=~"login.*", method="POS
 IDENTITY = (
     "token-missing|token-malformed|token-expired|token-not-yet-valid|"
     "algorithm-not-allowed|issuer-not-trusted|key-unknown|signature-invalid|"
-    "claim-invalid|audience-mismatch"
+    "claim-invalid|audience-mismatch|token-revoked"
+)
+RIGHTS = (
+    "role-not-allowed|address-not-allowed|scope-missing|not-owner|condition-.*|"
+    "origin-not-allowed"
 )
 MESSAGE = (
     "no-rule|method-not-allowed|path-ambiguous|parameter-ambiguous|malformed-request|"
@@ -104,18 +108,27 @@ SUMMARY = [
         words={"0": ("refused", VERMILLION), "1": ("in force", BLUE)},
         spark=False,
     ),
+    number(
+        "Rollback",
+        "Whether an older policy is pinned at some proxy, so that what is on disk is "
+        "not read: lumina-proxy policy release ends it.",
+        query("max(lumina_policy_pinned{@})"),
+        unit="none",
+        words={"0": ("none", BLUE), "1": ("pinned", ORANGE)},
+        spark=False,
+    ),
 ]
 
 REFUSALS = [
     lines(
         "Decisions",
-        "What becomes of requests. Token: missing or no good. Role: known, but may "
+        "What becomes of requests. Token: missing or no good. Rights: known, but may "
         "not. Request: matches no rule, or can be read in two ways. Body: too large, "
         "or not what a protected rule accepts.",
         _share("served", "served"),
         _share("rate-limited", "over a limit"),
         _share(IDENTITY, "token"),
-        _share("role-not-allowed", "role"),
+        _share(RIGHTS, "rights"),
         _share(MESSAGE, "request"),
         _share(BODY, "body"),
         unit="reqps",
@@ -124,7 +137,7 @@ REFUSALS = [
             "served": BLUE,
             "over a limit": ORANGE,
             "token": VERMILLION,
-            "role": PURPLE,
+            "rights": PURPLE,
             "request": SKY,
             "body": GREY,
         },
@@ -155,6 +168,23 @@ REFUSALS = [
         },
         width=24,
     ),
+    table(
+        "Would be refused",
+        "Requests of this time that were served because their rule, or the whole "
+        "policy, is in shadow mode, and would have been refused else.",
+        query(
+            "topk(50, sum by (rule, role, reason) "
+            "(increase(lumina_shadow_refusals_total{@}[$__range])) > 0)"
+        ),
+        unit="short",
+        columns={
+            "rule": "Rule",
+            "role": "Role",
+            "reason": "Reason",
+            "Value": "Requests",
+        },
+        width=24,
+    ),
     lines(
         "Tokens that were no good",
         "What was wrong with tokens. Expired ones are everyday; the others are "
@@ -166,6 +196,38 @@ REFUSALS = [
         ),
         unit="reqps",
         shade=VERMILLION,
+    ),
+    lines(
+        "Age of issuers' keys",
+        "How long ago it was seen that the keys that tokens are verified with are "
+        "those that their issuer publishes. A saw is well; who climbs has no answer.",
+        query(
+            "max by (issuer) (lumina_jwks_age_seconds{@})",
+            "{{issuer}}",
+        ),
+        unit="s",
+        shade=BLUE,
+        limits=steps((None, BLUE), (3600, ORANGE), (12 * 3600, VERMILLION)),
+    ),
+    lines(
+        "Issuers that do not answer",
+        "How often the keys of an issuer were asked for in vain.",
+        query(
+            "sum by (issuer) (rate(lumina_jwks_fetch_failures_total{@}"
+            "[$__rate_interval]))",
+            "{{issuer}}",
+        ),
+        unit="ops",
+        shade=VERMILLION,
+    ),
+    lines(
+        "Revocations",
+        "Tokens, sessions, subjects or issuers that are revoked, and for how long "
+        "nobody has told the proxy of others.",
+        query("max(lumina_revocations{@})", "in force"),
+        query("max(lumina_revocations_age_seconds{@})", "seconds unheard"),
+        unit="short",
+        colors={"in force": BLUE, "seconds unheard": VERMILLION},
     ),
     lines(
         "Log-ins",
@@ -198,6 +260,29 @@ LIMITS = [
         links=[to_rule()],
     ),
     lines(
+        "Near a limit",
+        "Requests that left less than a fifth of a limit's tokens: who is next to be "
+        "refused.",
+        query(
+            "sum by (limit, role) (rate(lumina_limits_near_total{@}"
+            "[$__rate_interval]))",
+            "{{limit}} {{role}}",
+        ),
+        unit="reqps",
+        shade=ORANGE,
+    ),
+    lines(
+        "Over a limit, by limit",
+        "What each limit refuses, or would refuse in shadow mode.",
+        query(
+            "sum by (limit, role, mode) (rate(lumina_limits_over_total{@}"
+            "[$__rate_interval]))",
+            "{{limit}} {{role}} {{mode}}",
+        ),
+        unit="reqps",
+        shade=ORANGE,
+    ),
+    lines(
         "Takes",
         "Requests that took tokens from buckets, and those that found one empty.",
         query(
@@ -225,7 +310,7 @@ PROTECTION = [
             "decrypt, ok": SKY,
             "decrypt, masked": PURPLE,
             "decrypt, plaintext": ORANGE,
-            "decrypt, failed": VERMILLION,
+            "decrypt, unknown-key": VERMILLION,
         },
     ),
     lines(
@@ -257,6 +342,24 @@ PROTECTION = [
             "outcome": "Outcome",
             "Value": "Values",
         },
+    ),
+    table(
+        "Keys",
+        "The keys of the keystore, whose they are, what they do and how old they are. "
+        "Nothing here without a keystore.",
+        query("max by (key, tenant, state) (lumina_key_age_seconds{@})"),
+        unit="s",
+        columns={"key": "Key", "tenant": "Tenant", "state": "State", "Value": "Age"},
+    ),
+    lines(
+        "Keystore",
+        "Whether keys are refreshed (1), and whether values may be encrypted: when "
+        "nobody answers for the keystore's bound, encryption stops.",
+        query("min(lumina_keystore_up{@})", "refreshed"),
+        query("min(lumina_key_lease_valid{@})", "may encrypt"),
+        unit="none",
+        colors={"refreshed": SKY, "may encrypt": BLUE},
+        most=1,
     ),
     lines(
         "Certificates",

@@ -12,8 +12,11 @@ from proxy.cli.loading import DEFAULT_POLICY, PolicyPath, policy_or_exit
 from proxy.core.policy import Policy
 from proxy.core.policy_parser import Compiled
 from proxy.core.policy_values import guess
+from proxy.core.workbench.advice import advice
+from proxy.core.workbench.cases import CLIENT
 from proxy.core.workbench.decision import (
     Decision,
+    Facts,
     Identify,
     Rival,
     decide,
@@ -22,8 +25,8 @@ from proxy.core.workbench.decision import (
     with_token,
     without_token,
 )
-from proxy.core.workbench.explanation import Verdict, advice, steps
-from proxy.core.workbench.wording import match_text, rate_text
+from proxy.core.workbench.explanation import Verdict, steps
+from proxy.core.workbench.wording import match_text, rate_text, upgrade_text
 
 _COLOURS = {Verdict.OK: "green", Verdict.REFUSED: "red", Verdict.NOT_REACHED: None}
 
@@ -37,6 +40,14 @@ _COLOURS = {Verdict.OK: "green", Verdict.REFUSED: "red", Verdict.NOT_REACHED: No
     help="Ask with this token; - reads it from standard input. It is verified as the "
     "proxy would, and never printed.",
 )
+@click.option("--client", help="Ask from this address.")
+@click.option(
+    "--header",
+    "headers",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Ask with this field; may be given several times.",
+)
 @click.option("--anyone", is_flag=True, help="Ask without a token; the usual.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option(
@@ -49,10 +60,12 @@ _COLOURS = {Verdict.OK: "green", Verdict.REFUSED: "red", Verdict.NOT_REACHED: No
 def explain(
     method: str,
     path: str,
-    role: str | None,
-    token: str | None,
     policy: Path,
     *,
+    role: str | None,
+    token: str | None,
+    client: str | None,
+    headers: tuple[str, ...],
     anyone: bool,
     as_json: bool,
 ) -> None:
@@ -63,7 +76,9 @@ def explain(
     the answer with what the role gets to see. A refusal is told with its reason, what
     that means and what to do. Nothing is sent, and no limit is touched.
 
-    Only --token needs the secrets of the policy.
+    Only --token needs the secrets of the policy. What a rule asks beside a role
+    (scopes, owner, when, addresses) is decided as soon as there is a --token, a
+    --client or a --header, and else taken for granted.
 
     \b
     Exit status: 0 the request is allowed, 1 it is refused (or the policy is), 2 wrong
@@ -81,7 +96,10 @@ def explain(
         raise click.UsageError("--role, --token and --anyone exclude each other.")
     compiled = policy_or_exit(policy, assume_secrets=token is None)
     who, asking = _who(compiled.policy, role, token)
-    decision = decide(compiled.policy, method, path, who)
+    facts = None
+    if token is not None or client or headers:
+        facts = _facts(client, headers)
+    decision = decide(compiled.policy, method, path, who, facts)
     lost = rivals(compiled.policy, decision)
     if as_json:
         click.echo(json.dumps(_document(compiled, decision, lost, asking), indent=2))
@@ -89,6 +107,16 @@ def explain(
         for line in _lines(compiled, decision, lost, asking):
             click.echo(line)
     click.get_current_context().exit(1 if decision.refused else 0)
+
+
+def _facts(client: str | None, headers: tuple[str, ...]) -> Facts:
+    fields = {}
+    for field in headers:
+        name, separator, value = field.partition("=")
+        if not separator:
+            raise click.BadParameter(f"{field!r} is not NAME=VALUE")
+        fields[name.lower()] = value
+    return Facts(client=client or CLIENT, headers=fields, now=time.time())
 
 
 def _who(policy: Policy, role: str | None, token: str | None) -> tuple[Identify, str]:
@@ -113,6 +141,8 @@ def _lines(
     colour = "red" if reason else "green"
     asked = f"{decision.method} {decision.path} {asking}"
     yield f"{asked}: {click.style(verdict, fg=colour, bold=True)}"
+    if decision.rule and decision.rule.shadow:
+        yield "  (in shadow mode: what is decided is noted, and not enforced)"
     for step in steps(decision):
         word = step.verdict.value
         mark = click.style(word, fg=_COLOURS[step.verdict]) + " " * (13 - len(word))
@@ -121,6 +151,8 @@ def _lines(
         yield from (f"{'':<29}{detail}" for detail in more)
     if decision.rule and not reason:
         yield f"  {'backend':<27}{decision.rule.backend.id}"
+        if upgrade := decision.rule.upgrade:
+            yield f"  {'may become':<27}{upgrade_text(upgrade)}"
     if decision.rule:
         place = compiled.draft.rule_places()[decision.rule.id]
         yield f"The rule {decision.rule.id} is in {place}."
@@ -151,6 +183,8 @@ def _document(
         "place": str(compiled.draft.rule_places()[rule.id]) if rule else None,
         "params": dict(decision.params),
         "role": decision.role or None,
+        "shadow": bool(rule and rule.shadow),
+        "taken_for_granted": decision.granted,
         "rivals": [
             {"rule": rival.rule.id, "match": match_text(rival.rule), "why": rival.why}
             for rival in lost
@@ -189,4 +223,7 @@ def _effects(decision: Decision) -> dict[str, object]:
             for place, field, view in decision.shown
         ],
         "backend": rule.backend.id if rule and not decision.refused else None,
+        "may_become": sorted(name.decode() for name in rule.upgrade.protocols)
+        if rule and rule.upgrade and not decision.refused
+        else [],
     }

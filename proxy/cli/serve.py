@@ -1,7 +1,6 @@
 """``lumina-proxy serve``: the sidecar."""
 
 import asyncio
-import logging
 import os
 import sys
 
@@ -10,8 +9,10 @@ import uvloop
 
 from proxy.app import App
 from proxy.core.errors import PolicyError
-from proxy.settings import Environment, Settings, SettingsError
-from proxy.snapshots import StartError
+from proxy.edge import log_format
+from proxy.settings import Environment, Recorded, Settings, SettingsError
+from proxy.starting import StartError
+from proxy.supervisor import Supervisor
 
 _OPTIONS = (
     ("--listen", "LISTEN", "host:port for clients."),
@@ -19,6 +20,7 @@ _OPTIONS = (
     ("--backend-url", "BACKEND_URL", "The service behind, as policies name it."),
     ("--policy", "POLICY", "The policy's file or folder."),
     ("--redis-url", "REDIS_URL", "Where rate limits are kept; none: this process."),
+    ("--workers", "WORKERS", "Processes that serve; more than 1 needs Redis."),
 )
 
 
@@ -36,7 +38,7 @@ def serve(**flags: str | None) -> None:
     """Serve until SIGTERM or Ctrl-C, then drain.
 
     Everything comes from a flag or the variable in brackets; a flag wins. Only the
-    environment has TRUSTED_PROXIES, DRAIN_GRACE and DRAIN_TIMEOUT (.env.example
+    environment has TRUSTED_PROXIES, ACCESS_LOG and the like (.env.example
     explains every variable), what the policy refers to, such as JWT_SECRET and
     RATE_LIMIT_API, and the secrets ENCRYPTION_KEY and METRICS_TOKEN, each also as
     NAME_FILE. SIGHUP reloads the policy and the keys.
@@ -50,13 +52,14 @@ def serve(**flags: str | None) -> None:
         lumina-proxy serve --listen 127.0.0.1:8080 --backend-url http://127.0.0.1:9000
     """  # noqa: D301 - the \b of click is a backspace
     given = {name.upper(): value for name, value in flags.items() if value}
-    environment = Environment({**os.environ, **given})
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    environment = Recorded(Environment({**os.environ, **given}))
     try:
         settings = Settings.read(environment)
-        uvloop.run(App(settings, environment).run())
+        log_format.configure(settings.log_format, settings.log_level)
+        if settings.workers == 1:
+            uvloop.run(App(settings, environment).run())
+        else:
+            asyncio.run(Supervisor(settings, environment).run())
     except SettingsError as error:
         _exit(error.problems)
     except PolicyError as error:

@@ -11,19 +11,18 @@ Rules of this file:
    numbers with that ratio, so nothing is ever rounded and no drift exists.
 3. No product may pass 2^53, for Lua's numbers are doubles. ``RateLimit.of`` refuses a
    rate that would, so no request has to check.
-4. Compute, decide, then write: nothing here changes its arguments. All buckets of a
-   request give their tokens, or none does.
+4. Compute, decide, then write: nothing here changes its arguments.
 5. What is charged afterwards is charged even if it is not there. The bucket then owes
    it: it is empty until an instant ahead of now, and fills from there. Nobody owes
    more than a full bucket.
 
 A bucket is the pair (level in units, instant of that level in microseconds). A bucket
-that was never touched is full, so a full one need not be kept.
+that was never touched is full, so a full one need not be kept. ``counting`` takes from
+several at once, and from what is counted in other ways.
 """
 
 import dataclasses
 import math
-from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 MAX_EXACT: Final = 2**53
@@ -31,21 +30,45 @@ MAX_EXACT: Final = 2**53
 
 MICROSECONDS: Final = 1_000_000
 
+NEVER: Final = math.inf
+"""A wait that would not help."""
+
 State = tuple[int, int]
 """(level in units, instant in microseconds)."""
 
 
+BUCKET: Final = 0
+WINDOW: Final = 1
+HOLDS: Final = 2
+BACKOFF: Final = 3
+"""The kinds of limits; what the others do is in ``counting``."""
+
+HOLD_US: Final = 10 * MICROSECONDS
+"""How long a hold lasts unless it is renewed: longer than a store may be lost."""
+
+MAX_FAILURES: Final = 1_000_000
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class RateLimit:
-    """A rate and a burst, as integers that Python and Lua agree on.
+    """How something is limited, as integers that Python and Lua agree on.
+
+    A bucket (``of``) refills all the time. A window (``window``) is full again at an
+    instant. Holds (``holds``) are how many there may be at a time, and a back-off
+    (``backoff``) makes each failure wait longer than the one before.
 
     Attributes:
-        count: tokens per period.
-        period_us: the period in microseconds.
-        burst: how many tokens the bucket holds; at least 1.
-        refill: units that flow in per microsecond.
+        count: tokens per period; of a back-off, failures that wait for nothing.
+        period_us: the period in microseconds; 0 for holds.
+        burst: how many tokens the full bucket holds; at least 1.
+        refill: units that flow in per microsecond; 0 where there is no flow.
         token: units that make one token.
         capacity: units that the full bucket holds.
+        kind: BUCKET, WINDOW, HOLDS or BACKOFF.
+        until_us: when a window ends, in epoch microseconds.
+        wait_us: what follows the first failure that has to wait, in microseconds; it
+            doubles with each one more.
+        most_us: the longest wait.
     """
 
     count: int
@@ -54,6 +77,10 @@ class RateLimit:
     refill: int
     token: int
     capacity: int
+    kind: int = BUCKET
+    until_us: int = 0
+    wait_us: int = 0
+    most_us: int = 0
 
     @classmethod
     def of(cls, count: int, period_us: int, burst: int | None = None) -> "RateLimit":
@@ -82,22 +109,55 @@ class RateLimit:
             )
         return cls(count, period_us, burst, refill, token, capacity)
 
+    @classmethod
+    def window(cls, count: int, period_us: int, until_us: int = 0) -> "RateLimit":
+        """Build a limit of ``count`` tokens until an instant.
+
+        Args:
+            count: tokens; at least 1.
+            period_us: how long the window is, in microseconds; for people.
+            until_us: its end, in epoch microseconds.
+        """
+        return cls(count, period_us, count, 0, 1, count, WINDOW, until_us)
+
+    @classmethod
+    def holds(cls, count: int) -> "RateLimit":
+        """Build a limit of ``count`` holds at a time; at least 1."""
+        return cls(count, 0, count, 0, 1, count, HOLDS)
+
+    @classmethod
+    def backoff(
+        cls, free: int, wait_us: int, most_us: int, forget_us: int
+    ) -> "RateLimit":
+        """Build a limit of failures.
+
+        Args:
+            free: failures that wait for nothing; at least 1.
+            wait_us: after the first of the others; at least 1.
+            most_us: the longest wait; at least ``wait_us``.
+            forget_us: after so long without a failure, all are forgotten.
+        """
+        most = MAX_FAILURES
+        return cls(free, forget_us, most, 0, 1, most, BACKOFF, 0, wait_us, most_us)
+
     def shared_by(self, instances: int) -> "RateLimit":
-        """Return one instance's share, when each of them has a bucket of its own.
+        """Return one instance's share, when each of them counts by itself.
 
         Together they give the rate, and the burst but for what does not divide; each
-        bucket holds a token at the least. More instances than can be counted exactly
-        share as far as they can.
+        has a token at the least. More instances than can be counted exactly share as
+        far as they can. Failures are not divided: each instance counts its own.
         """
-        while instances > 1:
+        burst = max(1, self.burst // instances)
+        if self.kind == WINDOW:
+            return RateLimit.window(burst, self.period_us, self.until_us)
+        if self.kind == HOLDS:
+            return RateLimit.holds(burst)
+        while self.kind == BUCKET and instances > 1:
             try:
-                return RateLimit.of(
-                    self.count,
-                    self.period_us * instances,
-                    max(1, self.burst // instances),
-                )
+                return RateLimit.of(self.count, self.period_us * instances, burst)
             except ValueError:
                 instances //= 2
+                burst = max(1, self.burst // instances)
         return self
 
     @property
@@ -107,6 +167,8 @@ class RateLimit:
         With ``burst`` as the ``q`` of ``RateLimit-Policy`` this is its ``w``: their
         ratio is the rate, whatever the burst.
         """
+        if not self.refill:
+            return self.period_us // MICROSECONDS
         return -(-self.capacity // (self.refill * MICROSECONDS))
 
 
@@ -129,23 +191,38 @@ class Grant(NamedTuple):
     lost: bool = False
 
 
-def us_until_full(limit: RateLimit, level: int) -> int:
-    """Return the microseconds in which ``level`` grows to the capacity, rounded up."""
-    return -(-(limit.capacity - level) // limit.refill)
+def us_until_full(limit: RateLimit, level: int, extra: int = 0) -> int:
+    """Return the microseconds in which ``level`` grows to the capacity, rounded up.
+
+    Args:
+        limit: the limit of the bucket.
+        level: units in it; above the capacity, the result is below 0.
+        extra: units that the bucket holds beyond its capacity for a while.
+    """
+    return -(-(limit.capacity + extra - level) // limit.refill)
 
 
-def level_at(limit: RateLimit, state: State | None, now_us: int) -> State:
-    """Return the bucket as it stands at ``now_us``, without changing anything."""
+def level_at(
+    limit: RateLimit, state: State | None, now_us: int, extra: int = 0
+) -> State:
+    """Return the bucket as it stands at ``now_us``, without changing anything.
+
+    Args:
+        limit: the limit of the bucket.
+        state: the bucket's state; None is a bucket never touched.
+        now_us: the instant, in microseconds.
+        extra: units that the bucket holds beyond its capacity for a while.
+    """
     if state is None:
-        return limit.capacity, now_us
+        return limit.capacity + extra, now_us
     level, at_us = state
     elapsed = now_us - at_us
     if elapsed <= 0:
         if -elapsed > us_until_full(limit, 0):
-            return limit.capacity, now_us
-        return min(level, limit.capacity), at_us
-    if elapsed >= us_until_full(limit, level):
-        return limit.capacity, now_us
+            return limit.capacity + extra, now_us
+        return min(level, limit.capacity + extra), at_us
+    if elapsed >= us_until_full(limit, level, extra):
+        return limit.capacity + extra, now_us
     return level + elapsed * limit.refill, now_us
 
 
@@ -164,58 +241,21 @@ def grant_of(
     if allowed:
         retry_after = 0.0
     elif cost > limit.burst:
-        retry_after = math.inf
+        retry_after = NEVER
     else:
         missing = cost * limit.token - level
         retry_after = (ahead_us - (-missing // limit.refill)) / MICROSECONDS
     until_full = us_until_full(limit, level)
-    if ahead_us and until_full:
+    if until_full > 0:
         until_full += ahead_us
+    else:
+        until_full = 0
     return Grant(allowed, level // limit.token, retry_after, until_full / MICROSECONDS)
 
 
-def take(
-    buckets: Sequence[tuple[RateLimit, State | None, int]], now_us: int
-) -> tuple[list[State] | None, list[Grant]]:
-    """Take from every bucket what it shall cost, or from none.
-
-    Args:
-        buckets: each bucket's limit, its state (None is a bucket never touched), and
-            the tokens to take from it; 0 only looks.
-        now_us: the instant, in microseconds.
-
-    Returns:
-        The new states in the same order, None when nothing was taken, and the grants.
-        A bucket that had the tokens while another had not says ``allowed`` and its
-        untouched remaining.
-
-    Example:
-        >>> limit = RateLimit.of(2, 60 * MICROSECONDS)
-        >>> states, [grant] = take([(limit, None, 1)], now_us=0)
-        >>> grant.allowed, grant.remaining, grant.reset_after
-        (True, 1, 30.0)
-    """
-    current: list[tuple[RateLimit, int, int, int, bool]] = []
-    everywhere, something = True, False
-    for limit, state, cost in buckets:
-        level, at_us = level_at(limit, state, now_us)
-        enough = level >= cost * limit.token
-        everywhere = everywhere and enough
-        something = something or cost > 0
-        current.append((limit, level, at_us, cost, enough))
-    taken = everywhere and something
-    states: list[State] = []
-    grants: list[Grant] = []
-    for limit, level, at_us, cost, enough in current:
-        if taken:
-            level -= cost * limit.token
-        states.append((level, at_us))
-        ahead_us = at_us - now_us if at_us > now_us else 0
-        grants.append(grant_of(limit, level, cost, allowed=enough, ahead_us=ahead_us))
-    return (states if taken else None), grants
-
-
-def settle(limit: RateLimit, state: State | None, now_us: int, tokens: int) -> State:
+def settle(
+    limit: RateLimit, state: State | None, now_us: int, tokens: int, extra: int = 0
+) -> State:
     """Charge or give back tokens, whatever the bucket holds; return its new state.
 
     Args:
@@ -224,16 +264,18 @@ def settle(limit: RateLimit, state: State | None, now_us: int, tokens: int) -> S
         now_us: the instant, in microseconds.
         tokens: to charge; below 0 to give back. As much as a whole burst or more
             given back makes the bucket full, and what it owes forgotten.
+        extra: units that the bucket holds beyond its capacity for a while.
 
     Example:
         >>> limit = RateLimit.of(2, 60 * MICROSECONDS)
         >>> owing = settle(limit, (0, 0), 0, 1)
-        >>> take([(limit, owing, 1)], now_us=0)[1][0].retry_after
-        60.0
+        >>> owing
+        (0, 30000000)
     """
+    capacity = limit.capacity + extra
     if tokens <= -limit.burst:
-        return limit.capacity, now_us
-    level, at_us = level_at(limit, state, now_us)
+        return capacity, now_us
+    level, at_us = level_at(limit, state, now_us, extra)
     units = min(tokens, limit.burst) * limit.token
     if units <= level:
         if at_us > now_us and units < 0:
@@ -241,7 +283,7 @@ def settle(limit: RateLimit, state: State | None, now_us: int, tokens: int) -> S
             sooner = min(at_us - now_us, -units // limit.refill)
             at_us -= sooner
             units += sooner * limit.refill
-        return min(level - units, limit.capacity), at_us
+        return min(level - units, capacity), at_us
     missing = units - level
     later = -(-missing // limit.refill)
     latest = min(now_us + us_until_full(limit, 0), MAX_EXACT - 1)

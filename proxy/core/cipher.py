@@ -33,10 +33,10 @@ from proxy.core.mode_deterministic import DeterministicMode, MailMode
 from proxy.core.mode_digits import DigitsMode
 from proxy.core.mode_fernet import FernetMode
 from proxy.core.mode_pepper import PepperMode
-from proxy.core.mode_random import RandomMode, WrongContextError
+from proxy.core.mode_random import RandomMode
 from proxy.core.pseudonyms import Pseudonyms
 from proxy.core.reasons import Reason
-from proxy.core.undecryptable import Failure, Undecryptable
+from proxy.core.undecryptable import Failure, Undecryptable, WrongContextError
 from proxy.core.xaes import NONCE_BYTES
 
 __all__ = ["NONCE_BYTES", "Cipher", "FieldMode"]
@@ -78,6 +78,7 @@ class Cipher:
         nonce: returns 24 random bytes, fresh at every call.
         lease: while it is not valid, nothing is encrypted.
         known: tells whether another tenant has a key of this id.
+        shared: the keys of fields that all tenants share; None for ``keyset``.
 
     Raises:
         ValueError: a field names a key that is not there, or does not name one and
@@ -95,6 +96,7 @@ class Cipher:
         *,
         lease: Lease | None = None,
         known: Callable[[int], bool] = lambda _: False,
+        shared: Keyset | None = None,
     ) -> None:
         self._lease = lease or Lease()
         self._known = known
@@ -104,6 +106,8 @@ class Cipher:
         self._encrypting: dict[str, str] = {}
         for name, field in fields.items():
             keys = FieldKeys(keyset, scope, field)
+            if field.shared and shared is not None:
+                keys = FieldKeys(shared, Scope(scope.deployment), field)
             mode = _make(field)(keys, keyset, nonce)
             older = sorted(field.reads, key=lambda mode: mode.value)
             self._modes[name] = mode

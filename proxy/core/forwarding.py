@@ -51,6 +51,19 @@ def client_address(
     return client
 
 
+def client_of(
+    request: Request, headers: RequestHeaders, trusted: Sequence[Network]
+) -> str:
+    """Return the address of a request's client, as far as it can be believed."""
+    if not request.peer_trusted:
+        return request.peer
+    return client_address(
+        request.peer,
+        trusted=trusted,
+        forwarded_for=headers.noted.get(b"x-forwarded-for"),
+    )
+
+
 def request_id_of(noted: dict[bytes, bytes], *, trusted: bool) -> str:
     """Return the X-Request-ID that a trusted peer sent, or ""."""
     if not trusted:
@@ -68,14 +81,15 @@ def forwarded_lines(
     ``Forwarded`` (RFC 7239) is never written: one source of truth is enough.
     """
     origin = request.peer
-    proto = "http"
+    proto = "https" if request.secure else "http"
     if request.peer_trusted:
         noted = headers.noted
         chain = noted.get(b"x-forwarded-for")
         if chain:
             origin = f"{chain.decode('latin-1')}, {origin}"
-        if noted.get(b"x-forwarded-proto") == b"https":
-            proto = "https"
+        said = noted.get(b"x-forwarded-proto")
+        if said in (b"http", b"https"):
+            proto = said.decode("ascii")
     return (
         f"X-Forwarded-For: {origin}\r\nX-Forwarded-Proto: {proto}\r\n"
         f"X-Forwarded-Host: {headers.host.decode('latin-1')}\r\n"

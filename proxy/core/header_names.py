@@ -102,6 +102,7 @@ REQUEST: Final[dict[bytes, int]] = {
             b"expect",
             b"host",
             b"transfer-encoding",
+            b"upgrade",
             b"x-forwarded-for",
             b"x-forwarded-proto",
             b"x-request-id",

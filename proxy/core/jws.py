@@ -38,7 +38,6 @@ _ALGORITHMS = {name: jwt.get_algorithm_by_name(name) for name in _FAMILY_OF}
 _SECRET_BYTES = {"HS256": 32, "HS384": 48, "HS512": 64}
 _CURVES = {"ES256": "secp256r1", "ES384": "secp384r1", "ES512": "secp521r1"}
 _RSA_BITS = 2048
-_TYPES = frozenset({"jwt", "at+jwt"})
 
 
 class MalformedError(ValueError):
@@ -51,6 +50,8 @@ class Jws(NamedTuple):
     Attributes:
         algorithm: the ``alg`` of its header; any string.
         kid: the ``kid`` of its header, or None without one.
+        kind: the ``typ`` of its header in lower case, without "application/"; "" for
+            none.
         payload: its claims, to be believed only after ``verify``.
         signed: the bytes that the signature is over.
         signature: the raw signature.
@@ -58,6 +59,7 @@ class Jws(NamedTuple):
 
     algorithm: str
     kid: str | None
+    kind: str
     payload: dict[str, Any]
     signed: bytes
     signature: bytes
@@ -88,28 +90,25 @@ def parse(token: bytes) -> Jws:
         raise MalformedError(
             "The token's header or payload is not a strict JSON object."
         )
-    algorithm, kid = _header(header)
-    return Jws(algorithm, kid, payload, token[: token.rindex(b".")], signature)
+    algorithm, kid, kind = _header(header)
+    return Jws(algorithm, kid, kind, payload, token[: token.rindex(b".")], signature)
 
 
-def _header(header: dict[str, Any]) -> tuple[str, str | None]:
-    """Return ``alg`` and ``kid`` of a header that asks for nothing unknown."""
+def _header(header: dict[str, Any]) -> tuple[str, str | None, str]:
+    """Return ``alg``, ``kid`` and ``typ`` of a header that asks for nothing unknown."""
     if "crit" in header or "b64" in header:
         # RFC 7515, 4.1.11: an extension that must be understood, and is not.
         raise MalformedError("The token's header asks for an extension.")
-    kind = header.get("typ", "JWT")
-    # RFC 7515, 4.1.9: "application/" may be left out, case does not matter.
-    if (
-        not isinstance(kind, str)
-        or kind.lower().removeprefix("application/") not in _TYPES
-    ):
-        raise MalformedError("The token's type is neither JWT nor at+jwt.")
+    kind = header.get("typ", "")
+    if not isinstance(kind, str) or ("typ" in header and not kind):
+        raise MalformedError("The token's type is not a word.")
     algorithm, kid = header.get("alg"), header.get("kid")
     if not isinstance(algorithm, str):
         raise MalformedError("The token's header names no algorithm.")
     if "kid" in header and not isinstance(kid, str):
         raise MalformedError("The token's key id is not a string.")
-    return algorithm, kid
+    # RFC 7515, 4.1.9: "application/" may be left out, case does not matter.
+    return algorithm, kid, kind.lower().removeprefix("application/")
 
 
 def _base64url(segment: bytes) -> bytes:
@@ -222,10 +221,19 @@ def _public_key(pem: bytes, algorithms: tuple[str, ...]) -> object:
         key = None
     if key is None:
         raise ValueError("this is no public key in PEM")
+    check_key(key, algorithms)
+    return key
+
+
+def check_key(key: object, algorithms: tuple[str, ...]) -> None:
+    """Make sure that a public key serves one of ``algorithms``, and is strong enough.
+
+    Raises:
+        ValueError: a sentence that says why it does not.
+    """
     if not any(_fits(key, algorithm) for algorithm in algorithms):
         raise ValueError(
             f"this kind of key or curve does not fit {', '.join(algorithms)}"
         )
     if isinstance(key, RSAPublicKey) and key.key_size < _RSA_BITS:
         raise ValueError(f"the RSA key has {key.key_size} bits; {_RSA_BITS} are needed")
-    return key

@@ -25,6 +25,11 @@ class Body(Protocol):
     complete: bool
     limit: int | None
 
+    @property
+    def received(self) -> int:
+        """Bytes that have arrived so far."""
+        ...
+
     def abandon(self) -> None:
         """Say that nobody will read the rest."""
         ...
@@ -45,10 +50,11 @@ class Body(Protocol):
 class Whole:
     """A body that is all there."""
 
-    __slots__ = ("_data", "complete", "limit")
+    __slots__ = ("_data", "complete", "limit", "received")
 
     def __init__(self, data: bytes) -> None:
         self._data = data
+        self.received = len(data)
         self.complete = True
         self.limit: int | None = None
 
@@ -81,7 +87,10 @@ class Request:
         body: the stream; complete at once when there is none.
         peer: the address at the other end of the connection; "" for a unix socket.
         peer_trusted: whether what that peer says about the client is believed.
+        secure: whether it came over TLS.
         keep_alive: whether the client wants to send more on its connection.
+        upgradable: whether the client offers another protocol, and nothing that it
+            sent behind this request has been read as HTTP.
     """
 
     __slots__ = (
@@ -91,7 +100,9 @@ class Request:
         "method",
         "peer",
         "peer_trusted",
+        "secure",
         "target",
+        "upgradable",
         "version",
     )
 
@@ -104,6 +115,7 @@ class Request:
         *,
         peer: str,
         peer_trusted: bool,
+        secure: bool = False,
         keep_alive: bool = True,
     ) -> None:
         self.method = method
@@ -113,23 +125,35 @@ class Request:
         self.body: Body = NO_BODY
         self.peer = peer
         self.peer_trusted = peer_trusted
+        self.secure = secure
         self.keep_alive = keep_alive
+        self.upgradable = False
 
 
 class Response:
     """An answer of the backend whose head is complete.
 
     Attributes:
-        status: 200 to 599.
+        status: 200 to 599, or 101 where that was asked for.
         phrase: the reason phrase as sent; may be empty.
         headers: every field line.
         body: the stream; complete at once when there is none.
         length: the number of bytes the body has; None when only its end will tell.
         bodiless: whether this answer has no body whatever its headers say
             (HEAD, 204, 304: RFC 9112 section 6.3).
+        switched: the connection that is not HTTP any more, which only edges look into;
+            None but for a 101.
     """
 
-    __slots__ = ("bodiless", "body", "headers", "length", "phrase", "status")
+    __slots__ = (
+        "bodiless",
+        "body",
+        "headers",
+        "length",
+        "phrase",
+        "status",
+        "switched",
+    )
 
     def __init__(
         self,
@@ -146,3 +170,4 @@ class Response:
         self.body: Body = NO_BODY
         self.length = length
         self.bodiless = bodiless
+        self.switched: object | None = None

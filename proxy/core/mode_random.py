@@ -58,6 +58,7 @@ from proxy.core.ciphertext import HEADER_BYTES, RANDOM
 from proxy.core.field_keys import FieldKeys, binding
 from proxy.core.keyset import length_prefixed
 from proxy.core.leaf import TYPE_BYTES, pack, unpack
+from proxy.core.undecryptable import WrongContextError
 from proxy.core.unfit import refuse_longer
 from proxy.core.xaes import NONCE_BYTES, XAES256GCM
 
@@ -79,13 +80,6 @@ _TAG_BYTES = 16
 
 _Opener = Callable[[bytes, bytes], bytes]
 """Decrypts a message of one suite under one key, bound to something or to nothing."""
-
-
-class WrongContextError(InvalidTag):
-    """A ciphertext is whole, but of another field, tenant, key or person.
-
-    The commitment tells that apart from damage, but for damage to itself.
-    """
 
 
 class RandomMode:

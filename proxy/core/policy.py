@@ -9,15 +9,22 @@ but for ``Limit.rates`` where it says so.
 """
 
 import dataclasses
+import datetime as dt
 import enum
 from collections.abc import Iterable, Mapping
 
 from proxy.core.authn import Issuer
 from proxy.core.backends import Backend, Timeouts
+from proxy.core.belonging import BoundField
 from proxy.core.bucket import RateLimit
-from proxy.core.field import Field
+from proxy.core.field import Field, Source
 from proxy.core.fields import Selection
+from proxy.core.guard import Guard
+from proxy.core.hardening import Hardening
+from proxy.core.message import Request
+from proxy.core.observing import ALL, USUAL, Logging, Observed
 from proxy.core.parameters import Parameters
+from proxy.core.responses import Responses
 from proxy.core.routing import Ambiguity, Pattern, Router
 
 ANYONE = "anyone"
@@ -49,10 +56,70 @@ class View(enum.Enum):
 
 
 class Per(enum.Enum):
-    """Whose bucket a limit takes from."""
+    """What has a bucket of its own.
+
+    CLIENT is an address, of IPv6 its /64. SUBJECT, ROLE, RULE and TENANT are those of
+    the request, EVERYONE is one bucket for all of them. HEADER is the value of a field
+    and PATH that of a parameter of the path, which have a name.
+    """
 
     CLIENT = "client"
     SUBJECT = "subject"
+    ROLE = "role"
+    RULE = "rule"
+    TENANT = "tenant"
+    EVERYONE = "everyone"
+    HEADER = "header"
+    PATH = "path"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Part:
+    """A part of what has a bucket of its own.
+
+    Attributes:
+        per: what it is.
+        name: of the field, in lower case, or of the parameter; "" for the others.
+    """
+
+    per: Per
+    name: str = ""
+
+    @property
+    def text(self) -> str:
+        """As the policy writes it."""
+        return f"{self.per.value}.{self.name}" if self.name else self.per.value
+
+
+class CostOf(enum.Enum):
+    """What says how many tokens a request costs."""
+
+    FIXED = "fixed"
+    HEADER = "header"
+    BODY = "body"
+    RESPONSE_HEADER = "response_header"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """How many tokens a request costs.
+
+    Attributes:
+        of: what says so.
+        tokens: the fixed cost; where a field says it, the cost when it is not there.
+        name: of the field, in lower case.
+        unit: bytes of the request's body that cost a token.
+        most: the highest cost.
+    """
+
+    of: CostOf = CostOf.FIXED
+    tokens: int = 1
+    name: str = ""
+    unit: int = 0
+    most: int = 0
+
+
+ONE_TOKEN = Cost()
 
 
 class OnStoreFailure(enum.Enum):
@@ -84,11 +151,18 @@ class Limit:
 
     Attributes:
         id: the name in the policy, or ``<rule id>#<index>`` for one written inline.
-        per: whose bucket.
+        per: whose bucket; of several parts the first.
+        parts: all that together has a bucket of its own; empty where that is ``per``.
         rates: the rate of each role; the key None is the rate of every role that has
             no key of its own. A value of None means unlimited.
         on_store_failure: what it does while the store does not answer.
         precision: how it is counted.
+        shadow: whether it, or its rule, is in shadow mode, and so has buckets of its
+            own: what is not enforced takes nothing from what is.
+        cost: what a request costs.
+        zone: where a window begins and ends; None for limits that are no windows.
+        older: whether clients are told with the older fields, too.
+        everywhere: whether every rule has it.
     """
 
     id: str
@@ -96,12 +170,44 @@ class Limit:
     rates: Mapping[str | None, RateLimit | None]
     on_store_failure: OnStoreFailure = OnStoreFailure.LOCAL
     precision: Precision = Precision.EXACT
+    shadow: bool = False
+    parts: tuple[Part, ...] = ()
+    cost: Cost = ONE_TOKEN
+    zone: dt.tzinfo | None = None
+    older: bool = False
+    everywhere: bool = False
+
+    @property
+    def per_text(self) -> str:
+        """Whose bucket, in words."""
+        if not self.parts:
+            return self.per.value
+        return " and ".join(part.text for part in self.parts)
+
+    def has(self, per: Per) -> bool:
+        """Say whether ``per`` is what has a bucket, or a part of it."""
+        return per is self.per or any(part.per is per for part in self.parts)
 
     def rate_for(self, role: str | None) -> RateLimit | None:
         """Return the rate of ``role``, or None when it is unlimited."""
         if role in self.rates:
             return self.rates[role]
         return self.rates[None]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Upgrade:
+    """What a rule lets connections become, beside HTTP.
+
+    Attributes:
+        protocols: names of protocols in lower case; never empty.
+        idle: seconds without a byte either way after which a tunnel ends.
+        close_on_expiry: whether it ends with the token that it was opened with.
+    """
+
+    protocols: frozenset[bytes]
+    idle: float
+    close_on_expiry: bool = True
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +220,8 @@ class Rule:
         pattern: the path.
         backend: where the request goes.
         timeouts: of its exchanges; None for the backend's.
+        responses: what is done to the header fields of answers; None for nothing.
+        hardening: the same, compiled.
         allow: the roles that may use the rule; None means anyone, without a token.
         limits: taken from together, all or none.
         protect_request: protected leaves of the request body; None for no protection.
@@ -124,6 +232,11 @@ class Rule:
         count: the counter that a 2xx response adds one to; None for no counter.
         tolerate: ambiguities of the path that this rule lets pass.
         max_body_bytes: the largest request body; None means the process's limit.
+        binds: the protected fields whose values are bound to something, and to what.
+        upgrade: what connections may become; None means that they stay HTTP.
+        guard: what is asked for beside a role; None for nothing.
+        shadow: whether who may, and how often, is decided and noted but not enforced.
+        observed: what logs have of its requests.
     """
 
     id: str
@@ -139,7 +252,23 @@ class Rule:
     count: str | None = None
     tolerate: frozenset[Ambiguity] = frozenset()
     max_body_bytes: int | None = None
+    binds: tuple[BoundField, ...] = ()
     timeouts: Timeouts | None = None
+    responses: Responses | None = None
+    hardening: Hardening | None = None
+    upgrade: Upgrade | None = None
+    guard: Guard | None = None
+    shadow: bool = False
+    observed: Observed = ALL
+
+    @property
+    def protects(self) -> bool:
+        """Whether something is encrypted or decrypted."""
+        return (
+            self.protects_body
+            or self.protect_response is not None
+            or self.protect_query is not None
+        )
 
     @property
     def protects_body(self) -> bool:
@@ -160,6 +289,15 @@ class Policy:
         views: what each role (or ``anyone``) sees of each field; a pair that is
             not in here is masked, for nothing is allowed by omission.
         router: the compiled rules.
+        unmatched: what serves a request that no rule matches, in a policy that is in
+            shadow mode as a whole; None where such a request is refused.
+        logging: what the access log has of each request.
+        hardening: what is done to the header fields of the proxy's own answers where
+            no rule matched; None for nothing.
+        hardenings: of rules that say otherwise, by their ids.
+        has_cors: whether a rule says whose pages may read its answers.
+        tenant: the path of the claim that says whose keys protect a value; () where
+            all tenants share.
     """
 
     digest: str
@@ -173,10 +311,35 @@ class Policy:
     views: Mapping[str, Mapping[str, View]]
     rules: tuple[Rule, ...]
     router: "Router[Rule]"
+    unmatched: Rule | None = None
+    logging: Logging = USUAL
+    hardening: Hardening | None = None
+    hardenings: Mapping[str, Hardening | None] = dataclasses.field(default_factory=dict)
+    has_cors: bool = False
+    tenant: tuple[str, ...] = ()
+
+    @property
+    def asks_claims(self) -> bool:
+        """Whether somebody looks at claims of the token beside subject and roles."""
+        return bool(self.tenant) or any(
+            (rule.guard and rule.guard.asks_claims)
+            or any(one.bind.source is Source.CLAIM for one in rule.binds)
+            for rule in self.rules
+        )
 
     def view(self, role: str | None, field: str) -> View:
         """Return what ``role`` sees of ``field``; None is a request without a token."""
         return self.views.get(role or ANYONE, {}).get(field, View.MASK)
+
+    def own_lines(self, rule: str, request: Request | None) -> bytes:
+        """Return the field lines that the proxy's own answers get.
+
+        Args:
+            rule: the id of the rule that matched; "" for none.
+            request: what is answered; None when it could not be read.
+        """
+        hardening = self.hardenings.get(rule, self.hardening)
+        return b"" if hardening is None else hardening.own_lines(request)
 
     def known_role(self, roles: Iterable[str]) -> str:
         """Return the first of ``roles`` that the policy has; "" for none."""

@@ -12,21 +12,30 @@ from collections.abc import Callable, Iterator, Mapping
 from proxy.core import mail_address, mode_deterministic, mode_random
 from proxy.core import policy_values as values
 from proxy.core.ciphertext import longest
-from proxy.core.field import MIN_PASSWORD, Field, Mode, OnError, Step
+from proxy.core.field import MIN_PASSWORD, Bind, Field, Mode, OnError, Step
 from proxy.core.mode_pepper import LENGTH as PEPPERED_LENGTH
+from proxy.core.policy_bindings import read_bind
 from proxy.core.policy_keys import FIELD, required
 from proxy.core.policy_sections import Section, named
 from proxy.core.policy_values import Report, refuse
 from proxy.core.yaml_source import Node, Scalar, Table
 
 KEYS: Mapping[Mode, tuple[str, ...]] = {
-    Mode.RANDOM: ("overhead", "max_length", "max_bytes", "reads", "on_error"),
+    Mode.RANDOM: (
+        "overhead",
+        "max_length",
+        "max_bytes",
+        "reads",
+        "on_error",
+        "bind",
+        "shared",
+    ),
     Mode.DETERMINISTIC: (
         *("shape", "mail_domain", "normalise", "accept_leakage", "key"),
-        *("max_length", "max_bytes", "reads", "on_error"),
+        *("max_length", "max_bytes", "reads", "on_error", "shared"),
     ),
-    Mode.DIGITS: ("key",),
-    Mode.PEPPER: ("key", "min_length", "max_length"),
+    Mode.DIGITS: ("key", "shared"),
+    Mode.PEPPER: ("key", "min_length", "max_length", "shared"),
     Mode.FERNET: ("on_error",),
 }
 """What a field of each mode may say besides its mode."""
@@ -40,7 +49,6 @@ SHAPES = ("email",)
 STEPS = tuple(step.value for step in Step)
 NO_STEPS = "none"
 ON_ERROR = tuple(one.value for one in OnError)
-YES_OR_NO = ("true", "false")
 KEY_ID = re.compile(r"[0-9a-f]{8}")
 
 _LATER_MODES = ("vector", "token")
@@ -88,12 +96,16 @@ def _field(report: Report, name: str, node: Node) -> Field:
         compact=compact,
         mail_domain=domain,
         normalise=_steps(report, entries.get("normalise"), mode, domain),
-        accept_leakage=report.read(entries.get("accept_leakage"), _yes_or_no, False),
+        accept_leakage=report.read(
+            entries.get("accept_leakage"), values.yes_or_no, False
+        ),
         key=report.read(entries.get("key"), _key_id, None),
         reads=frozenset(Mode(word) for word in reads),
         max_bytes=_max_bytes(report, mode, entries, compact, domain),
         min_length=report.read(entries.get("min_length"), values.integer, MIN_PASSWORD),
         on_error=report.read(entries.get("on_error"), _on_error, OnError.FAIL),
+        bind=_bind(report, mode, entries),
+        shared=report.read(entries.get("shared"), values.yes_or_no, False),
     )
 
 
@@ -168,8 +180,10 @@ def _steps(
     return steps
 
 
-def _yes_or_no(node: Node) -> bool:
-    return values.choice(node, "word", YES_OR_NO) == "true"
+def _bind(report: Report, mode: Mode, entries: Mapping[str, Node]) -> Bind | None:
+    # Of another mode it is reported as foreign, and that is enough.
+    node = entries.get("bind") if mode is Mode.RANDOM else None
+    return report.read(node, read_bind, None)
 
 
 def _on_error(node: Node) -> OnError:

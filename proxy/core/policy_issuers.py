@@ -9,7 +9,8 @@ import re
 from collections.abc import Mapping
 
 from proxy.core import policy_values as values
-from proxy.core.authn import FAMILIES, Issuer, VerificationKey
+from proxy.core.issuer import Issuer, RemoteKeys, VerificationKey, allowed_url
+from proxy.core.jws import FAMILIES
 from proxy.core.policy_keys import ISSUER, KEY, required
 from proxy.core.policy_sections import Section, named
 from proxy.core.policy_values import Report, refuse
@@ -17,6 +18,9 @@ from proxy.core.yaml_source import Node, Scalar
 
 MAX_LEEWAY_SECONDS = 300.0
 
+_REMOTE = frozenset({"jwks", "discovery"})
+KEY_SOURCES = ("secret", "public_key", "keys", "jwks", "discovery")
+_TYPE = re.compile(r"[a-z0-9][a-z0-9.+_-]{0,63}")
 _FAMILY_OF = {word: kind for kind, words in FAMILIES.items() for word in sorted(words)}
 CLAIM_PATH = re.compile(r"\$(?:\.[A-Za-z0-9_-]+|\['[^']+'\])+")
 _CLAIM_STEP = re.compile(r"\.([A-Za-z0-9_-]+)|\['([^']+)'\]")
@@ -36,32 +40,101 @@ def read_issuers(report: Report, section: Section) -> dict[str, Issuer | None]:
 
 
 def _issuer(report: Report, name: str, node: Node) -> Issuer | None:
-    keys = ("secret", "public_key", "keys")
     entries = report.entries(node, ISSUER, required(ISSUER))
     issuer = report.read(entries.get("issuer"), values.string, None)
     audience = report.read(entries.get("audience"), values.strings, None)
     algorithms = _algorithms(report, entries.get("algorithms"))
-    roles = report.read(entries.get("roles"), _claim_path, None)
+    roles = report.read(entries.get("roles"), claim_path, None)
     leeway = report.read(entries.get("leeway"), _leeway, 0.0)
-    loaded: tuple[VerificationKey, ...] = ()
-    given = [key for key in keys if key in entries]
-    if entries and len(given) != 1:
-        report.error(node.at, "needs exactly one of secret, public_key and keys")
-    elif given == ["keys"]:
-        loaded = _keys(report, entries["keys"], algorithms)
-    elif given:
-        loaded = _key(report, given[0], entries, algorithms)
-    if not (issuer and audience and algorithms and roles and loaded):
+    lifetime = report.read(entries.get("max_lifetime"), values.positive_duration, None)
+    types = report.read(entries.get("types"), _types, None)
+    keys, remote = _sources(report, node, entries, algorithms)
+    if not (issuer and audience and algorithms and roles and (keys or remote)):
         return None
     return Issuer(
         id=name,
         issuer=issuer,
         audience=audience,
         algorithms=algorithms,
-        keys=loaded,
+        keys=keys,
         roles=roles,
         leeway=leeway,
+        remote=remote,
+        types=types,
+        max_lifetime=lifetime,
+        required=report.read(entries.get("require"), values.strings, ()),
     )
+
+
+def _sources(
+    report: Report,
+    node: Node,
+    entries: Mapping[str, Node],
+    algorithms: tuple[str, ...],
+) -> tuple[tuple[VerificationKey, ...], RemoteKeys | None]:
+    """Read the keys, or where they are; (() and None) when neither can be read."""
+    given = [key for key in KEY_SOURCES if key in entries]
+    if entries and len(given) != 1:
+        choice = f"{', '.join(KEY_SOURCES[:-1])} and {KEY_SOURCES[-1]}"
+        report.error(node.at, f"needs exactly one of {choice}")
+        return (), None
+    for key in ("refresh", "keep"):
+        if key in entries and not _REMOTE.intersection(given):
+            message = f"{key} is for keys that are fetched"
+            report.error(entries[key].at, message, "remove it")
+    if given == ["keys"]:
+        return _keys(report, entries["keys"], algorithms), None
+    if _REMOTE.intersection(given):
+        return (), _remote(report, given[0], entries, algorithms)
+    return _key(report, given[0], entries, algorithms) if given else (), None
+
+
+def _remote(
+    report: Report,
+    kind: str,
+    entries: Mapping[str, Node],
+    algorithms: tuple[str, ...],
+) -> RemoteKeys | None:
+    """Read where keys are fetched from."""
+    if algorithms and _FAMILY_OF[algorithms[0]] == "HMAC":
+        hint = "a shared secret stays in secret or keys"
+        report.error(entries[kind].at, f"{algorithms[0]} has no public keys", hint)
+        return None
+    discovery = kind == "discovery"
+    url = report.read(
+        entries[kind], lambda node: remote_url(node, files=not discovery), None
+    )
+    usual = RemoteKeys(url="")
+    refresh, keep = (
+        report.read(entries.get(name), values.positive_duration, default)
+        for name, default in (("refresh", usual.refresh), ("keep", usual.keep))
+    )
+    if keep < refresh:
+        at = entries.get("keep", entries.get("refresh", entries[kind])).at
+        report.error(at, "keys would be dropped before they are looked at again")
+    if url is None:
+        return None
+    return RemoteKeys(url=url, discovery=discovery, refresh=refresh, keep=keep)
+
+
+def remote_url(node: Node, *, files: bool = False) -> str:
+    """Read the address of what is believed because of where it is."""
+    text = values.string(node)
+    if not allowed_url(text, files=files):
+        what = "https://host/path" + (", or file:/path" if files else "")
+        hint = "http only to this machine: 127.0.0.1, [::1] or localhost"
+        raise refuse(node, f"the address is not {what}", hint)
+    return text
+
+
+def _types(node: Node) -> frozenset[str]:
+    kinds = frozenset(
+        one.lower().removeprefix("application/") for one in values.strings(node)
+    )
+    for kind in sorted(kinds):
+        if not _TYPE.fullmatch(kind):
+            raise refuse(node, "this is not the type of a token", "such as at+jwt")
+    return kinds
 
 
 def _algorithms(report: Report, node: Node | None) -> tuple[str, ...]:
@@ -79,7 +152,8 @@ def _algorithms(report: Report, node: Node | None) -> tuple[str, ...]:
     return algorithms
 
 
-def _claim_path(node: Node) -> tuple[str, ...]:
+def claim_path(node: Node) -> tuple[str, ...]:
+    """Read the path of a claim as the names that lead to it."""
     scalar = values.as_scalar(node)
     if not CLAIM_PATH.fullmatch(scalar.text):
         hint = "such as $.role, $.realm_access.roles or $['https://lms.example/role']"

@@ -1,4 +1,4 @@
-"""Every key that a policy and its test cases may have, and what it says.
+"""Every key that a policy may have, and what it says.
 
 One table for the parser, which refuses what is not in it, and for the JSON Schema, from
 which editors complete and explain. Order is the order in which people write them.
@@ -31,34 +31,89 @@ def required(keys: Keys) -> tuple[str, ...]:
 
 DOCUMENT: Keys = {
     "version": Key("Which language this is; 1. Required in every file.", required=True),
+    "include": Key(
+        "Further files of the policy, or folders of them, from this file's folder on."
+    ),
     "deployment": Key(
         "A name bound into every ciphertext; 'default' when it is missing. Change it, "
         "and stored values no longer decrypt."
+    ),
+    "tenant": Key(
+        "The claim that says whose keys protect a value, such as $.school. Without it "
+        "all share one tenant."
     ),
     "health": Key(
         "The path at which the data port itself says that it serves, or none. /health "
         "when it is missing. A rule that matches there wins."
     ),
+    "mode": Key(
+        "enforce (usual); or shadow: every rule decides and notes what it would have "
+        "refused, and nothing is enforced."
+    ),
     "backends": Key("The services behind the proxy, by name."),
     "issuers": Key("Whom tokens are trusted from, by name."),
-    "roles": Key("The roles there are."),
+    "roles": Key(
+        "The roles there are. {teacher: [student]} is a role that may whatever the "
+        "roles in the list may."
+    ),
+    "addresses": Key("Lists of addresses and networks, by name."),
     "limits": Key("Rate limits, by name."),
+    "limit_headers": Key(
+        "What clients are told of limits: draft (usual), the RateLimit-Policy and "
+        "RateLimit of the IETF; or both, and X-RateLimit-Limit, -Remaining and -Reset."
+    ),
     "fields": Key("What is protected, by logical name, wherever it travels."),
     "views": Key(
         "What a role, or anyone, sees of each field: plain, a mask, a pseudonym, null "
         "or nothing (drop). What is not named is masked."
     ),
+    "log": Key("What the access log has of each request."),
+    "responses": Key("What is done to the header fields of every answer."),
     "rules": Key("What may be done. A request that no rule matches is refused."),
 }
 
+LOG: Keys = {
+    "keys": Key(
+        "What is logged of a request, and nothing else; everything but subject when it "
+        "is missing."
+    ),
+    "sample": Key(
+        "The share of served requests that is logged: 10%, all (usual) or none. What "
+        "was refused or broke off is always logged."
+    ),
+}
+
 BACKEND: Keys = {
-    "servers": Key("Addresses: http://host:port.", required=True),
+    "servers": Key(
+        "Addresses: http://host:port, https://host:port or unix:/path.", required=True
+    ),
+    "balance": Key(
+        "Which of several servers gets a request: least-outstanding (usual), the one "
+        "with the fewest under way; or round-robin."
+    ),
     "timeouts": Key("How long the backend may take."),
     "health": Key("An active check of each server."),
+    "limits": Key("Names of limits that every rule has that uses this backend."),
+    "eject": Key(
+        "When a server that fails gets no requests for a while, if there are others; "
+        "or none. After 5 failures, for 10s, when it is missing."
+    ),
+    "breaker": Key(
+        "How much the backend may be asked at once, by each process; what is more is "
+        "refused with 503."
+    ),
+    "retry": Key(
+        "safe (usual): a request may be sent once more if no answer began, its method "
+        "is idempotent and its body is at hand; never: it may not."
+    ),
+    "tls": Key("How https servers prove who they are, and the proxy to them."),
 }
 
 TIMEOUTS: Keys = {
-    "connect": Key("Until the connection stands; 2s when it is missing."),
+    "connect": Key(
+        "Until the connection stands, and how long a request waits for one; 2s when "
+        "it is missing."
+    ),
     "first_byte": Key(
         "From the request's last byte to the answer's head; 30s when it is missing."
     ),
@@ -68,9 +123,59 @@ TIMEOUTS: Keys = {
     ),
 }
 
+RULE_TIMEOUTS: Keys = {
+    "first_byte": Key(
+        "From the request's last byte to the answer's head; the backend's when it is "
+        "missing."
+    ),
+    "idle": Key("Between two reads of a body; the backend's when it is missing."),
+}
+
 HEALTH: Keys = {
     "path": Key("What is asked for; 2xx is healthy.", required=True),
     "every": Key("How often: a duration such as 5s.", required=True),
+    "timeout": Key(
+        "How long a check may take, and never longer than every; usually 2s."
+    ),
+    "host": Key("The Host that is asked for; the server's address when it is missing."),
+    "down_after": Key("Failures in a row until a server is down; usually 2."),
+    "up_after": Key("Successes in a row until it is up again; usually 1."),
+}
+
+EJECT: Keys = {
+    "after": Key(
+        "Failures in a row: connections refused or reset, answers that are late or no "
+        "HTTP. 5 when it is missing. Statuses do not count."
+    ),
+    "for": Key(
+        "How long; longer each time it happens again, 5m at most. 10s when it is "
+        "missing."
+    ),
+    "at_most": Key("How many servers at once; half of them when it is missing."),
+}
+
+BREAKER: Keys = {
+    "connections": Key("To each server; 1024 when it is missing."),
+    "pending": Key(
+        "Requests that wait for a connection to each server; 1024 when it is missing."
+    ),
+    "in_flight": Key("Requests of the whole backend, under way or waiting."),
+}
+
+BACKEND_TLS: Keys = {
+    "ca": Key(
+        "The file with the authorities that are trusted; the system's when it is "
+        "missing."
+    ),
+    "certificate": Key("The file with the proxy's own certificate and its chain."),
+    "key": Key("The file with its private key, when certificate has none."),
+    "server_name": Key(
+        "What the servers' certificate is for; the server's host when it is missing."
+    ),
+    "verify": Key(
+        "full (usual): the chain and the name; chain: not the name; none: nothing, and "
+        "anybody can be the backend."
+    ),
 }
 
 ISSUER: Keys = {
@@ -88,32 +193,34 @@ ISSUER: Keys = {
     ),
     "public_key": Key("The public key of every other algorithm, in PEM."),
     "keys": Key("Several keys, each with its kid; two while a key is replaced."),
+    "jwks": Key(
+        "Where its keys are: the https address of a JWK Set, or file: and the path of "
+        "a JWK Set or of public keys in PEM."
+    ),
+    "discovery": Key(
+        "Where the issuer describes itself, which says where its keys are: usually "
+        "https://…/.well-known/openid-configuration."
+    ),
+    "refresh": Key("How often keys are looked at again; 10m when it is missing."),
+    "keep": Key(
+        "How long keys stay good when nobody answers for them; 24h when it is missing."
+    ),
     "roles": Key("The claim with the role or roles, such as $.role.", required=True),
     "leeway": Key("What is forgiven clocks that differ; 5m at most, none usually."),
+    "types": Key(
+        "What the token's typ must be: at+jwt, for tokens that are for access and "
+        "nothing else. JWT, at+jwt or nothing when it is missing."
+    ),
+    "max_lifetime": Key(
+        "How long a token may be good, from its iat, which it needs then, to its exp."
+    ),
+    "require": Key("Claims that have to be there, besides iss, aud, sub and exp."),
 }
 
 KEY: Keys = {
     "kid": Key("The id that tokens name the key by.", required=True),
     "secret": Key("The shared secret."),
     "public_key": Key("The public key, in PEM."),
-}
-
-LIMIT: Keys = {
-    "rate": Key(
-        "How often: 5/minute, 100/hour, 10/30s or unlimited; or one for each role, and "
-        "default for the others.",
-        required=True,
-    ),
-    "per": Key("Whose bucket: the token's subject (usual), or the client's address."),
-    "burst": Key("How many at once; usually as many as the rate counts."),
-    "on_store_failure": Key(
-        "While the store does not answer: local (usual), each process counts its share "
-        "of the rate; allow, the limit does not count; deny, it refuses."
-    ),
-    "precision": Key(
-        "exact (usual), or leased: a process takes tokens ahead, so that most requests "
-        "ask no store, and a client may find some of its tokens held elsewhere."
-    ),
 }
 
 FIELD: Keys = {
@@ -138,6 +245,14 @@ FIELD: Keys = {
     "max_bytes": Key("The longest value, in bytes of UTF-8; a longer one is refused."),
     "min_length": Key("The shortest password, in characters; 8 when it is missing."),
     "reads": Key("Other modes whose older values still decrypt."),
+    "bind": Key(
+        "What a value is bound to besides its field: claim(sub), whoever asks; or "
+        "path(id), a parameter of the path. It decrypts nowhere else."
+    ),
+    "shared": Key(
+        "true keeps the field under the keys that all tenants share, so that a request "
+        "without a token finds it."
+    ),
     "on_error": Key(
         "What is shown of a value that does not decrypt: fail (usual) refuses the "
         "answer; null, mask; or ciphertext, for an emergency."
@@ -153,6 +268,17 @@ RULE: Keys = {
         required=True,
     ),
     "allow": Key("A list of roles; or anyone, who needs no token.", required=True),
+    "scopes": Key("The token must have all of these scopes."),
+    "owner": Key("The parameter of the path that must be the token's sub."),
+    "when": Key(
+        "What must be true, in CEL: claims, role, path.NAME, method, headers, client, "
+        "now. An error of it refuses."
+    ),
+    "addresses": Key("Where requests may come from; deny wins."),
+    "mode": Key(
+        "enforce (usual); or shadow: who may, and how often, is decided and noted, and "
+        "not enforced. What is protected stays protected."
+    ),
     "backend": Key("Where requests go, when there are several backends."),
     "limits": Key(
         "Names of limits, or limits written out. A request takes from all, or from "
@@ -161,7 +287,34 @@ RULE: Keys = {
     "protect": Key("Values of bodies that are encrypted, and decrypted or masked."),
     "count": Key("A counter that each 2xx answer adds one to: lumina_…_total."),
     "tolerate": Key("Ways in which a path may be read in two ways, and still passes."),
+    "log": Key("The share of its served requests that is logged: 10%, all or none."),
+    "audit": Key(
+        "noted: each served request is written to the audit log; required: before the "
+        "backend gets it, or it is refused."
+    ),
     "max_body": Key("The largest request body: 64KiB, 10MB, 1GiB."),
+    "timeouts": Key("How long the backend may take for this rule."),
+    "responses": Key(
+        "What is done to the header fields of this rule's answers, over what the "
+        "policy says of every answer; none for nothing."
+    ),
+    "upgrade": Key(
+        "Protocols that a connection may go on in, such as [websocket]; or those and "
+        "when it ends. Without it every Upgrade is declined."
+    ),
+}
+
+ADDRESSES: Keys = {
+    "allow": Key("Nobody else may: addresses, networks and names of lists."),
+    "deny": Key("These may not, whatever allow says."),
+}
+
+UPGRADE: Keys = {
+    "protocols": Key("Names of protocols: [websocket].", required=True),
+    "idle": Key("Without a byte either way for so long it ends; 1h when missing."),
+    "close_on_expiry": Key(
+        "false lets it outlive the token that it was opened with; true when missing."
+    ),
 }
 
 PROTECT: Keys = {
@@ -175,37 +328,44 @@ PROTECT: Keys = {
     ),
 }
 
-CASES: Keys = {
-    "version": Key("Which language this is; 1.", required=True),
-    "cases": Key("Requests, and what has to come out.", required=True),
+RESPONSES: Keys = {
+    "set": Key(
+        "Fields that every answer has, whatever the backend says; none takes away what "
+        "the policy sets."
+    ),
+    "default": Key("Fields that an answer gets if the backend does not say them."),
+    "remove": Key("Fields that are dropped, such as Server and X-Powered-By."),
+    "frame_ancestors": Key(
+        "Who may show a page in a frame: self, none, or origins. Beside what the "
+        "backend says of it; X-Frame-Options is written to match."
+    ),
+    "cookies": Key("What the backend's cookies are given that do not have it."),
+    "cors": Key(
+        "Whose pages may read answers, instead of what the backend says of it. The "
+        "proxy answers preflights."
+    ),
 }
 
-CASE: Keys = {
-    "name": Key("What the case is about, for people."),
-    "request": Key(
-        "A method, a space and a path: GET /users/7. A list makes a case of each.",
+COOKIES: Keys = {
+    "secure": Key("Over TLS only; true when it is missing."),
+    "http_only": Key("Not for scripts; true when it is missing."),
+    "same_site": Key("strict, lax or none; lax when it is missing."),
+    "readable": Key(
+        "Names of cookies that scripts have to read: no HttpOnly for these."
+    ),
+}
+
+CORS: Keys = {
+    "origins": Key(
+        "Whose pages: https://app.example, https://*.app.example, or * for everybody.",
         required=True,
     ),
-    "as": Key("Who asks: a role, several roles, or anyone, who has no token."),
-    "claims": Key(
-        "Who asks, as the claims of a token: beside, or instead of, the usual iss, "
-        "aud, sub and exp. Times are durations from now: exp: -1m is a minute ago."
+    "headers": Key(
+        "What pages may send; Authorization and Content-Type when it is missing."
     ),
-    "issuer": Key("Which issuer makes that token, when there are several."),
-    "expect": Key("What has to come out; only this is compared.", required=True),
-}
-
-EXPECT: Keys = {
-    "outcome": Key("allowed (usual) or refused."),
-    "reason": Key("Why the request is refused."),
-    "rule": Key("The rule that matches."),
-    "role": Key("The role that acts."),
-    "backend": Key("The backend that gets the request."),
-    "limits": Key(
-        "The limits that the request takes from; or each with its rate, unlimited ones "
-        "too."
+    "expose": Key("Fields of the answer that scripts may read."),
+    "credentials": Key(
+        "Whether browsers send cookies along; false when it is missing."
     ),
-    "encrypted": Key("The fields of the request that are encrypted."),
-    "plain": Key("The fields of the answer that are decrypted."),
-    "masked": Key("The fields of the answer that are masked."),
+    "max_age": Key("How long a browser remembers it; 10m when it is missing."),
 }

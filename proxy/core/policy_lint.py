@@ -12,6 +12,7 @@ from proxy.core.authn import Issuer
 from proxy.core.errors import Refused
 from proxy.core.field import Mode
 from proxy.core.policy import ANYONE, Limit, Per, Rule, View
+from proxy.core.policy_bindings import warn_of_tenants
 from proxy.core.policy_field_lint import (
     find_misuse,
     protected,
@@ -20,9 +21,10 @@ from proxy.core.policy_field_lint import (
 )
 from proxy.core.policy_rules import Known
 from proxy.core.policy_sections import Section
+from proxy.core.policy_upgrade import find_upgrade_misuse
 from proxy.core.policy_values import Report
 from proxy.core.routing import MAX_DEPTH, Pattern, Router
-from proxy.core.yaml_source import Node, Place, Table
+from proxy.core.yaml_source import Listing, Node, Place, Scalar, Table
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "PROPFIND", "REPORT"})
 
@@ -39,6 +41,7 @@ class Draft:
         views: what each role sees.
         rules: every rule that could be built, with its node.
         health: where the data port answers for itself; None for nowhere.
+        tenant: the path of the claim that says whose keys protect a value.
     """
 
     sections: Mapping[str, Section]
@@ -48,6 +51,7 @@ class Draft:
     views: Mapping[str, Mapping[str, View]]
     rules: Sequence[tuple[Table, Rule]]
     health: str | None
+    tenant: tuple[str, ...] = ()
 
     def place(self, section: str, name: str) -> Place:
         """Return where ``name`` is defined in ``section``."""
@@ -71,6 +75,7 @@ def find_contradictions(report: Report, draft: Draft) -> Router[Rule] | None:
         for limit in rule.limits:
             _limit_of_rule(report, table, rule, limit)
         find_misuse(report, table, rule, draft.known.fields)
+        find_upgrade_misuse(report, table, rule)
     return router
 
 
@@ -146,13 +151,16 @@ def _tokens_without_issuer(report: Report, draft: Draft) -> None:
 
 
 def _limit_of_rule(report: Report, table: Table, rule: Rule, limit: Limit) -> None:
-    at = table.values["limits"].at
-    if rule.allow is None and limit.per is Per.SUBJECT:
-        report.error(
-            at,
-            f"the limit {limit.id!r} counts per subject, but no token is asked for",
-            "per: client",
-        )
+    at = table.values.get("limits", table).at
+    for per in (Per.SUBJECT, Per.ROLE):
+        # What is everywhere falls to the client where there is no subject.
+        if rule.allow is None and limit.has(per) and not limit.everywhere:
+            what = f"the limit {limit.id!r} counts per {per.value}"
+            report.error(at, f"{what}, but no token is asked for", "per: client")
+    for part in limit.parts:
+        if part.per is Per.PATH and part.name not in rule.pattern.params:
+            what = f"the limit {limit.id!r} counts per {part.text}"
+            report.error(at, f"{what}, but {rule.pattern.text} has no such parameter")
     if None in limit.rates:
         return
     reach = [ANYONE] if rule.allow is None else sorted(rule.allow - set(limit.rates))
@@ -171,6 +179,8 @@ def find_omissions(report: Report, draft: Draft) -> None:
     for table, rule in draft.rules:
         warn_of_unmapped_passwords(report, table, rule, draft.known.fields)
         warn_of_dropped_members(report, table, rule, draft.views)
+        if draft.tenant:
+            warn_of_tenants(report, table, rule, draft.known.fields)
 
 
 def _unused(report: Report, draft: Draft) -> None:
@@ -183,6 +193,8 @@ def _unused(report: Report, draft: Draft) -> None:
     for name in draft.known.limits:
         if name not in limits:
             report.warning(draft.place("limits", name), f"no rule uses {name!r}")
+    for name in draft.known.addresses.keys() - _lists_of_addresses(draft):
+        report.warning(draft.place("addresses", name), f"no rule uses {name!r}")
     fields = {
         field
         for rule in rules
@@ -193,6 +205,24 @@ def _unused(report: Report, draft: Draft) -> None:
     for name in draft.known.fields:
         if name not in fields:
             report.warning(draft.place("fields", name), f"no rule protects {name!r}")
+
+
+def _lists_of_addresses(draft: Draft) -> set[str]:
+    """Return the names of lists that rules use, and every address beside them."""
+    tables = (table.values.get("addresses") for table, _ in draft.rules)
+    lists = (
+        one
+        for table in tables
+        if isinstance(table, Table)
+        for one in table.values.values()
+    )
+    return {
+        item.text
+        for one in lists
+        if isinstance(one, Listing)
+        for item in one.items
+        if isinstance(item, Scalar)
+    }
 
 
 def _open_writes(report: Report, draft: Draft) -> None:

@@ -15,17 +15,18 @@ from collections.abc import Mapping, Sequence
 from proxy.core import policy_values as values
 from proxy.core.errors import Finding, PolicyError
 from proxy.core.policy import Policy, Rule
+from proxy.core.policy_backends import read_backends
 from proxy.core.policy_fields import read_fields
-from proxy.core.policy_issuers import read_issuers
+from proxy.core.policy_guards import read_addresses, read_shadow
+from proxy.core.policy_issuers import claim_path, read_issuers
 from proxy.core.policy_keys import DOCUMENT, required
+from proxy.core.policy_limits import LIMIT_HEADERS, read_backend_limits, read_limits
 from proxy.core.policy_lint import Draft, find_contradictions, find_omissions
-from proxy.core.policy_rules import Known, read_rule
-from proxy.core.policy_sections import (
-    read_backends,
-    read_limits,
-    read_roles,
-    read_views,
-)
+from proxy.core.policy_observing import read_logging
+from proxy.core.policy_responses import read_responses
+from proxy.core.policy_roles import read_roles
+from proxy.core.policy_rules import Known, hardening_of, read_rule
+from proxy.core.policy_sections import read_views
 from proxy.core.policy_values import Report, refuse
 from proxy.core.routing import Pattern, Router
 from proxy.core.yaml_source import Node, Place, Scalar, Table, read_yaml
@@ -35,9 +36,12 @@ DEFAULT_DEPLOYMENT = "default"
 DEFAULT_HEALTH = "/health"
 NO_HEALTH = "none"
 
-_TABLES = ("backends", "issuers", "limits", "fields", "views")
+_TABLES = (
+    *("backends", "issuers", "addresses", "limits", "fields", "views"),
+    *("log", "responses"),
+)
 _LISTS = ("roles", "rules")
-_WORDS = ("deployment", "health")
+_WORDS = ("tenant", "deployment", "health", "mode", "limit_headers")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +103,7 @@ def compile_policy(
     if router is None or report.failed:
         raise PolicyError(findings())
     find_omissions(report, draft)
-    policy = _policy(draft, router, document, _digest(files))
+    policy = _policy(draft, router, document, digest_of(files))
     return Compiled(policy=policy, warnings=findings(), draft=draft)
 
 
@@ -114,11 +118,13 @@ class _Document:
             section: {} for section in _TABLES
         }
         self.lists: dict[str, list[Node]] = {section: [] for section in _LISTS}
+        self.texts: dict[str, str] = {}
 
     def add(
         self, report: Report, file: str, text: str, environment: Mapping[str, str]
     ) -> None:
         """Add one file. One that cannot be read makes the document incomplete."""
+        self.texts[file] = text
         root, findings = read_yaml(file, text, environment)
         report.findings.extend(findings)
         if root is None and not findings:
@@ -128,6 +134,8 @@ class _Document:
             self.complete = False
         entries = report.entries(root, DOCUMENT, required(DOCUMENT))
         report.read(entries.get("version"), _version, None)
+        for item in report.items(entries.get("include")):
+            report.read(item, values.written, None)  # whoever reads files has read it
         for word in _WORDS:
             self._set_word(report, word, entries.get(word))
         for section in _TABLES:
@@ -182,22 +190,43 @@ def _health(node: Node) -> str | None:
     return scalar.text
 
 
-def _draft(report: Report, document: _Document) -> Draft:
-    """Read every section, then the rules against them."""
-    tables = document.tables
-    if not tables["backends"]:
+def _older(node: Node) -> bool:
+    return values.choice(node, "kind of headers", LIMIT_HEADERS) == "both"
+
+
+def _report_emptiness(report: Report, document: _Document) -> None:
+    if not document.tables["backends"]:
         report.error(document.start, "there are no backends")
     if not document.lists["rules"]:
         report.error(document.start, "there are no rules: nothing would be served")
+
+
+def _draft(report: Report, document: _Document) -> Draft:
+    """Read every section, then the rules against them."""
+    tables = document.tables
+    _report_emptiness(report, document)
     roles = read_roles(report, document.lists["roles"])
+    limits = read_limits(report, tables["limits"], roles.names)
     known = Known(
         backends=read_backends(report, tables["backends"]),
-        roles=roles,
-        limits=read_limits(report, tables["limits"], roles),
+        roles=roles.names,
+        heirs=roles.heirs,
+        limits=limits,
+        backend_limits=read_backend_limits(report, tables["backends"], limits),
+        older=report.read(document.words.get("limit_headers"), _older, default=False),
         fields=read_fields(report, tables["fields"]),
+        addresses=read_addresses(report, tables["addresses"]),
+        texts=document.texts,
+        shadow=read_shadow(report, document.words.get("mode")),
+        logging=read_logging(report, tables["log"]),
+        responses=read_responses(report, tables["responses"]),
     )
     issuers = read_issuers(report, tables["issuers"])
-    views = read_views(report, tables["views"], roles, known.fields)
+    views = read_views(report, tables["views"], roles.names, known.fields)
+    if known.shadow and len(known.backends) > 1:
+        message = "a request that no rule matches is refused, even in shadow mode"
+        hint = "nobody says which of the backends is meant: add a rule for every path"
+        report.warning(document.words["mode"].at, message, hint)
     rules: list[tuple[Table, Rule]] = []
     for node in document.lists["rules"]:
         rule = read_rule(report, node, known)
@@ -211,10 +240,11 @@ def _draft(report: Report, document: _Document) -> Draft:
         issuers=issuers,
         views=views,
         rules=rules,
+        tenant=report.read(document.words.get("tenant"), claim_path, ()),
     )
 
 
-def _digest(files: Sequence[tuple[str, str]]) -> str:
+def digest_of(files: Sequence[tuple[str, str]]) -> str:
     """Return 16 hex digits of what was written; variables count by their names."""
     digest = hashlib.sha256()
     for _, text in files:
@@ -243,4 +273,30 @@ def _policy(
         views=draft.views,
         rules=rules,
         router=router,
+        unmatched=_unmatched(known),
+        logging=known.logging,
+        hardening=hardening_of(known.responses, known),
+        tenant=draft.tenant,
+        hardenings={
+            rule.id: rule.hardening
+            for rule in rules
+            if rule.responses != known.responses
+        },
+        has_cors=any(rule.hardening and rule.hardening.cors for rule in rules),
+    )
+
+
+def _unmatched(known: Known) -> Rule | None:
+    """Return what serves requests without a rule where nothing is enforced."""
+    backends = [backend for backend in known.backends.values() if backend]
+    if not known.shadow or len(backends) > 1:
+        return None  # with several backends nobody says which of them is meant
+    pattern = Pattern.parse("/{path...}")
+    return Rule(
+        id="",
+        methods=frozenset(),
+        pattern=pattern,
+        backend=backends[0],
+        allow=None,
+        shadow=True,
     )

@@ -7,16 +7,27 @@ only be said of all rules together is in ``policy_lint``.
 import dataclasses
 import re
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from proxy.core import policy_values as values
 from proxy.core.backends import Backend
 from proxy.core.field import Field
 from proxy.core.fields import Selection
+from proxy.core.guard import Guard
+from proxy.core.hardening import Hardening
+from proxy.core.observing import USUAL, Logging
 from proxy.core.parameters import Parameters
 from proxy.core.policy import ANYONE, Limit, Rule
+from proxy.core.policy_backends import read_rule_timeouts
+from proxy.core.policy_bindings import read_binds
+from proxy.core.policy_guards import Context, Networks, read_guard, read_shadow
 from proxy.core.policy_keys import PROTECT, RULE, required
-from proxy.core.policy_sections import read_limit
+from proxy.core.policy_limits import everywhere, read_limit, with_older
+from proxy.core.policy_observing import read_observed
+from proxy.core.policy_responses import read_rule_responses
+from proxy.core.policy_upgrade import read_upgrade
 from proxy.core.policy_values import Report, refuse
+from proxy.core.responses import Responses
 from proxy.core.routing import Ambiguity, Pattern
 from proxy.core.yaml_source import Listing, Node, Scalar, Table
 
@@ -34,18 +45,28 @@ RULE_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 COUNTER = re.compile(r"lumina_[a-z0-9_]{1,80}_total")
 OWN_METRICS = (
     "lumina_active_",
+    "lumina_audit_",
     "lumina_aborted_",
     "lumina_build_",
     "lumina_cipher_",
     "lumina_decisions_",
     "lumina_downstream_",
     "lumina_internal_",
+    "lumina_jwks_",
+    "lumina_key_",
+    "lumina_keystore_",
     "lumina_limiter_",
+    "lumina_limits_",
+    "lumina_log_",
     "lumina_overhead_",
     "lumina_policy_",
     "lumina_request_",
+    "lumina_revocations",
+    "lumina_shadow_",
     "lumina_system_",
+    "lumina_tunnels_",
     "lumina_upstream_",
+    "lumina_worker",
 )
 """How the names of the proxy's own families begin; a policy's counters do not."""
 
@@ -55,6 +76,15 @@ class Known:
     """The sections that a rule refers to; None is what could not be read.
 
     Attributes:
+        heirs: to each role those that may what it may, itself among them.
+        addresses: lists of addresses, by name.
+        texts: the text of each file, by its name.
+        backend_limits: the limits that rules have because of their backend.
+        older: whether clients are told of limits with the older fields, too.
+        shadow: whether the policy as a whole enforces nothing.
+        logging: what is logged where a rule does not say.
+        responses: what the policy says of every answer; None for nothing.
+        hardenings: what was compiled before of what rules say of answers.
         selections: what was compiled before, by what was written: many rules protect
             the same places, and one compiled form serves them all.
     """
@@ -63,6 +93,15 @@ class Known:
     roles: tuple[str, ...]
     limits: Mapping[str, Limit | None]
     fields: Mapping[str, Field]
+    heirs: Mapping[str, frozenset[str]]
+    addresses: Mapping[str, Networks | None]
+    texts: Mapping[str, str]
+    backend_limits: Mapping[str, tuple[Limit, ...]]
+    older: bool = False
+    shadow: bool = False
+    logging: Logging = USUAL
+    responses: Responses | None = None
+    hardenings: dict[Responses, Hardening] = dataclasses.field(default_factory=dict)
     selections: dict[tuple[tuple[str, str], ...], Selection] = dataclasses.field(
         default_factory=dict
     )
@@ -75,32 +114,60 @@ def read_rule(report: Report, node: Node, known: Known) -> Rule | None:
     match = report.read(entries.get("match"), _match, None)
     allow = report.read(entries.get("allow"), lambda n: _allow(report, n, known), None)
     backend = _backend(report, node, entries, known)
-    limits = _limits(report, entries.get("limits"), rule_id or "", known)
-    protect = report.entries(entries.get("protect"), PROTECT)
-    request = _selection(report, protect.get("request"), known)
-    response = _selection(report, protect.get("response"), known)
-    query = _parameters(report, protect.get("query"), known)
-    form = _parameters(report, protect.get("form"), known)
+    limits = _limits(report, entries.get("limits"), rule_id or "", known, backend)
+    protected = _protected(report, entries.get("protect"), known)
     count = report.read(entries.get("count"), _counter, None)
     tolerate = _tolerate(report, entries.get("tolerate"))
     max_body = report.read(entries.get("max_body"), values.size, None)
+    upgrade = read_upgrade(report, entries.get("upgrade"))
+    timeouts = read_rule_timeouts(report, entries.get("timeouts"), backend)
+    responses = read_rule_responses(report, entries.get("responses"), known.responses)
+    shadow = read_shadow(report, entries.get("mode")) or known.shadow
     if not (rule_id and match and allow and backend):
         return None
+    token = allow != {ANYONE}
     return Rule(
         id=rule_id,
         methods=match[0],
         pattern=match[1],
         backend=backend,
-        allow=None if allow == {ANYONE} else allow,
-        limits=limits,
-        protect_request=request,
-        protect_response=response,
-        protect_query=query,
-        protect_form=form,
+        allow=allow if token else None,
+        limits=tuple(_as_in_rule(one, known, shadow=shadow) for one in limits),
+        **protected,
         count=count,
         tolerate=tolerate,
         max_body_bytes=max_body,
+        binds=read_binds(
+            report, entries, (match[1], token), known.fields, protected.values()
+        ),
+        upgrade=upgrade,
+        timeouts=timeouts,
+        responses=responses,
+        hardening=hardening_of(responses, known),
+        guard=_guard(report, entries, match[1], token, known),
+        shadow=shadow,
+        observed=read_observed(report, entries, known.logging),
     )
+
+
+def _guard(
+    report: Report,
+    entries: Mapping[str, Node],
+    pattern: Pattern,
+    token: bool,
+    known: Known,
+) -> Guard | None:
+    context = Context(pattern, token, known.addresses, known.texts)
+    return read_guard(report, entries, context)
+
+
+def hardening_of(responses: Responses | None, known: Known) -> Hardening | None:
+    """Compile what a rule says of answers, once for all that say the same."""
+    if responses is None:
+        return None
+    if responses not in known.hardenings:
+        known.hardenings[responses] = Hardening(responses)
+    return known.hardenings[responses]
 
 
 def _rule_id(node: Node) -> str:
@@ -148,7 +215,8 @@ def _allow(report: Report, node: Node, known: Known) -> frozenset[str]:
         for item in node.items:
             if isinstance(item, Scalar) and item.text == ANYONE:
                 raise refuse(item, "'anyone' is not a role", f"write allow: {ANYONE}")
-    return frozenset(report.choices(node, "role", known.roles))
+    named = report.choices(node, "role", known.roles)
+    return frozenset().union(*(known.heirs[role] for role in named))
 
 
 def _backend(
@@ -168,8 +236,13 @@ def _backend(
 
 
 def _limits(
-    report: Report, node: Node | None, rule_id: str, known: Known
+    report: Report,
+    node: Node | None,
+    rule_id: str,
+    known: Known,
+    backend: Backend | None,
 ) -> tuple[Limit, ...]:
+    """Read a rule's limits; with those of its backend, and those of every rule."""
     limits: dict[str, Limit | None] = {}
     for index, item in enumerate(report.items(node)):
         if isinstance(item, Table):
@@ -183,7 +256,26 @@ def _limits(
             report.error(item.at, f"the limit {chosen!r} is listed twice")
         elif chosen:
             limits[chosen] = known.limits[chosen]
+    of_backend = known.backend_limits.get(backend.id, ()) if backend else ()
+    for limit in (*of_backend, *everywhere(known.limits)):
+        limits.setdefault(limit.id, limit)
     return tuple(limit for limit in limits.values() if limit)
+
+
+def _as_in_rule(limit: Limit, known: Known, *, shadow: bool) -> Limit:
+    limit = with_older(limit, older=known.older)
+    return dataclasses.replace(limit, shadow=True) if shadow else limit
+
+
+def _protected(report: Report, node: Node | None, known: Known) -> dict[str, Any]:
+    """Read what is protected, by the names that a rule has for it."""
+    entries = report.entries(node, PROTECT)
+    return {
+        "protect_request": _selection(report, entries.get("request"), known),
+        "protect_response": _selection(report, entries.get("response"), known),
+        "protect_query": _parameters(report, entries.get("query"), known),
+        "protect_form": _parameters(report, entries.get("form"), known),
+    }
 
 
 def _selection(report: Report, node: Node | None, known: Known) -> Selection | None:

@@ -9,17 +9,13 @@ Nothing here knows a rule.
 
 import enum
 import fnmatch
-import ipaddress
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from typing import TypeVar
 
 from proxy.core import policy_values as values
-from proxy.core.backends import Backend, HealthCheck, Server, Timeouts
-from proxy.core.bucket import RateLimit
-from proxy.core.policy import ANYONE, Limit, OnStoreFailure, Per, Precision, View
-from proxy.core.policy_keys import BACKEND, HEALTH, LIMIT, TIMEOUTS, required
-from proxy.core.policy_values import Report, refuse
+from proxy.core.policy import ANYONE, View
+from proxy.core.policy_values import Report
 from proxy.core.yaml_source import Node, Scalar
 
 E = TypeVar("E", bound=enum.Enum)
@@ -28,46 +24,7 @@ T = TypeVar("T")
 Section = Mapping[str, tuple[Scalar, Node]]
 """The entries of a section over all files: name to (key, value)."""
 
-DEFAULT = "default"
-"""The key of a role map that stands for every role without a key of its own."""
-
-UNLIMITED = "unlimited"
-
-ROLE = re.compile(r"[!-~]{1,128}")
-SERVER = re.compile(
-    r"http://(?:\[(?P<six>[0-9a-fA-F:.]+)\]|(?P<host>[A-Za-z0-9](?:[A-Za-z0-9._-]*"
-    r"[A-Za-z0-9])?)):(?P<port>[0-9]{1,5})"
-)
-# RFC 1035 section 2.3.4; no resolver takes others.
-_LABEL = re.compile(r"[A-Za-z0-9_-]{1,63}").fullmatch
-_RATE = re.compile(r"([0-9]{1,15}) ?/ ?([A-Za-z0-9]+)")
-PERIODS = {"second": "1s", "minute": "1m", "hour": "1h", "day": "1d"}
 GLOB = re.compile(r"[A-Za-z0-9_.*-]{1,64}")
-
-
-def read_roles(report: Report, items: Sequence[Node]) -> tuple[str, ...]:
-    """Read the names of all roles."""
-    roles: dict[str, None] = {}
-    for item in items:
-        role = report.read(item, _role, None)
-        if role in roles:
-            report.error(item.at, f"the role {role!r} is listed twice")
-        elif role is not None:
-            roles[role] = None
-    return tuple(roles)
-
-
-def _role(node: Node) -> str:
-    scalar = values.written(node)
-    if scalar.text in (ANYONE, DEFAULT):
-        raise refuse(node, f"{values.quoted(scalar)} is a reserved word, not a role")
-    if not ROLE.fullmatch(scalar.text):
-        raise refuse(
-            node,
-            f"{values.quoted(scalar)} is not a role",
-            "printable ASCII without spaces",
-        )
-    return scalar.text
 
 
 def named(
@@ -79,145 +36,13 @@ def named(
     return {name: read(report, name, node) for name, (_, node) in section.items()}
 
 
-def read_backends(report: Report, section: Section) -> dict[str, Backend | None]:
-    """Read the services behind the proxy."""
-    return named(report, section, _backend)
-
-
-def _backend(report: Report, name: str, node: Node) -> Backend | None:
-    entries = report.entries(node, BACKEND, required(BACKEND))
-    servers: dict[Server, None] = {}
-    for item in report.items(entries.get("servers")):
-        server = report.read(item, _server, None)
-        if server in servers:
-            report.error(item.at, "this server is listed twice")
-        elif server:
-            servers[server] = None
-    timeouts = _timeouts(report, entries.get("timeouts"))
-    health = _health(report, entries.get("health"))
-    if not servers:
-        return None
-    return Backend(id=name, servers=tuple(servers), timeouts=timeouts, health=health)
-
-
-def _server(node: Node) -> Server:
-    """Read an address. Never quoted: people write passwords into addresses."""
-    text = values.string(node)
-    if text.startswith(("https:", "unix:")):
-        raise refuse(
-            node,
-            "https and unix servers are not supported in this version",
-            "write http://host:port",
-        )
-    match = SERVER.fullmatch(text)
-    if not match:
-        hint = "http://127.0.0.1:9000, http://lms:9000 or http://[::1]:9000"
-        raise refuse(node, "a server is http://host:port and nothing more", hint)
-    host, port = match["six"] or match["host"], int(match["port"])
-    if not 1 <= port <= 65_535:  # noqa: PLR2004 - RFC 9293 section 3.1: 16 bits
-        raise refuse(node, "a port is a number from 1 to 65535")
-    if match["six"] or re.fullmatch(r"[0-9.]+", host):
-        try:
-            ipaddress.ip_address(host)
-        except ValueError:
-            raise refuse(node, "this is not an IP address") from None
-    elif not all(map(_LABEL, host.split("."))):
-        what = "each part of a host's name has 1 to 63 characters"
-        raise refuse(node, what, "look for two dots in a row")
-    return Server(host=host, port=port)
-
-
-def _timeouts(report: Report, node: Node | None) -> Timeouts:
-    entries = report.entries(node, TIMEOUTS)
-    usual = Timeouts()
-
-    def seconds(key: str, default: float) -> float:
-        return report.read(entries.get(key), values.positive_duration, default)
-
-    return Timeouts(
-        connect=seconds("connect", usual.connect),
-        first_byte=seconds("first_byte", usual.first_byte),
-        idle=seconds("idle", usual.idle),
-    )
-
-
-def _health(report: Report, node: Node | None) -> HealthCheck | None:
-    entries = report.entries(node, HEALTH, required(HEALTH))
-    path = report.read(entries.get("path"), _health_path, None)
-    every = report.read(entries.get("every"), values.positive_duration, None)
-    return HealthCheck(path=path, every=every) if path and every else None
-
-
-def _health_path(node: Node) -> str:
-    text = values.string(node)
-    if not re.fullmatch(r"/[!-~]*", text) or "#" in text:
-        raise refuse(node, "a health path begins with '/' and has no spaces")
-    return text
-
-
-def read_limits(
-    report: Report, section: Section, roles: Collection[str]
-) -> dict[str, Limit | None]:
-    """Read the rate limits that have a name."""
-    return named(
-        report, section, lambda r, name, node: read_limit(r, name, node, roles)
-    )
-
-
-def read_limit(
-    report: Report, name: str, node: Node, roles: Collection[str]
-) -> Limit | None:
-    """Read one rate limit, named or inline."""
-    entries = report.entries(node, LIMIT, required(LIMIT))
-    per = _word(report, entries.get("per"), "bucket", Per.SUBJECT)
-    lost = entries.get("on_store_failure")
-    on_store_failure = _word(report, lost, "way", OnStoreFailure.LOCAL)
-    precision = _word(report, entries.get("precision"), "precision", Precision.EXACT)
-    burst = report.read(entries.get("burst"), values.integer, None)
-    rate = entries.get("rate")
-    if rate is None or per is None or on_store_failure is None or precision is None:
-        return None
-    rates: dict[str | None, RateLimit | None] = {}
-    if isinstance(rate, Scalar):
-        rates[None] = report.read(rate, lambda n: read_rate(n, burst), None)
-    else:
-        for role, each in report.entries(rate, (*roles, DEFAULT)).items():
-            key = None if role == DEFAULT else role
-            rates[key] = report.read(each, lambda n: read_rate(n, burst), None)
-    if not rates:
-        return None
-    return Limit(
-        id=name,
-        per=per,
-        rates=rates,
-        on_store_failure=on_store_failure,
-        precision=precision,
-    )
-
-
-def _word(report: Report, node: Node | None, what: str, usual: E) -> E | None:
+def read_word(report: Report, node: Node | None, what: str, usual: E) -> E | None:
     """Read one of the words of ``usual``'s class; None when it is another one."""
     if node is None:
         return usual
     words = type(usual)
     known = [word.value for word in words]
     return report.read(node, lambda n: words(values.choice(n, what, known)), None)
-
-
-def read_rate(node: Node, burst: int | None) -> RateLimit | None:
-    """Read a rate; None means unlimited."""
-    scalar = values.as_scalar(node)
-    if scalar.text == UNLIMITED:
-        return None
-    match = _RATE.fullmatch(scalar.text)
-    period = match and values.microseconds(PERIODS.get(match[2], match[2]))
-    if not match or period is None:
-        hint = "such as 5/minute, 100/hour, 10/30s or unlimited"
-        raise refuse(node, f"{values.quoted(scalar)} is not a rate", hint)
-    try:
-        return RateLimit.of(int(match[1]), period, burst)
-    except ValueError as error:
-        raise refuse(node, str(error)) from None
 
 
 def read_views(

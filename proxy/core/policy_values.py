@@ -39,6 +39,7 @@ _BYTES = {
     "MiB": 2**20,
     "GiB": 2**30,
 }
+YES_OR_NO = ("true", "false")
 _SHOWN = 60
 """How many characters of a value a finding quotes."""
 
@@ -229,6 +230,11 @@ def choice(node: Node, what: str, known: Collection[str]) -> str:
     if scalar.text not in known:
         raise refuse(node, *unknown(what, scalar, known))
     return scalar.text
+
+
+def yes_or_no(node: Node) -> bool:
+    """Read one of the words true and false."""
+    return choice(node, "word", YES_OR_NO) == "true"
 
 
 def integer(node: Node) -> int:

@@ -18,6 +18,7 @@ class Party(enum.Enum):
     CLIENT = "client"
     BACKEND = "backend"
     STORE = "store"
+    ISSUER = "issuer"
     PROXY = "proxy"
 
 
@@ -134,11 +135,55 @@ class Reason(enum.Enum):
         Party.CLIENT,
         "The token is not valid yet.",
     )
+    TOKEN_REVOKED = (
+        "token-revoked",
+        401,
+        Party.CLIENT,
+        "The token was revoked before it expired.",
+    )
+    ISSUER_UNAVAILABLE = (
+        "issuer-unavailable",
+        503,
+        Party.ISSUER,
+        "What only the issuer of this token can tell cannot be asked at the moment.",
+    )
     ROLE_NOT_ALLOWED = (
         "role-not-allowed",
         403,
         Party.CLIENT,
         "The role of this token may not do this.",
+    )
+    ADDRESS_NOT_ALLOWED = (
+        "address-not-allowed",
+        403,
+        Party.CLIENT,
+        "Requests from this address may not do this.",
+    )
+    SCOPE_MISSING = (
+        "scope-missing",
+        403,
+        Party.CLIENT,
+        "The token lacks a scope that this needs.",
+    )
+    NOT_OWNER = ("not-owner", 403, Party.CLIENT, "This belongs to somebody else.")
+    CONDITION_NOT_MET = (
+        "condition-not-met",
+        403,
+        Party.CLIENT,
+        "A condition of the rule does not hold.",
+    )
+    CONDITION_FAILED = (
+        "condition-failed",
+        403,
+        Party.CLIENT,
+        "A condition of the rule cannot be decided for this request.",
+    )
+
+    ORIGIN_NOT_ALLOWED = (
+        "origin-not-allowed",
+        403,
+        Party.CLIENT,
+        "Pages of this origin may not read answers of this rule.",
     )
 
     # Limits.
@@ -224,6 +269,12 @@ class Reason(enum.Enum):
         Party.BACKEND,
         "The backend does not accept connections.",
     )
+    UPSTREAM_UNTRUSTED = (
+        "upstream-untrusted",
+        502,
+        Party.BACKEND,
+        "The backend did not prove over TLS who it is.",
+    )
     UPSTREAM_RESET = (
         "upstream-reset",
         502,
@@ -255,6 +306,12 @@ class Reason(enum.Enum):
         503,
         Party.STORE,
         "The keys that would encrypt this request are not to be had.",
+    )
+    AUDIT_UNAVAILABLE = (
+        "audit-unavailable",
+        503,
+        Party.STORE,
+        "What has to be written down of this request cannot be written.",
     )
     INTERNAL = ("internal-error", 500, Party.PROXY, "The proxy failed. It is logged.")
 

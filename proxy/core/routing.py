@@ -132,7 +132,7 @@ class Routable(Protocol):
 R = TypeVar("R", bound=Routable)
 
 _ANY: Final = "*"
-_NOT_ANY: Final = frozenset(("CONNECT", "TRACE"))
+NEVER_MEANT: Final = frozenset(("CONNECT", "TRACE"))
 """What ``*`` does not stand for: a tunnel, and an echo of what the proxy added."""
 
 _NOTHING: Final[frozenset[Ambiguity]] = frozenset()
@@ -329,7 +329,7 @@ V = TypeVar("V")
 
 def _any(method: str) -> str:
     """Return what stands for ``method`` beside itself; "" for nothing."""
-    return "" if method in _NOT_ANY else _ANY
+    return "" if method in NEVER_MEANT else _ANY
 
 
 def _file_by_method(table: dict[str, V], rule: Routable, value: V) -> None:

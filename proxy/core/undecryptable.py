@@ -7,6 +7,8 @@ id of the key that the value names.
 
 import enum
 
+from cryptography.exceptions import InvalidTag
+
 from proxy.core.errors import Refused
 from proxy.core.reasons import Reason
 
@@ -24,6 +26,13 @@ class Failure(enum.Enum):
     BAD_TAG = "bad-tag"
     WRONG_CONTEXT = "wrong-context"
     KMS_UNAVAILABLE = "kms-unavailable"
+
+
+class WrongContextError(InvalidTag):
+    """A ciphertext is whole, but of another field, tenant, key or person.
+
+    The commitment tells that apart from damage, but for damage to itself.
+    """
 
 
 class Undecryptable(Refused):

@@ -12,6 +12,9 @@ from aiohttp.typedefs import Handler
 
 log = logging.getLogger("lumina")
 
+Command = Callable[[Mapping[str, Any]], Awaitable[Mapping[str, object]]]
+"""A JSON object to another; raises ValueError with a sentence about the first."""
+
 OPEN = frozenset(("/health", "/ready"))
 """What is answered without the metrics token: probes carry none."""
 
@@ -26,12 +29,22 @@ class AdminPorts:
         policy: what is in force, and the last reload.
         limits: (who, rule id or path, role or None) to rows. Raises KeyError with a
             sentence when there is no such rule, or no rate for the role.
+        refusal: a request id to what is known of its refusal; None for nothing.
+        learned: what was seen pass; None where nobody looks.
+        queries: what GET answers, by path.
+        commands: what POST does, by path.
     """
 
     metrics: Callable[[str], Awaitable[tuple[bytes, str]]]
     ready: Callable[[], Awaitable[tuple[bool, Mapping[str, str]]]]
     policy: Callable[[], Mapping[str, object]]
     limits: Callable[[str, str, str | None], Awaitable[Mapping[str, object]]]
+    refusal: Callable[[str], Awaitable[Mapping[str, object] | None]]
+    learned: Callable[[], Awaitable[Mapping[str, object] | None]]
+    queries: Mapping[str, Callable[[], Awaitable[Mapping[str, object]]]] = (
+        dataclasses.field(default_factory=dict)
+    )
+    commands: Mapping[str, Command] = dataclasses.field(default_factory=dict)
 
 
 class Admin:
@@ -53,6 +66,10 @@ class Admin:
                 web.get("/ready", self._ready),
                 web.get("/policy", self._policy),
                 web.get("/limits/{who:[^/]+}", self._limits),
+                web.get("/refusals/{id:[^/]+}", self._refusal),
+                web.get("/learned", self._learned),
+                *(web.get(path, self._query) for path in ports.queries),
+                *(web.post(path, self._command) for path in ports.commands),
             ]
         )
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
@@ -128,6 +145,25 @@ class Admin:
     async def _policy(self, _: web.Request) -> web.Response:
         return web.json_response(dict(self._ports.policy()))
 
+    async def _query(self, request: web.Request) -> web.Response:
+        return web.json_response(dict(await self._ports.queries[_route(request)]()))
+
+    async def _command(self, request: web.Request) -> web.Response:
+        # A page in somebody's browser cannot send this type here without asking first.
+        if request.content_type != "application/json":
+            return _problem(415, "Send Content-Type: application/json")
+        try:
+            told = await request.json()
+        except ValueError:
+            told = None
+        if not isinstance(told, dict):
+            return _problem(400, "Send a JSON object")
+        try:
+            done = await self._ports.commands[_route(request)](told)
+        except ValueError as error:
+            return _problem(400, str(error))
+        return web.json_response(dict(done))
+
     async def _limits(self, request: web.Request) -> web.Response:
         rule = request.query.get("rule")
         if not rule:
@@ -137,6 +173,18 @@ class Admin:
             found = await self._ports.limits(who, rule, role or None)
         except KeyError as error:
             return _problem(404, str(error.args[0]))
+        return web.json_response(dict(found))
+
+    async def _refusal(self, request: web.Request) -> web.Response:
+        found = await self._ports.refusal(request.match_info["id"])
+        if found is None:
+            return _problem(404, "No refusal of this id is remembered")
+        return web.json_response(dict(found))
+
+    async def _learned(self, _: web.Request) -> web.Response:
+        found = await self._ports.learned()
+        if found is None:
+            return _problem(404, "This proxy does not learn; start it with LEARN=on")
         return web.json_response(dict(found))
 
 

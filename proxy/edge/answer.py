@@ -51,6 +51,12 @@ class AnswerWriter:
         return "" if self._current is None else self._current.method
 
     @property
+    def accept(self) -> bytes:
+        """The values of Accept of the request being answered; b"" for none."""
+        headers = [] if self._current is None else self._current.headers
+        return b",".join(value for lower, _, value in headers if lower == b"accept")
+
+    @property
     def started(self) -> bool:
         """Whether the head of the answer has been written."""
         return self._started

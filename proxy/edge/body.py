@@ -26,7 +26,7 @@ class BodyStream:
     Attributes:
         complete: whether the last byte has arrived.
         limit: bytes in all that are taken before BODY_TOO_LARGE; None for no limit.
-        wanted: called once, when the first byte is waited for and none has come.
+        wanted: called whenever bytes are waited for and none have come.
         abandoned: called when the reader will not read the rest.
     """
 
@@ -64,6 +64,11 @@ class BodyStream:
         self._waiter: Waiter[None] | None = None
 
     @property
+    def received(self) -> int:
+        """Bytes that have arrived so far."""
+        return self._received
+
+    @property
     def waiting(self) -> bool:
         """Whether somebody waits for the next bytes."""
         return self._waiter is not None
@@ -84,6 +89,7 @@ class BodyStream:
         """Say that the last byte has arrived; the connection may read on."""
         self.complete = self._error is None
         self.abandoned = None
+        self.wanted = None
         if self._paused:
             self._paused = False
             self._resume()
@@ -122,7 +128,6 @@ class BodyStream:
         if not self._chunks and not self.complete and self._error is None:
             if self.wanted is not None:
                 self.wanted()
-                self.wanted = None
             self._waiter = Waiter()
             await self._waiter
         if self._error is not None:

@@ -17,16 +17,29 @@ class Call(Waiter[Response]):
         method: upper case.
         head: the request line and every field line, framing and the empty line
             included.
-        body: all of it, or the stream.
+        body: all of it, the stream, or what is offered instead of one.
         timeouts: of this exchange.
         chunked: whether a stream is sent in chunks, because its head says so.
 
     Attributes:
         connection: the one that carries it; None while it waits for one.
-        fresh: whether it may go on a connection that was used before no more.
+        fresh: whether it was sent before; it goes on a new connection then, and is
+            not sent a third time.
+        moves: how many servers did not take a connection for it.
+        waits_until: loop time until which it waits for a connection.
     """
 
-    __slots__ = ("body", "chunked", "connection", "fresh", "head", "method", "timeouts")
+    __slots__ = (
+        "body",
+        "chunked",
+        "connection",
+        "fresh",
+        "head",
+        "method",
+        "moves",
+        "timeouts",
+        "waits_until",
+    )
 
     def __init__(
         self,
@@ -45,6 +58,8 @@ class Call(Waiter[Response]):
         self.chunked = chunked
         self.connection: UpstreamConnection | None = None
         self.fresh = False
+        self.moves = 0
+        self.waits_until = 0.0
 
     def given_up(self) -> None:
         """Break the exchange off: nobody waits for the answer any more."""

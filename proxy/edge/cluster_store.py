@@ -24,13 +24,14 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from proxy.core.bucket import MICROSECONDS, Grant
-from proxy.core.limits import Take, asks
+from proxy.core.limits import Take
 from proxy.edge.cluster_map import SLOTS, Ranges, ask_for_slots
 from proxy.edge.redis_address import RedisAddress, Server
-from proxy.edge.redis_batch import TOLD, Batch, Part, RedisTimes
+from proxy.edge.redis_batch import TOLD, Batch, Loan, Part, RedisTimes, Told
 from proxy.edge.redis_link import SCRIPT, RedisLink
 from proxy.edge.redis_store import SharedStore
 from proxy.edge.redis_wire import open_wire
+from proxy.edge.stand_in import served, spent
 from proxy.edge.tasks import end
 from proxy.edge.waiter import Waiter
 
@@ -146,6 +147,10 @@ class ClusterStore(SharedStore):
             else:
                 self._stand_in.settle(some)
 
+    def lend(self, take: Take, until_us: int) -> None:
+        """Let a bucket hold more until an instant, and fill it in."""
+        self._send(slot_of(take.key), (take,), Loan(until_us))
+
     def tell(self, takes: Sequence[Take]) -> None:
         """Settle what the stand-in has settled by itself; owe what cannot be sent."""
         for slot, some in self._groups(takes):
@@ -208,17 +213,15 @@ class ClusterStore(SharedStore):
         self, takes: Sequence[Take], waiter: Waiter[list[Grant]] | None
     ) -> None:
         """Answer what a link has not answered."""
-        if isinstance(waiter, Part) and waiter is not TOLD:
+        if isinstance(waiter, Part) and not isinstance(waiter, (Told, Loan)):
             waiter.local = True
             waiter.set(self._stand_in.take(takes))
         else:
             super().unanswered(takes, waiter)
 
-    def give_back(self, takes: Sequence[Take], *, local: bool) -> None:
+    def give_back(self, taken: Sequence[Take], *, local: bool) -> None:
         """Give back what a part of a request took, for another part was refused."""
-        # A bucket that is there twice was taken from once.
-        once = {one.key: one for one in takes if one.cost}
-        back = [one.costing(-one.cost) for one in once.values()]
+        back = [one.costing(-one.cost) for one in taken]
         if local:
             self._stand_in.settle(back)
         else:
@@ -245,8 +248,10 @@ class ClusterStore(SharedStore):
     def _again(self, takes: Sequence[Take], waiter: Waiter[list[Grant]] | None) -> None:
         if waiter is None:
             self.settle(takes)
-        elif waiter is TOLD:
+        elif isinstance(waiter, Told):
             self.tell(takes)
+        elif isinstance(waiter, Loan):
+            self._send(slot_of(takes[0].key), takes, waiter)
         elif isinstance(waiter, Part) and len(self._groups(takes)) > 1:
             # A part that falls apart: not worth a tree of parts.
             self.unanswered(takes, waiter)
@@ -357,14 +362,11 @@ class _Apart:
     def _finish(self) -> None:
         """Answer the request; when a part was refused, give back the others."""
         parts = [(part, takes, part.result()) for part, takes in self._parts]
-        everywhere = True
-        for _, _, grants in parts:
-            everywhere = everywhere and all(grant.allowed for grant in grants)
+        everywhere = all(served(takes, grants) for _, takes, grants in parts)
         found: dict[int, Grant] = {}
         for part, takes, grants in parts:
-            given = all(grant.allowed for grant in grants)
-            if given and not everywhere and asks(takes):
-                self._store.give_back(takes, local=part.local)
+            if not everywhere and served(takes, grants):
+                self._store.give_back(spent(takes, grants), local=part.local)
                 grants = [_before(*one) for one in zip(takes, grants, strict=True)]
             for one, grant in zip(takes, grants, strict=True):
                 found[id(one)] = grant
@@ -373,11 +375,10 @@ class _Apart:
 
 
 def _before(take: Take, grant: Grant) -> Grant:
-    """Return what a bucket says that got back what was taken from it."""
-    filled = take.cost * take.limit.token / take.limit.refill / MICROSECONDS
-    return Grant(
-        True,
-        grant.remaining + take.cost,
-        0.0,
-        max(0.0, round(grant.reset_after - filled, 6)),
-    )
+    """Return what a limit says that got back what was taken from it."""
+    if not grant.allowed or not take.cost:
+        return grant
+    cost, limit = abs(take.cost), take.limit
+    filled = cost * limit.token / limit.refill / MICROSECONDS if limit.refill else 0.0
+    reset_after = max(0.0, round(grant.reset_after - filled, 6))
+    return Grant(True, min(grant.remaining + cost, limit.burst), 0.0, reset_after)

@@ -14,8 +14,10 @@ from typing import Final, cast
 from proxy.core.errors import Refused
 from proxy.core.headers import value_of
 from proxy.core.reasons import Reason
+from proxy.core.upgrade import switching_lines
 from proxy.edge.owners import DownstreamOwner
 from proxy.edge.request_reader import RequestReader
+from proxy.edge.tunnel import Switched
 from proxy.edge.waiter import step
 
 NEVER: Final = float("inf")
@@ -26,14 +28,16 @@ class DownstreamConnection(RequestReader):
     """One connection of one client; an ``asyncio.Protocol`` by its methods.
 
     Attributes:
+        source: the client's address, where a trusted peer said it; None for the peer's.
         deadline: loop time at which the connection has waited long enough for
             whatever it waits for; the listener's sweep looks at it.
     """
 
-    __slots__ = ("_closing", "_half_closed", "deadline")
+    __slots__ = ("_closing", "_half_closed", "deadline", "source")
 
-    def __init__(self, listener: DownstreamOwner) -> None:
+    def __init__(self, listener: DownstreamOwner, source: str | None = None) -> None:
         super().__init__(listener)
+        self.source = source
         self._closing = False
         self._half_closed = False
         self.deadline = NEVER
@@ -64,6 +68,8 @@ class DownstreamConnection(RequestReader):
         """
         if (self._step is None and not self._queue) or self._closing:
             return False
+        if self._listener.secure:  # its end is the end of both directions
+            return False
         self._answer_no_more()
         self._half_closed = True
         self.deadline = self._listener.now() + self._listener.limits.half_close_seconds
@@ -74,6 +80,7 @@ class DownstreamConnection(RequestReader):
     def data_received(self, data: bytes) -> None:
         """Parse what arrived, and start on it when nothing is being answered."""
         if self._closing or self._deaf:
+            self._keep(data)
             return
         if self._in_head:
             self._head_bytes += len(data)
@@ -81,6 +88,8 @@ class DownstreamConnection(RequestReader):
             self._head_bytes = len(data)
         self._quiet_bytes += len(data)
         body = self._body
+        if body is not None and body.waiting:
+            self._earn(len(data))
         self._parse(data)
         if self._in_head:
             self._await_head(began=self._head_bytes == len(data))
@@ -88,8 +97,6 @@ class DownstreamConnection(RequestReader):
             self._bound_framing(self._body or self._begin_body(self._open))
         if body is not None:
             body.wake()
-            if body.waiting:
-                self.await_body()
         if self._step is None and self._queue:
             self._answer_queued()
 
@@ -113,6 +120,8 @@ class DownstreamConnection(RequestReader):
         if self._half_closed:
             limits = self._listener.limits
             self.deadline = self._listener.now() + limits.half_close_seconds
+        elif self._body is not None and self._body.waiting:
+            self.deadline = self._listener.now() + self._credit
         drained, self._drained = self._drained, None
         if drained is not None:
             drained.set(None)
@@ -122,7 +131,7 @@ class DownstreamConnection(RequestReader):
     def _answer_queued(self) -> None:
         while self._queue and self._step is None and not self._closing:
             request, refused = self._queue.pop(0)
-            if self._reading_paused:
+            if self._reading_paused and not self._held:
                 self._resume_reading()
             if not self._half_closed:
                 self.deadline = NEVER
@@ -157,6 +166,49 @@ class DownstreamConnection(RequestReader):
         if waited and self._queue:
             # In its own turn, so that a long pipeline is no deep stack.
             self._listener.loop.call_soon(self._answer_queued)
+        elif self._held is not None and not self._queue:
+            self._listener.loop.call_soon(self._decline)
+
+    def _decline(self) -> None:
+        """Go on with HTTP behind a request that offered another protocol."""
+        held, self._held = self._held, None
+        self._deaf = False
+        self._resume_reading()
+        if held:
+            self.data_received(held)
+
+    def switch(self, phrase: bytes, lines: list[bytes], connection: object) -> None:
+        """Answer 101, and let bytes pass both ways from now on.
+
+        Args:
+            phrase: as in ``send``.
+            lines: as in ``send``; those of the switch itself are not among them.
+            connection: what the one to the backend became.
+
+        Raises:
+            CancelledError: the client is gone.
+        """
+        if not isinstance(connection, Switched):
+            raise TypeError(connection)
+        transport = self._transport
+        if transport is None or self._half_closed:
+            connection.transport.abort()
+            self.abort()
+            raise asyncio.CancelledError
+        self._started = self._closing = True  # to HTTP, this connection is over
+        self.deadline = NEVER
+        protocol = switching_lines(connection.protocol)
+        parts = (b"HTTP/1.1 101 %b\r\n" % phrase, *lines, protocol, b"\r\n")
+        transport.write(b"".join(parts))
+        held, self._held = self._held or b"", None
+        self._listener.tunnels.join(
+            transport, self._gone, connection, held=held, paused=self._write_paused
+        )
+
+    def _gone(self) -> None:
+        """Note the end of a tunnel that this connection was a side of."""
+        self._transport = None
+        self._listener.closed(self)
 
     def _refuse_unread(self, refused: Refused) -> None:
         """Answer bytes that never became a request, once, and close."""
@@ -173,18 +225,33 @@ class DownstreamConnection(RequestReader):
     # -- bodies
 
     def _body_wanted(self) -> None:
-        """Ask for a body that waits to be asked (RFC 9110 section 10.1.1)."""
+        """Give the client its time, and ask it if it waits to be asked.
+
+        That is RFC 9110 section 10.1.1; it is asked once.
+        """
         request = self._current
         if request is None or self._transport is None:
             return
-        self.await_body()
+        self.deadline = self._listener.now() + self._credit
+        if self._asked:
+            return
+        self._asked = True
         expects = value_of(request.headers, b"expect") is not None
         if expects and not self._started and request.version != "1.0":
             self._transport.write(CONTINUE)
 
-    def await_body(self) -> None:
-        """Give the client its time to send the next part of the body."""
-        self.deadline = self._listener.now() + self._listener.limits.body_seconds
+    def _earn(self, received: int) -> None:
+        """Take the time that bytes took from the client's, and give some for them.
+
+        Without that, a byte a minute would hold a connection to a backend for ever. The
+        time that a client waits for us is not counted.
+        """
+        limits = self._listener.limits
+        if not limits.body_rate:
+            self._credit = limits.body_seconds
+            return
+        left = self.deadline - self._listener.now() + received / limits.body_rate
+        self._credit = min(limits.body_seconds, left)
 
     # -- the end
 
@@ -204,9 +271,33 @@ class DownstreamConnection(RequestReader):
                 self._close()
 
     def close_if_idle(self) -> None:
-        """Close the connection unless it is in the middle of something."""
-        if self._step is None and not self._queue and not self._in_head:
+        """Close the connection unless it is in the middle of something.
+
+        Whoever has just come and asked nothing yet is about to, and gets a moment.
+        """
+        if self.is_idle:
             self._close()
+        elif not self._started and self._step is None:
+            limits = self._listener.limits
+            self.deadline = min(
+                self.deadline, self._listener.now() + limits.linger_seconds
+            )
+
+    @property
+    def was_opened(self) -> bool:
+        """Whether the owner has been told of it, be it over or not."""
+        return self._transport is not None or self._closing
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether an answer was the last thing that happened here."""
+        return (
+            self._started
+            and self._step is None
+            and not self._queue
+            and not self._in_head
+            and not self._closing
+        )
 
     def _close(self) -> None:
         transport = self._transport

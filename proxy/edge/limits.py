@@ -35,6 +35,9 @@ class WireLimits:
         head_seconds: from a request's first byte to its last field line.
         idle_seconds: between two requests on a connection (nginx: 75 s).
         body_seconds: between two reads of a request body that is waited for.
+        body_rate: bytes a second that a body comes at in the long run, while it is
+            waited for; ``body_seconds`` is how far behind it may be. 0 for no rate
+            (Apache's reqtimeout module: 500).
         write_seconds: for a client to take what was written to it.
         half_close_seconds: for an answer to a client that has closed its sending side,
             which is what most clients that left look like.
@@ -50,6 +53,7 @@ class WireLimits:
     head_seconds: float = 10.0
     idle_seconds: float = 75.0
     body_seconds: float = 60.0
+    body_rate: int = 500
     write_seconds: float = 60.0
     half_close_seconds: float = 10.0
     linger_seconds: float = 2.0

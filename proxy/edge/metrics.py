@@ -17,6 +17,7 @@ from typing import Final
 import psutil
 
 from proxy.core.exchange import Exchange
+from proxy.core.pressure import NEAR, OVER
 from proxy.edge.families import COUNTERS, DURATION, GAUGES, HISTOGRAMS, OVERHEAD
 from proxy.edge.numbers import HistogramRow, Numbers, Part, ValueRow
 from proxy.edge.people import MAX_ACTIVE, People
@@ -111,6 +112,7 @@ class Metrics:
                 ((), psutil.virtual_memory().percent)
             ],
             "lumina_active_users": lambda: [((), float(self.people.active()))],
+            "lumina_workers": lambda: [((), 1.0)],
             "lumina_build_info": lambda: [((version,), 1.0)],
         }
         self._reloaded: dict[str, list[Sample]] = {}
@@ -146,6 +148,11 @@ class Metrics:
             decision = ("other", "other", decision[2])
             so_far = decisions.get(decision, 0)
         decisions[decision] = so_far + 1
+        if exchange.shadow is not None:
+            refused = (rule, exchange.role, exchange.shadow.slug)
+            self._add("lumina_shadow_refusals", refused)
+        if exchange.pressed is not None:
+            self._note_pressed(exchange.pressed, exchange.role)
         if exchange.subject:
             self.people.note(exchange.subject)
         if exchange.aborted:
@@ -157,6 +164,14 @@ class Metrics:
         ):
             self.count(exchange.counter)
 
+    def _note_pressed(self, pressed: list[tuple[str, str]], role: str) -> None:
+        for limit, how in pressed:
+            if how == NEAR:
+                self._add("lumina_limits_near", (limit, role))
+            else:
+                mode = "enforce" if how == OVER else "shadow"
+                self._add("lumina_limits_over", (limit, role, mode))
+
     def count(self, name: str) -> None:
         """Add one to a counter of the policy, named with its ``_total``."""
         self._add(name.removesuffix("_total"), ())
@@ -164,6 +179,15 @@ class Metrics:
     def cipher(self, field: str, operation: str, outcome: str, key: str) -> None:
         """Note one protected leaf."""
         self._add("lumina_cipher_operations", (field, operation, outcome, key))
+
+    def encryptions(self) -> dict[int, int]:
+        """Return how many values were encrypted under each key so far."""
+        sums: dict[int, int] = {}
+        for labels, n in self._counts["lumina_cipher_operations"].items():
+            _, operation, outcome, key = labels
+            if operation == "encrypt" and outcome == "ok" and key != "other":
+                sums[int(key, 16)] = sums.get(int(key, 16), 0) + n
+        return sums
 
     def failed(self, error: BaseException, exchange: Exchange) -> None:
         """Note a bug: counted, and logged with its traceback."""

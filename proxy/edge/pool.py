@@ -1,57 +1,116 @@
-"""The connections to every server of every backend, and who gets which.
+"""The connections to one server, and which request gets which.
 
-A request is sent a second time in one case only: the connection was a kept-alive one
-that closed before a byte of the answer came, and the method is idempotent and the body
-is at hand (RFC 9110 section 9.2.2). ``may_retry`` decides that, purely.
+A request is sent a second time in two cases only, and once at the most (RFC 9110
+section 9.2.2): nothing of it was sent, for the server did not take a connection; or no
+byte of an answer came, the method is idempotent and the body is at hand. In the second
+case the connection was a kept-alive one, or there is another server to ask.
+``may_retry`` decides that, purely.
 """
 
 import asyncio
+import logging
+import ssl
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
 from typing import Final, cast
 
-from proxy.core.backends import Backend, Server, Timeouts
+from proxy.core.backends import Breaker, Server, Timeouts
 from proxy.core.errors import Refused
-from proxy.core.message import Body, Response
+from proxy.core.message import Body
 from proxy.core.reasons import Reason
+from proxy.core.upgrade import Offer
 from proxy.edge.call import Call
-from proxy.edge.owners import UpstreamOwner
+from proxy.edge.owners import PoolOwner, UpstreamOwner
+from proxy.edge.tls import Tls
 from proxy.edge.upstream import UpstreamConnection
 
+log = logging.getLogger("lumina.upstream")
+
 IDEMPOTENT: Final = frozenset(("DELETE", "GET", "HEAD", "OPTIONS", "PUT", "TRACE"))
+MOVES: Final = 2
+"""How many further servers are asked to take a connection for one request."""
+RESTED: Final = 1.0
+"""Seconds of rest after which a connection is looked at before what cannot be sent
+again is sent on it: backends close theirs after a few seconds, and the news of it may
+be on its way."""
+RETRY_AFTER: Final = (("Retry-After", "1"),)
 
 
-def may_retry(method: str, *, reused: bool, answered: bool, replayable: bool) -> bool:
-    """Say whether a request that got no answer may be sent again."""
-    return reused and not answered and replayable and method in IDEMPOTENT
+def may_retry(
+    method: str,
+    *,
+    reused: bool,
+    answered: bool,
+    replayable: bool,
+    elsewhere: bool = False,
+) -> bool:
+    """Say whether a request that got no answer may be sent again.
+
+    Args:
+        method: upper case.
+        reused: whether its connection had carried another one before.
+        answered: whether a byte of an answer had come.
+        replayable: whether its body is at hand.
+        elsewhere: whether there is another server.
+    """
+    return (
+        (reused or elsewhere) and not answered and replayable and method in IDEMPOTENT
+    )
+
+
+def busy() -> Refused:
+    """Return what a request is told that the breaker does not let through."""
+    return Refused(Reason.UPSTREAM_BUSY, headers=RETRY_AFTER)
 
 
 class Pool(UpstreamOwner):
     """The connections to one server.
 
+    Args:
+        server: where to connect to.
+        timeouts: how long that may take, and how long a connection may rest.
+        breaker: how many connections and waiting requests there may be.
+        owner: the servers that it is one of; None when it stands alone.
+        tls: for a server that speaks it.
+        server_name: what the server's certificate is for; "" checks no name.
+
     Attributes:
         idle: connections that wait for a request; the last used is used first.
-        busy: how many are in an exchange.
+        all: every connection that stands.
         connecting: how many are being made.
+        up: whether the active health checks reach the server, as far as is known.
+        ejected_until: loop time until which it gets no requests, if others are up.
+        ejections: how often it was ejected lately.
+        retired: whether connections are closed after their exchange.
+        rested: seconds of rest after which a connection is looked at; see RESTED.
     """
 
     def __init__(
         self,
         server: Server,
         timeouts: Timeouts,
+        breaker: Breaker,
+        owner: PoolOwner | None = None,
         *,
-        max_connections: int = 1024,
-        max_waiting: int = 1024,
+        tls: Tls | None = None,
+        server_name: str = "",
     ) -> None:
         self.server = server
         self.timeouts = timeouts
+        self.breaker = breaker
+        self.owner = owner
+        self.tls = tls
+        self.server_name = server_name
         self.idle: list[UpstreamConnection] = []
         self.all: set[UpstreamConnection] = set()
         self.connecting = 0
+        self.failures = 0
+        self.up = True
+        self.ejected_until = 0.0
+        self.ejections = 0
+        self.retired = False
+        self.rested = RESTED
         self._loop = asyncio.get_running_loop()
         self.now = self._loop.time
-        self._max_connections = max_connections
-        self._max_waiting = max_waiting
         self._waiting: deque[Call] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -59,6 +118,25 @@ class Pool(UpstreamOwner):
     def busy(self) -> int:
         """How many connections are in an exchange."""
         return len(self.all) - len(self.idle)
+
+    @property
+    def pending(self) -> int:
+        """How many requests wait for a connection, those that left included."""
+        return len(self._waiting)
+
+    @property
+    def outstanding(self) -> int:
+        """How many requests are under way or wait."""
+        return len(self.all) - len(self.idle) + len(self._waiting)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether one more request would be taken."""
+        return (
+            bool(self.idle)
+            or len(self.all) + self.connecting < self.breaker.connections
+            or not self._is_full()
+        )
 
     def exchange(
         self,
@@ -75,42 +153,75 @@ class Pool(UpstreamOwner):
         ``body`` raised.
         """
         call = Call(method, head, body, timeouts, chunked=chunked)
-        self._begin(call)
+        self.begin(call)
         return call
 
-    def _begin(self, call: Call) -> None:
-        if self.idle and not call.fresh:
+    def begin(self, call: Call) -> None:
+        """Give a call a connection, or let it wait for one."""
+        while self.idle and not call.fresh:
             connection = self.idle.pop()
+            if connection.ended or (
+                (call.method not in IDEMPOTENT or not isinstance(call.body, bytes))
+                and self._rested(connection)
+                and connection.is_stale()
+            ):
+                connection.close()
+                continue
             connection.reused = True
             connection.start(call)
             return
-        if len(self.all) + self.connecting < self._max_connections:
+        if len(self.all) + self.connecting < self.breaker.connections:
             self._connect()
         elif self._is_full():
-            call.fail(Refused(Reason.UPSTREAM_BUSY, headers=(("Retry-After", "1"),)))
+            call.fail(busy())
             return
+        call.waits_until = self.now() + self.timeouts.connect
         self._waiting.append(call)
 
+    def _rested(self, connection: UpstreamConnection) -> bool:
+        return connection.deadline - self.now() < self.timeouts.idle - self.rested
+
     def _is_full(self) -> bool:
-        if len(self._waiting) - self.connecting < self._max_waiting:
+        most = self.breaker.pending
+        if len(self._waiting) - self.connecting < most:
             return False
         # Those whose clients left do not count.
         self._waiting = deque(call for call in self._waiting if not call.done)
-        return len(self._waiting) - self.connecting >= self._max_waiting
+        return len(self._waiting) - self.connecting >= most
 
     def broken(self, call: Call, *, reused: bool, answered: bool) -> None:
         """Send a call again on a new connection if that is safe, or refuse it."""
-        if may_retry(
-            call.method,
-            reused=reused,
-            answered=answered,
-            replayable=isinstance(call.body, bytes),
+        owner = self.owner
+        other = None if owner is None or reused else owner.other(self)
+        if (
+            not call.fresh
+            and (owner is None or owner.retry)
+            and may_retry(
+                call.method,
+                reused=reused,
+                answered=answered,
+                replayable=isinstance(call.body, bytes | Offer),
+                elsewhere=other is not None,
+            )
         ):
             call.fresh = True
             call.connection = None
-            self._begin(call)
+            if owner is not None:
+                owner.retried()
+            if other is None:
+                self.begin(call)
+                return
+            self.failed()
+            other.begin(call)
         else:
+            self.failed()
             call.fail(Refused(Reason.UPSTREAM_RESET))
+
+    def failed(self) -> None:
+        """Note that the server failed an exchange, or took no connection."""
+        self.failures += 1
+        if self.owner is not None:
+            self.owner.failed(self)
 
     def _connect(self) -> None:
         self.connecting += 1
@@ -120,34 +231,62 @@ class Pool(UpstreamOwner):
 
     async def _open(self) -> None:
         connection = UpstreamConnection(self)
-        protocol = cast("asyncio.Protocol", connection)
         try:
             async with asyncio.timeout(self.timeouts.connect):
-                await self._loop.create_connection(
-                    lambda: protocol, self.server.host, self.server.port
-                )
+                await self._opened(cast("asyncio.Protocol", connection))
         except TimeoutError:
-            self.connecting -= 1
             self._not_connected(
                 Refused(Reason.UPSTREAM_TIMEOUT, "It did not take the connection.")
             )
+        except ssl.SSLError as error:
+            if not self.failures:  # the first since it last answered, not every one
+                log.warning("TLS to %s: %s", self.server.address, error)
+            self._not_connected(Refused(Reason.UPSTREAM_UNTRUSTED))
         except (OSError, ValueError):  # ValueError: a name that is none
-            self.connecting -= 1
             self._not_connected(Refused(Reason.UPSTREAM_REFUSED))
         else:
             self.connecting -= 1
             self._hand_over(connection)
 
+    async def _opened(self, protocol: asyncio.Protocol) -> None:
+        server = self.server
+        if server.path:
+            await self._loop.create_unix_connection(lambda: protocol, server.path)
+        elif self.tls is None:
+            await self._loop.create_connection(
+                lambda: protocol, server.host, server.port
+            )
+        else:
+            await self._loop.create_connection(
+                lambda: protocol,
+                server.host,
+                server.port,
+                ssl=self.tls.context,
+                server_hostname=self.server_name,
+            )
+
     def _not_connected(self, refused: Refused) -> None:
+        self.connecting -= 1
+        self.failed()
         call = self._next()
-        if call is not None:
+        if call is None:
+            return
+        other = None if self.owner is None else self.owner.other(self)
+        if self.owner is None or other is None or call.moves == MOVES:
             call.fail(refused)
+            return
+        call.moves += 1  # nothing was sent, so this is safe for every method
+        self.owner.retried()
+        other.begin(call)
 
     def _hand_over(self, connection: UpstreamConnection) -> None:
         call = self._next()
         if call is not None:
             connection.start(call)
+        elif self.retired:
+            connection.close()
         else:
+            connection.deadline = self.now() + self.timeouts.idle
             self.idle.append(connection)
 
     def _next(self) -> Call | None:
@@ -165,7 +304,6 @@ class Pool(UpstreamOwner):
     def release(self, connection: UpstreamConnection) -> None:
         """Take a connection back after an exchange."""
         connection.reused = True
-        connection.deadline = self.now() + self.timeouts.idle
         self._hand_over(connection)
 
     def lost(self, connection: UpstreamConnection) -> None:
@@ -180,6 +318,24 @@ class Pool(UpstreamOwner):
         """Act on the deadlines that have passed."""
         for connection in [one for one in self.all if one.deadline < now]:
             connection.expire()
+        # Connections that are being made have a time of their own, and serve the
+        # oldest first; whoever waits beyond them waits for others to finish.
+        while len(self._waiting) > self.connecting:
+            if self._waiting[0].waits_until > now:
+                break
+            self._waiting.popleft().fail(busy())
+
+    def retire(self) -> None:
+        """Close what is idle now, and everything else after its exchange."""
+        self.retired = True
+        idle, self.idle = self.idle, []
+        for connection in idle:
+            connection.close()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is neither a connection nor a request left."""
+        return not (self.all or self.connecting or self._waiting)
 
     async def close(self) -> None:
         """Close every connection."""
@@ -188,92 +344,3 @@ class Pool(UpstreamOwner):
         for connection in list(self.all):
             connection.close()
         await asyncio.sleep(0)
-
-
-class Upstreams:
-    """Every server of every backend; picks one with the least outstanding requests.
-
-    Args:
-        is_up: what the active health checks say; a server nobody checked is up.
-    """
-
-    def __init__(self, is_up: Callable[[str, Server], bool]) -> None:
-        self._is_up = is_up
-        self._pools: dict[str, dict[Server, Pool]] = {}
-        self._single: dict[str, Pool] = {}  # of backends with one server
-        self._loop = asyncio.get_running_loop()
-        self._sweeper: asyncio.TimerHandle | None = None
-
-    def start(self) -> None:
-        """Begin to watch deadlines."""
-        now = self._loop.time()
-        interval = 1.0
-        for pools in self._pools.values():
-            for pool in pools.values():
-                pool.sweep(now)
-                interval = min(interval, pool.timeouts.first_byte / 8)
-        self._sweeper = self._loop.call_later(max(0.02, interval), self.start)
-
-    def configure(self, backends: Iterable[Backend]) -> None:
-        """Have a pool for every server of ``backends``; known ones are kept."""
-        for backend in backends:
-            known = self._pools.setdefault(backend.id, {})
-            for server in backend.servers:
-                pool = known.get(server)
-                if pool is None:
-                    known[server] = Pool(server, backend.timeouts)
-                else:
-                    pool.timeouts = backend.timeouts
-            if len(backend.servers) == 1:
-                self._single[backend.id] = known[backend.servers[0]]
-            else:
-                self._single.pop(backend.id, None)
-
-    def exchange(
-        self,
-        backend: Backend,
-        method: str,
-        head: bytes,
-        body: bytes | Body,
-        *,
-        chunked: bool = False,
-    ) -> Awaitable[Response]:
-        """Exchange with the least busy healthy server; see ``Pool.exchange``.
-
-        Args:
-            backend: one of those configured.
-            method: upper case.
-            head: the request line and every field line, framing and the empty line
-                included.
-            body: all of it, or the stream.
-            chunked: whether a stream is sent in chunks, because its head says so.
-        """
-        pool = self._single.get(backend.id) or self._least_busy(backend)
-        return pool.exchange(method, head, body, backend.timeouts, chunked=chunked)
-
-    def _least_busy(self, backend: Backend) -> Pool:
-        pools = self._pools[backend.id]
-        up = [one for one in backend.servers if self._is_up(backend.id, one)]
-        return min(
-            (pools[server] for server in up or backend.servers),
-            key=lambda one: one.busy + one.connecting,
-        )
-
-    def snapshot(self) -> list[tuple[str, str, int]]:
-        """Return (backend, state, connections) for every backend and state."""
-        rows = []
-        for backend, pools in self._pools.items():
-            rows.append((backend, "idle", sum(len(one.idle) for one in pools.values())))
-            rows.append((backend, "active", sum(one.busy for one in pools.values())))
-            rows.append(
-                (backend, "connecting", sum(one.connecting for one in pools.values()))
-            )
-        return rows
-
-    async def close(self) -> None:
-        """Close every connection of every pool."""
-        if self._sweeper is not None:
-            self._sweeper.cancel()
-        for pools in self._pools.values():
-            for pool in pools.values():
-                await pool.close()

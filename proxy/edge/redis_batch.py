@@ -6,7 +6,8 @@ Nothing here knows a connection; ``redis_link`` has them.
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from proxy.core.bucket import Grant
+from proxy.core.bucket import BUCKET, Grant, grant_of
+from proxy.core.counting import other_grant_of
 from proxy.core.limits import Take
 from proxy.edge.redis_wire import Reply
 from proxy.edge.waiter import Waiter
@@ -66,8 +67,25 @@ class Part(Waiter[list[Grant]]):
         self.local = False
 
 
-TOLD: Final = Part()
-"""Stands where somebody waits, for what is settled because the stand-in took it."""
+class Told(Part):
+    """Stands where somebody waits, for what is settled because the stand-in took it."""
+
+
+class Loan(Part):
+    """Stands where somebody waits, for a bucket that is to hold more for a while.
+
+    Attributes:
+        until_us: when it ends, in epoch microseconds.
+    """
+
+    __slots__ = ("until_us",)
+
+    def __init__(self, until_us: int) -> None:
+        super().__init__()
+        self.until_us = until_us
+
+
+TOLD: Final = Told()
 
 
 class Sent:
@@ -99,7 +117,8 @@ class Batch(Sent):
     Attributes:
         keys: of the buckets of all requests, in order.
         arguments: of the script, in order.
-        requests: the takes of each, and who waits; None or TOLD for those that settle.
+        requests: the takes of each, and who waits; None or TOLD for those that settle,
+            a Loan for one that is lent to.
         alone: whether it is one request whose keys are in one slot, sent with its keys
             declared, as a Redis Cluster wants it to say where they are instead.
         resent: whether the script's text was sent after its digest was not known.
@@ -121,11 +140,16 @@ class Batch(Sent):
         """Add the takes of one request; nobody waits for those that settle."""
         self.requests.append((takes, waiter))
         arguments = self.arguments
-        settles = waiter is None or waiter is TOLD
-        arguments.append(-len(takes) if settles else len(takes))
+        if isinstance(waiter, Loan):
+            arguments.append(0)
+        else:
+            settles = waiter is None or waiter is TOLD
+            arguments.append(-len(takes) if settles else len(takes))
         for take in takes:
             self.keys.append(take.key)
             arguments += take.arguments
+        if isinstance(waiter, Loan):
+            arguments.append(waiter.until_us)
 
 
 def is_for(batch: Batch, reply: Reply) -> bool:
@@ -136,3 +160,33 @@ def is_for(batch: Batch, reply: Reply) -> bool:
         and all(type(number) is int for number in reply)
         and min(reply[1::2]) >= 0
     )
+
+
+def grants_of(
+    takes: Sequence[Take], reply: Sequence[int], at: int
+) -> tuple[list[Grant], bool]:
+    """Return what a reply grants a request, and whether it got all that it must have.
+
+    Args:
+        takes: of the request.
+        reply: of the script.
+        at: where in it the request's begins.
+    """
+    grants = []
+    everywhere = True
+    for take in takes:
+        grant = _grant_of(take, reply[at], reply[at + 1])
+        everywhere = everywhere and (grant.allowed or take.cost < 0)
+        grants.append(grant)
+        at += 2
+    return grants, everywhere
+
+
+def _grant_of(take: Take, verdict: int, level: int) -> Grant:
+    """Return the grant that two numbers of a reply are."""
+    allowed = verdict > 0
+    ahead_us = verdict - 1 if allowed else -verdict
+    limit, cost = take.limit, abs(take.cost)
+    if limit.kind == BUCKET:
+        return grant_of(limit, level, cost, allowed=allowed, ahead_us=ahead_us)
+    return other_grant_of(limit, level, cost, allowed=allowed, ahead_us=ahead_us)

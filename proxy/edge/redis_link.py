@@ -27,9 +27,19 @@ from typing import Final, cast
 import hiredis
 from redis.exceptions import RedisError
 
-from proxy.core.bucket import Grant, grant_of
+from proxy.core.bucket import Grant
 from proxy.core.limits import Take
-from proxy.edge.redis_batch import TOLD, Batch, Call, Part, RedisTimes, Sent, is_for
+from proxy.edge.redis_batch import (
+    Batch,
+    Call,
+    Loan,
+    Part,
+    RedisTimes,
+    Sent,
+    Told,
+    grants_of,
+    is_for,
+)
 from proxy.edge.redis_wire import RedisWire, Reply
 from proxy.edge.tasks import end
 from proxy.edge.waiter import Waiter
@@ -222,28 +232,12 @@ class RedisLink:
         """Give everybody their grants; ``reply`` is verdict and level, in turns."""
         at = 0
         for takes, waiter in batch.requests:
-            if waiter is None or waiter is TOLD:
-                at += 2 * len(takes)
-                continue
-            grants = []
-            everywhere = True
-            for take in takes:
-                verdict = reply[at]
-                allowed = verdict > 0
-                everywhere = everywhere and allowed
-                grants.append(
-                    grant_of(
-                        take.limit,
-                        reply[at + 1],
-                        take.cost,
-                        allowed=allowed,
-                        ahead_us=verdict - 1 if allowed else -verdict,
-                    )
-                )
-                at += 2
-            if not isinstance(waiter, Part):
-                self._owner.count(takes, everywhere=everywhere)
-            waiter.set(grants)
+            if waiter is not None and not isinstance(waiter, (Told, Loan)):
+                grants, everywhere = grants_of(takes, reply, at)
+                if not isinstance(waiter, Part):
+                    self._owner.count(takes, everywhere=everywhere)
+                waiter.set(grants)
+            at += 2 * len(takes)
 
     # Failures.
 

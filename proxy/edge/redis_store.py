@@ -21,10 +21,10 @@ from proxy.core.bucket import Grant
 from proxy.core.limits import Take, asks
 from proxy.edge.heartbeat import Heartbeat
 from proxy.edge.redis_address import RedisAddress, close_pool
-from proxy.edge.redis_batch import TOLD, Batch, RedisTimes
+from proxy.edge.redis_batch import TOLD, Batch, Loan, RedisTimes, Told
 from proxy.edge.redis_link import SCRIPT, LinkOwner, RedisLink
 from proxy.edge.redis_wire import open_wire
-from proxy.edge.stand_in import StandIn
+from proxy.edge.stand_in import StandIn, served
 from proxy.edge.tasks import end
 from proxy.edge.waiter import Waiter
 
@@ -87,6 +87,10 @@ class SharedStore(LinkOwner):
         """Charge each bucket, or give back, whatever it holds."""
 
     @abc.abstractmethod
+    def lend(self, take: Take, until_us: int) -> None:
+        """Let a bucket hold more until an instant, and fill it in."""
+
+    @abc.abstractmethod
     def tell(self, takes: Sequence[Take]) -> None:
         """Settle what the stand-in has settled by itself; owe what cannot be sent."""
 
@@ -110,8 +114,10 @@ class SharedStore(LinkOwner):
         """Answer what a link has not answered."""
         if waiter is None:
             self._stand_in.settle(takes)
-        elif waiter is TOLD:
+        elif isinstance(waiter, Told):
             self._stand_in.owe(takes)
+        elif isinstance(waiter, Loan):
+            self._stand_in.lend(takes[0], waiter.until_us)
         else:
             waiter.set(self._take_locally(takes))
 
@@ -140,7 +146,7 @@ class SharedStore(LinkOwner):
 
     def _take_locally(self, takes: Sequence[Take]) -> list[Grant]:
         grants = self._stand_in.take(takes)
-        self.count(takes, everywhere=all(grant.allowed for grant in grants))
+        self.count(takes, everywhere=served(takes, grants))
         return grants
 
     def _seen(self, instances: int) -> None:
@@ -231,6 +237,13 @@ class RedisStore(SharedStore):
             self._stand_in.settle(takes)
         elif takes:
             self._link.add(takes, None)
+
+    def lend(self, take: Take, until_us: int) -> None:
+        """Let a bucket hold more until an instant, and fill it in."""
+        if self._link.open:
+            self._link.add((take,), Loan(until_us))
+        else:
+            self._stand_in.lend(take, until_us)
 
     def tell(self, takes: Sequence[Take]) -> None:
         """Settle what the stand-in has settled by itself; owe what cannot be sent."""

@@ -28,10 +28,13 @@ class RequestReader(AnswerWriter):
     """A client's connection, as far as it reads."""
 
     __slots__ = (
+        "_asked",
         "_body",
+        "_credit",
         "_deaf",
         "_head_bytes",
         "_headers",
+        "_held",
         "_in_head",
         "_listener",
         "_open",
@@ -56,12 +59,18 @@ class RequestReader(AnswerWriter):
         # The request whose message is not complete, and its body if that has begun.
         self._open: Request | None = None
         self._body: BodyStream | None = None
+        # Whether its bytes were asked for, and the seconds that the client has left
+        # until they come.
+        self._asked = False
+        self._credit = 0.0
         self._queue: list[Queued] = []
         # What is being done for the request that is answered, while that waits.
         self._step: Step | None = None
-        # Bytes since the last one of a body, and whether no more are read for good.
+        # Bytes since the last one of a body, and whether no more are parsed.
         self._quiet_bytes = 0
         self._deaf = False
+        # What came behind an offer to switch protocols; None while none is open.
+        self._held: bytes | None = None
         self._reading_paused = False
 
     # -- what the answering half does
@@ -70,22 +79,18 @@ class RequestReader(AnswerWriter):
         """Answer bytes that never became a request."""
 
     def _body_wanted(self) -> None:
-        """Note that the first bytes of a body are waited for."""
+        """Note that bytes of a body are waited for."""
 
     # -- bytes
 
     def _parse(self, data: bytes) -> None:
         """Feed the parser, which stops behind every request for an upgrade."""
-        while data:
-            try:
-                self._parser.feed_data(data)
-            except httptools.HttpParserUpgrade as upgrade:
-                data = self._after_upgrade(data[upgrade.args[0] :])
-            except httptools.HttpParserError as error:
-                self._unreadable(error)
-                return
-            else:
-                return
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._hold(data[upgrade.args[0] :])
+        except httptools.HttpParserError as error:
+            self._unreadable(error)
 
     # -- what llhttp calls
 
@@ -116,6 +121,7 @@ class RequestReader(AnswerWriter):
             self._headers,
             peer=address,
             peer_trusted=trusted,
+            secure=self._listener.secure,
             keep_alive=parser.should_keep_alive(),
         )
         self._headers = _NO_HEADERS
@@ -144,31 +150,42 @@ class RequestReader(AnswerWriter):
 
     def _begin_body(self, request: Request) -> BodyStream:
         body = BodyStream(self._pause_reading, self._resume_reading)
+        self._asked = False
+        self._credit = self._listener.limits.body_seconds
         body.wanted = self._body_wanted
         self._body = request.body = body
         return body
 
     # -- where reading ends
 
-    def _after_upgrade(self, rest: bytes) -> bytes:
-        """Return what is parsed next after a request that asked for an upgrade.
+    def _hold(self, rest: bytes) -> None:
+        """Parse nothing behind a request for an upgrade until that is answered.
 
-        llhttp ends such a message at its head. Upgrade is declined by answering it as
-        an ordinary request (RFC 9110 section 7.8), which has no body: one that says it
-        has is refused, for its end is not known any more. Behind the last request that
-        was taken nothing is parsed at all.
+        What follows is HTTP if the offer is declined, and something else if not (RFC
+        9110 section 7.8). llhttp ends such a message at its head, so one that says that
+        it has a body is refused: its end is not known any more. Behind the last request
+        that was taken nothing is parsed at all.
         """
         self._parser = httptools.HttpRequestParser(self)
-        self._open = None
         request, _ = self._queue[-1]
+        self._open = None
+        self._deaf = True
         if not request.keep_alive:
-            return b""
+            return
         if any(lower in _BODY_FIELDS for lower, _, _ in request.headers):
             request.keep_alive = False
             refused = Refused(Reason.MALFORMED, "An upgrade has no body.")
             self._queue[-1] = request, refused
-            return b""
-        return rest
+            return
+        request.upgradable = request.version == "1.1"
+        self._held = b""
+        self._keep(rest)
+
+    def _keep(self, data: bytes) -> None:
+        """Keep what came behind a request for an upgrade, and wait with the rest."""
+        if data and self._held is not None:
+            self._held += data
+            self._pause_reading()
 
     def _unreadable(self, error: httptools.HttpParserError) -> None:
         if self._open is not None:

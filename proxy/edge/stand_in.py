@@ -11,7 +11,7 @@ is back. Without that, every loss would be worth another burst.
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
-from proxy.core.bucket import MICROSECONDS, Grant, RateLimit
+from proxy.core.bucket import HOLDS, Grant, RateLimit
 from proxy.core.limits import Take
 from proxy.core.policy import OnStoreFailure
 from proxy.edge.bucket_store import MemoryStore
@@ -67,12 +67,17 @@ class StandIn:
         if denied:  # nobody who is refused takes anything
             local = [one.costing(0) for one in local]
         grants = self._buckets.take_now([self._shared(one) for one in local])
-        if all(grant.allowed for grant in grants):
-            self.owe(local)
+        if served(local, grants):
+            self.owe(spent(local, grants))
         if len(local) == len(takes):
             return grants
         found = iter(grants)
         return [_grant_of(one, found) for one in takes]
+
+    def lend(self, take: Take, until_us: int) -> None:
+        """Let a bucket of this process hold more until an instant."""
+        if take.quota.on_failure is OnStoreFailure.LOCAL:
+            self._buckets.lend(self._shared(take), until_us)
 
     def owed(self) -> list[Take]:
         """Return what the store has to be told of, and forget it."""
@@ -88,6 +93,8 @@ class StandIn:
         owed = self._owed
         for one in takes:
             entry = owed.get(one.key)
+            if one.limit.kind == HOLDS:
+                continue  # who holds renews it, and then the store knows
             if entry is not None:
                 owed[one.key] = entry[0], entry[1] + one.cost
             elif one.cost and len(owed) < MAX_OWED:
@@ -104,9 +111,26 @@ class StandIn:
                 self._shares.clear()
             share = self._shares[known] = take.limit.shared_by(self.instances)
         # A level of another share is in other units, so it is another bucket.
-        own = Take(f"{take.key}/{self.instances}", take.quota, take.cost)
-        own.limit = share
-        return own
+        key = f"{take.key}/{self.instances}"
+        return Take(key, share, take.quota, take.cost, take.hold)
+
+
+def served(takes: Sequence[Take], grants: Sequence[Grant]) -> bool:
+    """Say whether a request got all that it must have."""
+    return all(
+        grant.allowed or take.cost < 0
+        for take, grant in zip(takes, grants, strict=True)
+    )
+
+
+def spent(takes: Sequence[Take], grants: Sequence[Grant]) -> list[Take]:
+    """Return what a request that was served has taken, each bucket once."""
+    once = {
+        take.key: take.costing(abs(take.cost))
+        for take, grant in zip(takes, grants, strict=True)
+        if take.cost and grant.allowed
+    }
+    return list(once.values())
 
 
 def _grant_of(take: Take, local: Iterator[Grant]) -> Grant:
@@ -116,5 +140,4 @@ def _grant_of(take: Take, local: Iterator[Grant]) -> Grant:
         case OnStoreFailure.ALLOW:
             return Grant(True, take.limit.burst, 0.0, 0.0)
         case OnStoreFailure.DENY:
-            filled_after = take.limit.capacity / take.limit.refill / MICROSECONDS
-            return Grant(False, 0, DENIED_FOR, filled_after, lost=True)
+            return Grant(False, 0, DENIED_FOR, take.limit.window_seconds, lost=True)

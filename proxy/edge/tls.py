@@ -36,6 +36,7 @@ class Tls:
 
     Attributes:
         context: for connections that begin now.
+        expires_at: when the own certificate expires, in epoch seconds; None without.
 
     Raises:
         TlsError: a file cannot be used.
@@ -52,6 +53,7 @@ class Tls:
         self._certificate = certificate
         self._state = _state_of(files)
         self.context = make()
+        self.expires_at = _expiry_of(certificate)
 
     def reload(self, *, force: bool = False) -> bool:
         """Make the context anew if a file is another than before.
@@ -71,6 +73,7 @@ class Tls:
             return False
         self._state = state
         self.context = self._make()
+        self.expires_at = _expiry_of(self._certificate)
         return True
 
     def for_listener(self) -> ssl.SSLContext:
@@ -90,17 +93,6 @@ class Tls:
         # Called for clients that name no server, too.
         listening.sni_callback = take_current
         return listening
-
-    def expires_at(self) -> float | None:
-        """Return when the own certificate expires, in epoch seconds; None without."""
-        if self._certificate is None:
-            return None
-        try:
-            pem = pathlib.Path(self._certificate).read_bytes()
-            leaf = x509.load_pem_x509_certificates(pem)[0]
-        except (OSError, ValueError):
-            return None
-        return leaf.not_valid_after_utc.timestamp()
 
 
 def context_for_client(
@@ -199,6 +191,14 @@ def _load_certificate(
             f"{certificate}{beside}: they are not a certificate in PEM and its private "
             "key, unencrypted"
         ) from None
+
+
+def _expiry_of(certificate: str | None) -> float | None:
+    if certificate is None:
+        return None
+    pem = pathlib.Path(certificate).read_bytes()
+    leaf = x509.load_pem_x509_certificates(pem)[0]
+    return leaf.not_valid_after_utc.timestamp()
 
 
 def _state_of(files: tuple[str, ...]) -> tuple[tuple[int, int, int], ...]:

@@ -7,87 +7,64 @@ another client.
 """
 
 import asyncio
+import select
 from typing import Final, cast
 
 import httptools
 
 from proxy.core.errors import Refused
-from proxy.core.framing import UNKNOWN, framing_of
-from proxy.core.message import Body, RawHeaders, Response, Whole
+from proxy.core.message import Body, Response, Whole
 from proxy.core.reasons import Reason
+from proxy.core.upgrade import Offer
+from proxy.edge.answer_reader import HEAD_BYTES, AnswerReader
 from proxy.edge.body import BodyStream
 from proxy.edge.call import Call
 from proxy.edge.owners import UpstreamOwner
+from proxy.edge.tunnel import Switched
 from proxy.edge.waiter import Step, Waiter, step
 
 NEVER: Final = float("inf")
-HEAD_BYTES: Final = 64 * 1024
-"""The largest head of an answer; twice what is taken from clients (cookies)."""
-FIRST_FINAL: Final = 200
-LAST_STATUS: Final = 599
-SWITCHING: Final = 101
-INTERIM: Final = 16
-"""How many 1xx answers may precede an answer."""
+NEWS: Final = select.POLLIN | select.POLLRDHUP
+"""What happens to an idle connection that its backend closes, or speaks on."""
 
 
-class UpstreamConnection:
+class UpstreamConnection(AnswerReader):
     """One connection to one server; an ``asyncio.Protocol`` by its methods.
 
     Attributes:
         deadline: loop time at which the wait for the backend has been long enough.
+        ended: whether either side has closed it.
         reused: whether the exchange under way is not its first.
     """
 
     __slots__ = (
-        "_body",
         "_call",
-        "_chunks",
-        "_complete",
         "_drained",
-        "_framing",
-        "_head_bytes",
-        "_headers",
-        "_interim",
-        "_method",
-        "_parser",
         "_paused",
-        "_phrase",
         "_pool",
         "_pump",
         "_sent",
-        "_status",
         "_timeouts",
         "_transport",
-        "_violated",
         "_write_paused",
         "deadline",
+        "ended",
         "reused",
     )
 
     def __init__(self, pool: UpstreamOwner) -> None:
+        super().__init__()
         self._pool = pool
         self._transport: asyncio.Transport | None = None
-        self._parser = httptools.HttpResponseParser(self)
         self._timeouts = pool.timeouts
         self._call: Call | None = None
         self._drained: Waiter[None] | None = None
         self._pump: Step | None = None
-        # The answer under way: its head, and its body once that is being read.
-        self._method = ""
-        self._status = 0
-        self._phrase = b""
-        self._headers: RawHeaders = []
-        self._framing = UNKNOWN
-        self._chunks: list[bytes] = []
-        self._body: BodyStream | None = None
-        self._complete = False
-        self._head_bytes = 0
-        self._interim = 0
         self._sent = True
         self._paused = False
-        self._violated = False
         self._write_paused = False
         self.deadline = NEVER
+        self.ended = False
         self.reused = False
 
     # -- what asyncio calls
@@ -101,6 +78,7 @@ class UpstreamConnection:
     def connection_lost(self, exc: Exception | None) -> None:
         """End whatever was being received."""
         self._transport = None
+        self.ended = True
         self.deadline = NEVER
         self._pool.lost(self)
         if self._drained is not None:
@@ -120,7 +98,10 @@ class UpstreamConnection:
         self._head_bytes += len(data)
         try:
             self._parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+        except httptools.HttpParserUpgrade as upgrade:
+            self._switch(call, data[upgrade.args[0] :])
+            return
+        except httptools.HttpParserError:
             self._violate()
         if self._head_bytes > HEAD_BYTES and not self._complete:
             # A head without end, or trailers, which llhttp collects as well.
@@ -150,6 +131,8 @@ class UpstreamConnection:
             length=self._framing.length,
             bodiless=self._framing.bodiless,
         )
+        if self._pool.failures:
+            self._pool.failures = 0
         if self._complete:
             if chunks:
                 response.body = Whole(b"".join(chunks))
@@ -157,10 +140,32 @@ class UpstreamConnection:
         else:
             self.deadline = self._pool.now() + self._timeouts.idle
             response.body = self._body = BodyStream(self._pause, self._resume)
-            self._body.abandoned = self.close
+            self._body.abandoned = self._abandon
             for chunk in chunks:
                 self._body.feed(chunk)
         call.set(response)
+
+    def _switch(self, call: Call | None, early: bytes) -> None:
+        """Give a 101 to whoever asked for it; this is no HTTP any more."""
+        offer = None if call is None else call.body
+        transport = self._transport
+        if call and transport and isinstance(offer, Offer) and not self._violated:
+            taken = offer.taken(self._headers)
+            if taken is not None:
+                self._call = None
+                self.deadline = NEVER
+                switched = Switched(transport, early, offer, taken, self._gone)
+                call.set(switched.answer(self._phrase, self._headers))
+                if switched.joined:
+                    return
+        self._violate()
+        self._fail(Reason.UPSTREAM_PROTOCOL)
+
+    def _gone(self) -> None:
+        """Note the end of a tunnel that this connection was a side of."""
+        self._transport = None
+        self.ended = True
+        self._pool.lost(self)
 
     def pause_writing(self) -> None:
         """Note that the backend does not take what was written to it."""
@@ -168,7 +173,20 @@ class UpstreamConnection:
 
     def eof_received(self) -> bool:
         """Let the transport close itself: a backend that is done is done."""
+        self.ended = True
         return False
+
+    def is_stale(self) -> bool:
+        """Say whether the backend has closed the connection, or said something.
+
+        Asks the system: what has arrived may not have been read yet.
+        """
+        transport = self._transport
+        if transport is None or self.ended or transport.is_closing():
+            return True
+        poller = select.poll()
+        poller.register(transport.get_extra_info("socket").fileno(), NEWS)
+        return bool(poller.poll(0))
 
     def resume_writing(self) -> None:
         """Let the pump write on."""
@@ -176,71 +194,6 @@ class UpstreamConnection:
         drained, self._drained = self._drained, None
         if drained is not None:
             drained.set(None)
-
-    # -- what llhttp calls
-
-    def on_message_begin(self) -> None:
-        """Begin an answer; a second one that nobody asked for is a violation."""
-        if self._status:
-            self._violated = True
-        else:
-            self._headers = []
-            self._phrase = b""
-
-    def on_status(self, phrase: bytes) -> None:
-        """Note the reason phrase."""
-        if not self._status:
-            self._phrase += phrase
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Note a field line; trailers are dropped."""
-        if not self._status:
-            self._headers.append((name.lower(), name, value.rstrip(b" \t")))
-
-    def on_headers_complete(self) -> None:
-        """The head is known: keep it, unless it is an interim one."""
-        status = self._parser.get_status_code()
-        if self._status or self._violated:
-            self._violated = True
-            return
-        if status < FIRST_FINAL:
-            self._interim += 1
-            if status == SWITCHING or self._interim > INTERIM:
-                self._violated = True
-            return
-        framing = framing_of(
-            self._headers,
-            bodiless=self._method == "HEAD" or status in (204, 304),
-            keep_alive=self._parser.should_keep_alive(),
-        )
-        if framing is None or status > LAST_STATUS:
-            self._violated = True
-            return
-        head_bytes = sum(len(name) + len(value) for _, name, value in self._headers)
-        if self._head_bytes > HEAD_BYTES and head_bytes > HEAD_BYTES:
-            self._violated = True
-            return
-        self._head_bytes = 0  # from here on, bytes since the last one of the body
-        self._status = status
-        self._framing = framing
-        self._complete = framing.bodiless
-
-    def on_body(self, chunk: bytes) -> None:
-        """Hand bytes of the body to whoever reads them."""
-        self._head_bytes = 0
-        if self._complete or not self._status:
-            self._violated = True  # A body where there can be none.
-        elif self._body is None:
-            self._chunks.append(chunk)
-        else:
-            self._body.feed(chunk)
-
-    def on_message_complete(self) -> None:
-        """End the body."""
-        if self._status:
-            self._complete = True
-            if self._body is not None:
-                self._body.finish()
 
     # -- one exchange
 
@@ -263,6 +216,9 @@ class UpstreamConnection:
         if isinstance(body, bytes):
             self._sent = True
             transport.write(head + body if body else head)
+        elif isinstance(body, Offer):
+            self._sent = True
+            transport.write(head)
         else:
             self._sent = False
             self.deadline = NEVER  # the client has its own for what it sends
@@ -312,11 +268,17 @@ class UpstreamConnection:
     def close(self) -> None:
         """Break the connection; it is never used again."""
         self.deadline = NEVER
+        self.ended = True
         if self._pump is not None:
             pump, self._pump = self._pump, None
             pump.cancel()
         if self._transport is not None:
             self._transport.abort()
+
+    def _abandon(self) -> None:
+        """Break off an answer that nobody reads any more."""
+        self._body = None
+        self.close()
 
     def _violate(self) -> None:
         self._violated = True
@@ -326,13 +288,15 @@ class UpstreamConnection:
         call, self._call = self._call, None
         body, self._body = self._body, None
         if body is not None:
+            self._pool.failed()
             body.fail(Refused(reason))
-        if call is None:
-            return
+        if call is None or call.done:
+            return  # whoever asked is gone
         if reason is Reason.UPSTREAM_RESET:
             answered = self._head_bytes > 0
             self._pool.broken(call, reused=self.reused, answered=answered)
         else:
+            self._pool.failed()
             call.fail(Refused(reason))
 
     def _release(self) -> None:

@@ -15,14 +15,13 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import uvloop
 from redis.asyncio.connection import AbstractConnection
 
 from proxy.app import App
 from proxy.edge.downstream import DownstreamConnection
-from proxy.edge.pool import Pool
 from proxy.edge.redis_batch import Batch
 from proxy.edge.redis_store import RedisStore
 from proxy.edge.redis_wire import RedisWire
@@ -121,10 +120,9 @@ class Rig:
             link.open = True
             # A timer that is there already is not set again.
             link._timer = asyncio.get_running_loop().call_later(3600, list)
-        pools: dict[Any, Pool] = next(iter(serving._upstreams._pools.values()))
+        ((_, pool),) = serving._upstreams._pools()
         self.upstream: list[tuple[UpstreamConnection, Wire]] = []
         for _ in range(CONNECTIONS):
-            (pool,) = pools.values()
             connection, wire = UpstreamConnection(pool), Wire()
             connection.connection_made(cast("asyncio.Transport", wire))
             pool.idle.append(connection)

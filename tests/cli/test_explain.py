@@ -53,6 +53,18 @@ def test_allowed_request_is_told_stage_by_stage() -> None:
     ]
 
 
+def test_upgrade_is_told_with_its_end() -> None:
+    """What a connection may become, and until when, is part of the explanation."""
+    shown = run("GET", "/api/rooms/7/ws", "--role", "student")
+    told = run("GET", "/api/rooms/7/ws", "--role", "student", "--json")
+
+    assert (
+        "  may become                 websocket, until its token expires or nothing is "
+        "said for 1h\n"
+    ) in shown.output
+    assert json.loads(told.output)["may_become"] == ["websocket"]
+
+
 def test_refusal_says_why_and_what_to_do() -> None:
     """A refused request exits 1, with status, reason, its meaning and the way on."""
     result = run("POST", "/api/users", "--role", "student")
@@ -170,3 +182,52 @@ def test_bad_policy_is_its_findings(tmp_path: Path) -> None:
 
     assert result.exit_code == 1
     assert "version '2' is not known" in result.output
+
+
+GUARDS = Path(__file__).parents[1] / "policies" / "good" / "guards.yaml"
+
+
+def test_what_is_asked_beside_a_role_is_told() -> None:
+    """Taken for granted, until there is a token, an address or a field."""
+    granted = run("GET", "/users/a/notes/1", "--role", "teacher", POLICY=str(GUARDS))
+    decided = run("GET", "/", "--client", "10.9.0.1", POLICY=str(GUARDS))
+    fields = run("GET", "/", "--header", "X-Legacy=1", POLICY=str(GUARDS))
+    shadow = run("POST", "/grades", "--role", "student", POLICY=str(GUARDS))
+
+    assert granted.output.splitlines()[:10] == [
+        "GET /users/a/notes/1 as teacher: allowed",
+        "  match         ok           own: GET /users/{id}/notes/{note}",
+        "                             id = a",
+        "                             note = 1",
+        (
+            "  address       ok           allowed: 10.0.0.0/8, 192.0.2.1/32 and "
+            "2001:db8::/32"
+        ),
+        "                             denied: 10.6.0.1/32 and 10.9.0.0/16",
+        "                             taken for granted: an address that may",
+        "  authenticate  ok           taken for granted: a token with the role teacher",
+        (
+            "  authorise     ok           acts as teacher; the rule allows head, "
+            "student and teacher"
+        ),
+        (
+            "                             taken for granted: the token has the scopes "
+            "notes.read and urn:lms:notes"
+        ),
+    ]
+    assert (decided.exit_code, fields.exit_code) == (1, 1)
+    assert "refused, 403 address-not-allowed" in decided.output
+    assert "What to do: Ask from another network" in decided.output
+    assert "refused, 403 condition-not-met" in fields.output
+    assert "asks: !('x-legacy' in headers)" in fields.output
+    assert "(in shadow mode: what is decided is noted, and not enforced)" in (
+        shadow.output
+    )
+
+
+def test_field_is_a_name_and_a_value() -> None:
+    """What is not is wrong usage."""
+    result = run("GET", "/", "--header", "X-Legacy", POLICY=str(GUARDS))
+
+    assert result.exit_code == 2
+    assert "'X-Legacy' is not NAME=VALUE" in result.output

@@ -31,9 +31,12 @@ CALLS = re.findall(
 )
 TAKING = (
     "redis.call('TIME') redis.call('MGET', KEYS[1]) "
-    "redis.call('ZREMRANGEBYSCORE', KEYS[2], 0, 1) redis.call('ZADD', KEYS[2], 1, 'a') "
-    "redis.call('EXPIRE', KEYS[2], 10) redis.call('ZCARD', KEYS[2]) "
-    "return redis.call('SET', KEYS[1], '1', 'PX', 1000)"
+    "redis.call('SET', KEYS[1], '1', 'PX', 1000) redis.call('DEL', KEYS[1]) "
+    "redis.call('ZADD', KEYS[1], 1, 'a') redis.call('PEXPIRE', KEYS[1], 1000) "
+    "redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', 0) "
+    "redis.call('ZCOUNT', KEYS[1], 0, 1) redis.call('ZREM', KEYS[1], 'a') "
+    "redis.call('EXPIRE', KEYS[1], 10) redis.call('ZCARD', KEYS[1]) "
+    "return redis.status_reply('OK')"
 )
 """Everything that the scripts call."""
 

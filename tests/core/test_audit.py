@@ -51,6 +51,18 @@ def risks(text: str, *ignored: Lint, **environment: str) -> list[tuple[str, str]
     return [(risk.lint.slug, risk.message) for risk in found]
 
 
+TLS = (
+    '"http://localhost:9001"]}}',
+    '"http://localhost:9001"], tls: {verify: %s}}}',
+)
+
+
+def verified(what: str) -> str:
+    """Return the policy with a backend over TLS of which so much is checked."""
+    before, after = TLS
+    return edited(("http://127.0.0.1", "https://10.0.0.1"), (before, after % what))
+
+
 def edited(*edits: tuple[str, str]) -> str:
     """Return the policy with each text replaced, once."""
     text = POLICY
@@ -198,6 +210,14 @@ def test_policy_without_risks_has_none() -> None:
             id="word-for-all",
         ),
         pytest.param(
+            with_rule(
+                "id: room, match: GET /room, allow: [student], "
+                "upgrade: {protocols: [websocket], close_on_expiry: false}"
+            ),
+            *("tunnel-outlives-token", "room does not close on expiry"),
+            id="tunnel",
+        ),
+        pytest.param(
             edited(("localhost", "lms")),
             *("backend-in-clear", "lms is asked at lms over http"),
             id="backend",
@@ -206,6 +226,19 @@ def test_policy_without_risks_has_none() -> None:
             edited(("127.0.0.1", "10.0.0.1")),
             *("backend-in-clear", "lms is asked at 10.0.0.1 over http"),
             id="backend-address",
+        ),
+        pytest.param(
+            verified("none"),
+            *("backend-unverified", "nothing of the certificates of lms is checked"),
+            id="backend-unverified",
+        ),
+        pytest.param(
+            verified("chain"),
+            *(
+                "backend-unverified",
+                "only the chain of the certificates of lms is checked",
+            ),
+            id="backend-unnamed",
         ),
         pytest.param(
             edited(("deployment: school\n", "")),

@@ -1,6 +1,7 @@
 """Who a bearer token speaks for, and the many ways in which it speaks for nobody."""
 
 import base64
+import dataclasses
 import itertools
 import json
 import string
@@ -14,9 +15,19 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.core.authn import Authenticator, Issuer, Principal, VerificationKey
+from proxy.core.authn import (
+    Authenticator,
+    Issuer,
+    IssuerKeys,
+    Principal,
+    Trusted,
+    Unsettled,
+    VerificationKey,
+)
 from proxy.core.errors import Refused
+from proxy.core.issuer import RemoteKeys
 from proxy.core.reasons import Reason
+from proxy.core.revocations import Kind, Revocation
 
 NOW = 1_000_000.0
 SECRET = "sixty-four bytes, of which every one is as secret as the others!"
@@ -48,8 +59,9 @@ def issuer(
     settings: dict[str, Any] = {
         "audience": ("lms", "lms-admin"),
         "roles": ("role",),
-        "keys": (VerificationKey.load(key, algorithms, kid),),
     }
+    if "keys" not in other:
+        settings["keys"] = (VerificationKey.load(key, algorithms, kid),)
     return Issuer(
         id=name,
         issuer=f"https://{name}.example",
@@ -68,6 +80,9 @@ ISSUERS = {
         issuer("named", SECRET, "HS256", kid="one"),
         issuer("deep", SECRET, "HS256", roles=("realm", "roles")),
         issuer("slow", SECRET, "HS256", leeway=5.0),
+        issuer("access", SECRET, "HS256", types=frozenset({"at+jwt"})),
+        issuer("short", SECRET, "HS256", max_lifetime=300.0),
+        issuer("demanding", SECRET, "HS256", required=("jti", "dep")),
     )
 }
 
@@ -137,8 +152,20 @@ def test_a_good_token_is_a_principal() -> None:
         not_before=NOW - 1,
     )
 
-    assert expected == authenticate(signed(but(nbf=NOW - 1, iat=NOW - 9)))
-    assert expected == authenticate(signed(but(nbf=NOW - 9, iat=NOW - 1)))
+    assert expected == authenticate(signed(but(nbf=NOW - 1)))
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    [
+        pytest.param(signed(at("access"), {"typ": "application/AT+JWT"}), id="type"),
+        pytest.param(signed(at("short", iat=NOW, exp=NOW + 300)), id="lifetime"),
+        pytest.param(signed(at("demanding", jti="1", dep=0)), id="claims"),
+    ],
+)
+def test_what_an_issuer_asks_for_is_enough(authorization: bytes) -> None:
+    """A token that just meets the demands of its issuer is accepted."""
+    assert authenticate(authorization).subject == "ada"
 
 
 @pytest.mark.parametrize(
@@ -172,6 +199,7 @@ def test_every_family_of_algorithms_is_accepted(
         signed(but(exp=int(NOW) + 60, nbf=0, iat=0.5)),
         signed(but(sub="Zoë 李", extra={"deep": [1, 2.5, None]})),
         signed(but(sub="s" * 1024)),
+        signed(but(jti="j", sid="s", acr="mfa", amr=["pwd", "otp"], auth_time=NOW)),
     ],
 )
 def test_harmless_variants_are_accepted(authorization: bytes) -> None:
@@ -213,6 +241,13 @@ def hmac_with_public_key() -> bytes:
     parts = b64(head) + b"." + b64(body)
     signer = jwt.get_algorithm_by_name("HS256")
     return b"Bearer " + parts + b"." + b64(signer.sign(parts, RSA_PEM))
+
+
+def untyped(claims: dict[str, Any]) -> bytes:
+    """Return a token that does not say what kind of token it is."""
+    return (
+        b"Bearer " + jwt.encode(claims, SECRET, "HS256", headers={"typ": None}).encode()
+    )
 
 
 def altered(payload: dict[str, Any]) -> bytes:
@@ -291,6 +326,12 @@ ATTACKS = {
     "crit": (signed(CLAIMS, {"crit": ["exp"]}), MALFORMED),
     "b64": (signed(CLAIMS, {"b64": False, "crit": ["b64"]}), MALFORMED),
     "typ": (signed(CLAIMS, {"typ": "logout+jwt"}), MALFORMED),
+    "typ of a proof": (signed(CLAIMS, {"typ": "dpop+jwt"}), MALFORMED),
+    "typ of an assertion": (signed(CLAIMS, {"typ": "JOSE"}), MALFORMED),
+    "typ empty": (signed(CLAIMS, {"typ": ""}), MALFORMED),
+    "typ list": (signed(CLAIMS, {"typ": ["JWT"]}), MALFORMED),
+    "typ of another kind of token": (signed(at("access")), MALFORMED),
+    "typ missing": (untyped(at("access")), MALFORMED),
     # The signature.
     "other secret": (signed(CLAIMS, key=OTHER_SECRET), SIGNATURE),
     "payload exchanged": (altered(but(role="admin")), SIGNATURE),
@@ -377,6 +418,24 @@ ATTACKS = {
     "iat string": (signed(but(iat="now")), CLAIM),
     "nbf in the future": (signed(but(nbf=NOW + 1)), Reason.TOKEN_NOT_YET_VALID),
     "iat in the future": (signed(but(iat=NOW + 1)), Reason.TOKEN_NOT_YET_VALID),
+    "good for too long": (signed(at("short", iat=NOW, exp=NOW + 301)), CLAIM),
+    "good for ever": (signed(at("short", iat=NOW, exp=2**52)), CLAIM),
+    "lifetime not to be told": (signed(at("short", exp=NOW + 9)), CLAIM),
+    "lifetime from null": (signed(at("short", iat=None)), CLAIM),
+    "required claim missing": (signed(at("demanding", jti="1")), CLAIM),
+    "required claim null": (signed(at("demanding", jti="1", dep=None)), CLAIM),
+    "required claim empty": (signed(at("demanding", jti="", dep=1)), CLAIM),
+    "required claim an empty list": (signed(at("demanding", jti="1", dep=[])), CLAIM),
+    "jti number": (signed(but(jti=1)), CLAIM),
+    "jti null": (signed(but(jti=None)), CLAIM),
+    "jti too long": (signed(but(jti="j" * 1025)), CLAIM),
+    "sid list": (signed(but(sid=["s"])), CLAIM),
+    "sid with a line break": (signed(but(sid="s\n")), CLAIM),
+    "acr number": (signed(but(acr=1)), CLAIM),
+    "amr number": (signed(but(amr=1)), CLAIM),
+    "amr mixed list": (signed(but(amr=["pwd", 1])), CLAIM),
+    "auth_time string": (signed(but(auth_time="0")), CLAIM),
+    "auth_time true": (signed(but(auth_time=True)), CLAIM),
     "sub missing": (signed(without("sub")), CLAIM),
     "sub null": (signed(but(sub=None)), CLAIM),
     "sub number": (signed(but(sub=7)), CLAIM),
@@ -562,7 +621,7 @@ def test_keys_are_not_shown() -> None:
     """The repr of a key, and of an issuer, is without the key."""
     one = issuer("id", SECRET, "HS256", kid="k")
 
-    assert repr(one.keys[0]) == "VerificationKey(kid='k')"
+    assert repr(one.keys[0]) == "VerificationKey(kid='k', algorithm=None)"
     assert SECRET not in repr(one)
 
 
@@ -595,10 +654,145 @@ def test_the_attacks_are_many() -> None:
     reasons = {reason for _, reason in ATTACKS.values()}
 
     assert len(ATTACKS) >= 100
-    assert {one for one in Reason if one.slug.startswith("token-")} <= reasons
+    tokens = {one for one in Reason if one.slug.startswith("token-")}
+
+    assert tokens - {Reason.TOKEN_REVOKED} <= reasons
     assert {ALGORITHM, ISSUER, KEY, SIGNATURE, AUDIENCE, CLAIM} <= reasons
     assert all(
         one != other
         for (one, _), (other, _) in itertools.combinations(ATTACKS.values(), 2)
         if one is not None
     )
+
+
+REMOTE = issuer(
+    "far", SECRET, "ES256", keys=(), remote=RemoteKeys(url="https://far.example/jwks")
+)
+FAR = signed(at("far"), {"kid": "1"}, EC_KEY, "ES256")
+PUBLIC = VerificationKey(kid="1", key=EC_KEY.public_key(), algorithm="ES256")
+OTHER = VerificationKey(
+    kid="2", key=ec.generate_private_key(ec.SECP256R1()).public_key()
+)
+
+
+def far(*keys: VerificationKey) -> tuple[IssuerKeys, Authenticator]:
+    """Return an issuer's keys, to be changed, and who uses them."""
+    trusted = Trusted()
+    if keys:
+        trusted.keys.put(REMOTE.issuer, keys)
+    return trusted.keys, Authenticator({"far": REMOTE}, trusted=trusted)
+
+
+@pytest.mark.parametrize(
+    ("keys", "authorization", "reason"),
+    [
+        pytest.param((), FAR, Reason.ISSUER_UNAVAILABLE, id="no keys yet"),
+        pytest.param((OTHER,), FAR, KEY, id="another kid"),
+        pytest.param(
+            (OTHER,), signed(at("far"), None, EC_KEY, "ES256"), SIGNATURE, id="no kid"
+        ),
+    ],
+)
+def test_what_the_issuer_may_know_is_unsettled(
+    keys: tuple[VerificationKey, ...], authorization: bytes, reason: Reason
+) -> None:
+    """A key that is not here may have been published since: whoever can wait, asks."""
+    _, by = far(*keys)
+    with pytest.raises(Unsettled) as caught:
+        by.authenticate(authorization, NOW)
+
+    assert (caught.value.reason, caught.value.issuer) == (reason, REMOTE)
+
+
+@pytest.mark.parametrize(
+    ("key", "reason"),
+    [
+        pytest.param(dataclasses.replace(OTHER, kid="1"), SIGNATURE, id="wrong key"),
+        pytest.param(
+            dataclasses.replace(PUBLIC, algorithm="ES384"),
+            SIGNATURE,
+            id="key for other",
+        ),
+    ],
+)
+def test_a_key_that_is_here_settles_it(key: VerificationKey, reason: Reason) -> None:
+    """A signature that the named key did not make is refused, and nobody is asked."""
+    found = refusal(FAR, by=far(key)[1])
+
+    assert (found.reason, type(found)) == (reason, Refused)
+
+
+def test_a_withdrawn_key_ends_its_tokens() -> None:
+    """Remembered or not, a token is good for as long as its key is published."""
+    ring, by = far(PUBLIC)
+    by.authenticate(FAR, NOW)
+    ring.put(REMOTE.issuer, (PUBLIC, OTHER))
+
+    assert by.authenticate(FAR, NOW).subject == "ada"
+
+    ring.put(REMOTE.issuer, (OTHER,))
+
+    assert refusal(FAR, by=by).reason is KEY
+
+    ring.drop(REMOTE.issuer)
+    ring.drop(REMOTE.issuer)
+
+    assert refusal(FAR, by=by).reason is Reason.ISSUER_UNAVAILABLE
+
+
+def test_a_revoked_token_is_refused_and_forgotten() -> None:
+    """From the next request on, remembered or not; and good again once restored."""
+    trusted = Trusted()
+    revocations = trusted.revocations
+    by = Authenticator(ISSUERS, trusted=trusted)
+    authorization = signed(but(jti="1"))
+    by.authenticate(authorization, NOW)
+    one = Revocation(
+        kind=Kind.TOKEN, issuer=CLAIMS["iss"], value="1", before=NOW, until=NOW + 60
+    )
+    revocations.add(dataclasses.replace(one, value="2"))
+
+    assert by.authenticate(authorization, NOW).token_id == "1"
+
+    revocations.add(one)
+
+    assert refusal(authorization, by=by).reason is Reason.TOKEN_REVOKED
+    assert refusal(authorization, by=by).reason is Reason.TOKEN_REVOKED
+
+    revocations.restore(one.key)
+
+    assert by.authenticate(authorization, NOW).token_id == "1"
+
+
+def test_claims_are_kept_for_whoever_asks() -> None:
+    """Conditions read every claim; where there are none, nothing is kept."""
+    without_claims = Authenticator(ISSUERS, keep_claims=False)
+
+    assert authenticate(signed(but(x=[1]))).claims == but(x=[1])
+    assert without_claims.authenticate(signed(but(x=[1])), NOW).claims == {}
+
+
+def test_remembered_bytes_are_bounded() -> None:
+    """Long tokens are fewer tokens: what is remembered has a bound in bytes."""
+    by = Authenticator(ISSUERS, cache_bytes=40_000)
+    for number in range(50):
+        by.authenticate(signed(but(sub=f"{number}", x="x" * 3000)), NOW)
+
+    assert sum(map(len, (*by._young, *by._old))) <= 40_000 + 2 * 8192
+    assert by._old
+
+
+@pytest.mark.parametrize("kid", ["1", "{}", None], ids=["known", "own", "none"])
+def test_a_flood_of_bad_tokens_displaces_nobody(kid: str | None) -> None:
+    """Nothing of what does not verify is kept: memory and good tokens stay."""
+    ring, by = far(PUBLIC)
+    by.authenticate(FAR, NOW)
+    before = (dict(by._young), by._young_bytes)
+    another = ec.generate_private_key(ec.SECP256R1())
+    for number in range(2000):
+        head = {"kid": kid.format(number)} if kid else None
+        with pytest.raises(Refused):
+            by.authenticate(signed(at("far", n=number), head, another, "ES256"), NOW)
+
+    assert (dict(by._young), by._young_bytes) == before
+    assert ring.of(REMOTE.issuer) == (PUBLIC,)

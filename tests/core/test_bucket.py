@@ -14,9 +14,9 @@ from proxy.core.bucket import (
     State,
     level_at,
     settle,
-    take,
     us_until_full,
 )
+from proxy.core.counting import take
 
 SECOND = MICROSECONDS
 MINUTE = 60 * SECOND
@@ -89,7 +89,7 @@ def test_timeline(limit: RateLimit, timeline: list[tuple[int, int, bool, int]]) 
     """Takes at these instants are answered like this."""
     state: State | None = None
     for now_us, cost, allowed, remaining in timeline:
-        states, [grant] = take([(limit, state, cost)], now_us)
+        states, [grant] = take([(limit, state, cost, 0)], now_us)
         if states is not None:
             [state] = states
 
@@ -103,18 +103,18 @@ def test_timeline(limit: RateLimit, timeline: list[tuple[int, int, bool, int]]) 
 def test_a_refusal_says_when_it_would_be_allowed() -> None:
     """To the microsecond: then, and not one earlier."""
     limit = RateLimit.of(7, MINUTE)
-    states, _ = take([(limit, None, 7)], 0)
+    states, _ = take([(limit, None, 7, 0)], 0)
     assert states is not None
-    _, [refused] = take([(limit, states[0], 3)], 0)
+    _, [refused] = take([(limit, states[0], 3, 0)], 0)
     when = round(refused.retry_after * MICROSECONDS)
 
-    assert not take([(limit, states[0], 3)], when - 1)[1][0].allowed
-    assert take([(limit, states[0], 3)], when)[1][0].allowed
+    assert not take([(limit, states[0], 3, 0)], when - 1)[1][0].allowed
+    assert take([(limit, states[0], 3, 0)], when)[1][0].allowed
 
 
 def test_a_cost_above_the_burst_never_has_a_time() -> None:
     """No wait would help, so none is promised."""
-    _, [grant] = take([(RateLimit.of(5, MINUTE), None, 6)], 0)
+    _, [grant] = take([(RateLimit.of(5, MINUTE), None, 6, 0)], 0)
 
     assert Grant(False, 5, math.inf, 0.0) == grant
 
@@ -122,10 +122,10 @@ def test_a_cost_above_the_burst_never_has_a_time() -> None:
 def test_all_buckets_give_or_none_does() -> None:
     """One empty bucket keeps the others as they were, and says it was that one."""
     small, large = RateLimit.of(1, MINUTE), RateLimit.of(5, MINUTE)
-    states, _ = take([(small, None, 1), (large, None, 1)], 0)
+    states, _ = take([(small, None, 1, 0), (large, None, 1, 0)], 0)
     assert states == [(0, 0), (large.capacity - large.token, 0)]
 
-    after, grants = take([(small, states[0], 1), (large, states[1], 1)], 0)
+    after, grants = take([(small, states[0], 1, 0), (large, states[1], 1, 0)], 0)
 
     assert after is None
     assert [grant.allowed for grant in grants] == [False, True]
@@ -203,7 +203,7 @@ def test_no_window_gives_more_than_burst_and_rate(
         now = max(latest - us_until_full(limit, 0), now + advance)
         # Before the first take there is no clock that could have gone back.
         latest = max(latest, now) if state else now
-        states, [grant] = take([(limit, state, cost)], now)
+        states, [grant] = take([(limit, state, cost, 0)], now)
         if states is not None:
             [state] = states
             given_at.append((latest, cost))
@@ -240,7 +240,7 @@ def test_what_is_left_does_not_depend_on_the_order_of_equal_instants(
     roomy = RateLimit.of(limit.count, limit.period_us, burst=7)
     state: State | None = None
     for cost in costs:
-        states, [grant] = take([(roomy, state, cost)], 0)
+        states, [grant] = take([(roomy, state, cost, 0)], 0)
         assert grant.allowed
         if states is not None:
             [state] = states

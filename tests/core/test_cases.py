@@ -344,3 +344,61 @@ def test_any_case_is_read_or_refused(text: str) -> None:
     cases, findings = read_cases(POLICY, "a", f"{BEGINNING}  - {text}\n", {}, NOW)
 
     assert findings or cases
+
+
+GUARDED = policy_of(
+    (Path(__file__).parents[1] / "policies/good/guards.yaml").read_text("utf-8")
+)
+
+
+@pytest.mark.parametrize(
+    ("case", "expected"),
+    [
+        ("request: GET /users/a/notes/1\n    as: student", None),
+        (
+            (
+                "request: GET /users/a/notes/1\n    client: 203.0.113.9\n"
+                "    claims: {sub: a, role: student, level: x}"
+            ),
+            Reason.ADDRESS_NOT_ALLOWED,
+        ),
+        (
+            (
+                "request: GET /users/a/notes/1\n    client: 10.0.0.1\n"
+                "    claims: {sub: a, role: student}"
+            ),
+            Reason.SCOPE_MISSING,
+        ),
+        (
+            "request: POST /grades\n    as: teacher\n    time: 2026-03-02T06:59:00Z",
+            Reason.CONDITION_NOT_MET,
+        ),
+        (
+            "request: POST /grades\n    as: head\n    time: 2026-03-02T09:00:00+01:00",
+            None,
+        ),
+        (
+            "request: GET /\n    as: anyone\n    headers: {x-legacy: y, host: a}",
+            Reason.CONDITION_NOT_MET,
+        ),
+    ],
+    ids=["granted", "address", "scope", "night", "day", "header"],
+)
+def test_what_a_rule_asks_is_decided_as_soon_as_a_case_says_more(
+    case: str, expected: Reason | None
+) -> None:
+    """Claims, an address, fields or a time; a role alone takes it for granted."""
+    text = f"  - {case}\n    expect: {{outcome: allowed}}\n"
+    [found] = read(GUARDED, text)
+    decision = decide(GUARDED, found.method, found.path, found.identify, found.facts)
+
+    assert (decision.reason, decision.granted) == (expected, found.facts is None)
+
+
+@pytest.mark.parametrize("when", ["noon", "2026-03-02T08:00:00", "8"])
+def test_time_of_a_case_has_a_zone(when: str) -> None:
+    """What is no instant is a mistake."""
+    text = f"  - {{request: GET /, as: anyone, time: {when}, expect: {{rule: open}}}}\n"
+    _, [finding] = read_cases(GUARDED, "a.test.yaml", BEGINNING + text, {}, NOW)
+
+    assert "is not a time (such as 2026-03-01T08:30:00Z)" in str(finding)

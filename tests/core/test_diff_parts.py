@@ -72,8 +72,51 @@ EDITS = [
     ),
     pytest.param(
         [("idle: 60s}", "idle: 60s}, health: {path: /h, every: 5s}")],
-        ["~ backends: health of the backend lms: none -> path /h, every 5s"],
+        [
+            (
+                "~ backends: health of the backend lms: none -> path /h, every 5s, "
+                "timeout 2s, host none, down_after 2, up_after 1"
+            )
+        ],
         id="health",
+    ),
+    pytest.param(
+        [
+            (
+                'servers: ["http://127.0.0.1:9001"]',
+                (
+                    'servers: ["https://h:1", "unix:/s"], retry: never, '
+                    "balance: round-robin, eject: none, tls: {verify: none}"
+                ),
+            )
+        ],
+        [
+            (
+                "~ backends: servers of the backend files: 127.0.0.1:9001 -> "
+                "https://h:1 and unix:/s"
+            ),
+            (
+                "~ backends: balance of the backend files: least-outstanding -> "
+                "round-robin"
+            ),
+            (
+                "~ backends: ejection of the backend files: after 5, seconds 10s, "
+                "at_most none -> none"
+            ),
+            "~ backends: retry of the backend files: yes -> no",
+            "~ backends: tls.verify of the backend files: full -> none",
+        ],
+        id="backend-of-several",
+    ),
+    pytest.param(
+        [("    max_body: 1KiB\n", "    max_body: 1KiB\n    timeouts: {idle: 5s}\n")],
+        [
+            (
+                "~ rules: timeouts: none -> connect 2s, first_byte 30s, idle 5s: "
+                "GET /files/{path...}"
+            )
+        ],
+        id="timeouts-of-rule",
     ),
     pytest.param(
         [
@@ -110,7 +153,62 @@ EDITS = [
         ],
         id="count",
     ),
+    pytest.param(
+        [
+            ("max_body: 1KiB", "max_body: 1KiB\n    upgrade: [websocket, a]"),
+        ],
+        [
+            "+ rules: connections may become a: GET /files/{path...}",
+            "+ rules: connections may become websocket: GET /files/{path...}",
+        ],
+        id="upgrade",
+    ),
 ]
+
+_UPGRADE = "    upgrade: {protocols: [a], idle: %s, close_on_expiry: %s}\n"
+UPGRADES = [
+    pytest.param(
+        (_UPGRADE % ("5m", "true"), _UPGRADE % ("1h", "false")),
+        [
+            (
+                "+ rules: tunnels outlive the token they were opened with: "
+                "GET /files/{path...}"
+            ),
+            "+ rules: idle tunnels end: after 300s -> 3600s: GET /files/{path...}",
+        ],
+        id="loosened",
+    ),
+    pytest.param(
+        (_UPGRADE % ("1h", "false"), _UPGRADE % ("5m", "true")),
+        [
+            (
+                "- rules: tunnels end with the token they were opened with: "
+                "GET /files/{path...}"
+            ),
+            "- rules: idle tunnels end: after 3600s -> 300s: GET /files/{path...}",
+        ],
+        id="tightened",
+    ),
+    pytest.param(
+        ("    upgrade: [a, b]\n", "    upgrade: [b]\n"),
+        ["- rules: connections may not become a: GET /files/{path...}"],
+        id="one protocol less",
+    ),
+    pytest.param(
+        ("    upgrade: [a]\n", ""),
+        ["- rules: connections may not become a: GET /files/{path...}"],
+        id="none any more",
+    ),
+]
+
+
+@pytest.mark.parametrize(("both", "expected"), UPGRADES)
+def test_upgrades_are_compared(both: tuple[str, str], expected: list[str]) -> None:
+    """More protocols and longer tunnels open something, less close it."""
+    size = "    max_body: 1KiB\n"
+    old, new = (edited((size, size + one)) for one in both)
+
+    assert differences(old, new) == (expected, [])
 
 
 @pytest.mark.parametrize(("edits", "expected"), EDITS)

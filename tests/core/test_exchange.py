@@ -3,6 +3,7 @@
 import pytest
 
 from proxy.core.exchange import Exchange
+from proxy.core.reasons import Reason
 
 
 def test_nothing_is_known_before_it_happened() -> None:
@@ -11,7 +12,7 @@ def test_nothing_is_known_before_it_happened() -> None:
 
     assert (new.method, new.request_id, new.rule) == ("", "", "")
     assert (new.role, new.subject, new.reason) == ("", "", None)
-    assert (new.status, new.upstream_started, new.aborted) == (0, 0.0, False)
+    assert (new.status, new.upstream_started, new.aborted) == (0, 0.0, True)
     assert (new.total_seconds, new.overhead_seconds) == (0.0, 0.0)
 
 
@@ -30,3 +31,13 @@ def test_overhead_is_what_the_backend_did_not_take(
 
     assert exchange.total_seconds == 0.5
     assert exchange.overhead_seconds == overhead
+
+
+def test_first_refusal_of_the_shadow_counts() -> None:
+    """As it would have been the only one, were it enforced."""
+    exchange = Exchange()
+    assert exchange.shadow is None
+    exchange.note_shadow(Reason.NOT_OWNER)
+    exchange.note_shadow(Reason.RATE_LIMITED)
+
+    assert exchange.shadow is Reason.NOT_OWNER

@@ -9,8 +9,9 @@ from proxy.core.errors import Refused
 from proxy.core.policy import Policy
 from proxy.core.policy_parser import parse_policy
 from proxy.core.reasons import Reason
+from proxy.core.workbench.advice import advice
 from proxy.core.workbench.decision import Decision, decide, with_roles, without_token
-from proxy.core.workbench.explanation import Verdict, advice, steps
+from proxy.core.workbench.explanation import Verdict, steps
 
 ROOT = Path(__file__).parents[2]
 SECRETS = {"JWT_SECRET": "c0ffee" * 12}

@@ -9,7 +9,7 @@ import pytest
 from proxy.core import mail_address, mode_deterministic, mode_random
 from proxy.core.ciphertext import longest
 from proxy.core.errors import PolicyError
-from proxy.core.field import MIN_PASSWORD, Field, Mode, Step
+from proxy.core.field import MIN_PASSWORD, Field, Mode, OnError, Step
 from proxy.core.policy import Policy
 from proxy.core.policy_parser import parse_policy
 
@@ -44,7 +44,9 @@ def test_a_field_is_what_it_says(fields: dict[str, Field]) -> None:
     assert fields["user.name"] == Field(
         id="user.name", max_bytes=109, reads=frozenset({Mode.FERNET})
     )
-    assert fields["user.note"] == Field(id="user.note", compact=True, max_bytes=10_000)
+    assert fields["user.note"] == Field(
+        id="user.note", compact=True, max_bytes=10_000, on_error=OnError.MASK
+    )
     assert fields["user.login"] == Field(
         id="user.login",
         mode=Mode.DETERMINISTIC,

@@ -22,6 +22,7 @@ def test_status_says_whose_doing_it_is(reason: Reason) -> None:
         Party.CLIENT: range(400, 500),
         Party.BACKEND: range(502, 505),
         Party.STORE: range(503, 504),
+        Party.ISSUER: range(503, 504),
         Party.PROXY: range(500, 501),
     }
 

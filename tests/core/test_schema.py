@@ -12,10 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from proxy.core import policy_keys
+from proxy.core import policy_keys, policy_limit_keys
 from proxy.core.errors import PolicyError
 from proxy.core.policy_parser import parse_policy
-from proxy.core.workbench.schema import cases_schema, policy_schema
+from proxy.core.workbench import case_keys
+from proxy.core.workbench.cases_schema import cases_schema
+from proxy.core.workbench.schema import policy_schema
 
 ROOT = Path(__file__).parents[2]
 GOOD = sorted((ROOT / "tests" / "policies" / "good").rglob("*.yaml"))
@@ -37,13 +39,18 @@ STRUCTURAL = [
     "allow-nobody",
     "allow-nothing",
     "audience-empty",
+    "balance-unknown",
+    "breaker-zero",
     "burst",
     "claim-path",
     "counter-name",
     "deployment-empty",
     "duration-without-unit",
+    "eject-key",
+    "eject-word",
     "empty-file",
     "field-name",
+    "health-host",
     "health-incomplete",
     "health-path",
     "issuer-incomplete",
@@ -74,6 +81,7 @@ STRUCTURAL = [
     "rate-missing",
     "rate-period-unknown",
     "rate-without-period",
+    "retry-unknown",
     "role-reserved",
     "role-twice",
     "role-with-space",
@@ -83,16 +91,21 @@ STRUCTURAL = [
     "rule-not-a-mapping",
     "section-empty",
     "section-of-another-kind",
-    "server-https",
+    "server-https-without-port",
     "server-password",
     "server-twice",
-    "server-unix",
+    "server-unix-long",
+    "server-unix-relative",
     "server-with-path",
     "server-without-port",
     "servers-empty",
     "servers-missing",
     "size",
     "timeout-unknown",
+    "timeouts-of-a-rule",
+    "tls-file-is-a-key",
+    "tls-file-relative",
+    "tls-verify-unknown",
     "tolerate-never",
     "tolerate-unknown",
     "unknown-section",
@@ -207,7 +220,8 @@ def test_every_key_of_the_parser_is_described() -> None:
     """Editors explain each key in the words of the parser's own table."""
     known = {
         key.says
-        for table in vars(policy_keys).values()
+        for module in (policy_keys, policy_limit_keys, case_keys)
+        for table in vars(module).values()
         if isinstance(table, dict)
         for key in table.values()
         if isinstance(key, policy_keys.Key)

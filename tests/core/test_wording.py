@@ -5,13 +5,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.core.bucket import RateLimit
-from proxy.core.policy import OnStoreFailure
+from proxy.core.policy import OnStoreFailure, Upgrade
 from proxy.core.workbench.wording import (
     joined,
     methods_text,
     quota_text,
     rate_text,
     store_text,
+    upgrade_text,
 )
 
 SECOND = 1_000_000
@@ -72,3 +73,21 @@ def test_every_word_of_a_list_is_there(words: list[str]) -> None:
     assert all(text.count(word) == 1 for word in words)
     assert text.count(" or ") == (len(words) > 1)
     assert text or not words
+
+
+@pytest.mark.parametrize(
+    ("protocols", "close_on_expiry", "expected"),
+    [
+        ({b"websocket"}, True, "websocket, until its token expires or nothing is said"),
+        ({b"b", b"a"}, False, "a or b, until nothing is said"),
+    ],
+)
+def test_upgrades_have_an_end(
+    protocols: set[bytes], close_on_expiry: bool, expected: str
+) -> None:
+    """What a connection may become is said with what ends it."""
+    upgrade = Upgrade(
+        protocols=frozenset(protocols), idle=300.0, close_on_expiry=close_on_expiry
+    )
+
+    assert upgrade_text(upgrade) == f"{expected} for 5m"

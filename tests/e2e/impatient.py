@@ -9,6 +9,7 @@ from typing import Any
 
 from proxy import app, serving
 from proxy.__main__ import main
+from proxy.core.backends import Breaker
 from proxy.core.bucket import Grant
 from proxy.core.limits import Take
 from proxy.edge.bucket_store import MemoryStore
@@ -43,9 +44,8 @@ class ImpatientServing(serving.Serving):
 
     def _apply(self, snapshot: Snapshot) -> None:
         super()._apply(snapshot)
-        for pools in self._upstreams._pools.values():
-            for pool in pools.values():
-                pool._max_connections, pool._max_waiting = 1, 0
+        for _, pool in self._upstreams._pools():
+            pool.breaker = Breaker(connections=1, pending=0)
 
 
 if __name__ == "__main__":

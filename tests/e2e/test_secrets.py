@@ -1,5 +1,6 @@
 """Canaries: what must stay secret is looked for everywhere it must not be."""
 
+import asyncio
 import base64
 import contextlib
 import gzip
@@ -9,6 +10,7 @@ import re
 import signal
 import socket
 import threading
+import time
 import urllib.parse
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -18,18 +20,21 @@ import pytest
 
 from proxy.app import App
 from proxy.core.authn import Authenticator
-from proxy.core.cipher import Cipher
+from proxy.core.ciphers import Ciphers
 from proxy.core.errors import PolicyError, Refused
-from proxy.core.field_keys import Scope
 from proxy.core.headers import examine
 from proxy.core.jws import parse
+from proxy.core.keyring import Keyring
 from proxy.core.keyset import Keyset
 from proxy.core.message import Request
 from proxy.core.policy_parser import parse_policy
 from proxy.core.reasons import Reason
 from proxy.core.yaml_source import read_yaml
+from proxy.edge.keystore.changing import made, roots_of
+from proxy.edge.keystore.configured import open_keks, open_store
 from proxy.ports import Snapshot
 from proxy.settings import Environment, Settings
+from tests.certificates import Authority
 from tests.e2e.conftest import DEADLINE
 from tests.e2e.sidecar import FAR, Sidecar
 from tests.e2e.wiretap import Heard, Wiretap, answer, json_answer, saying
@@ -48,6 +53,7 @@ backends:
   lms: {servers: ["${BACKEND_URL}"], timeouts: {first_byte: 1s}}
   busy: {servers: ["${BACKEND_URL}"]}
   gone: {servers: ["${GONE_URL}"]}
+  untrusted: {servers: ["${UNTRUSTED_URL}"]}
 issuers:
   people:
     {issuer: people, audience: lms, algorithms: [HS256], roles: $.role,
@@ -86,6 +92,15 @@ rules:
   - {id: bug, match: POST /bug, allow: [teacher], backend: lms, limits: [bug]}
   - {id: busy, match: GET /busy, allow: [teacher], backend: busy}
   - {id: gone, match: GET /gone, allow: [teacher], backend: gone}
+  - {id: untrusted, match: GET /untrusted, allow: [teacher], backend: untrusted}
+  - {id: own, match: "GET /own/{id}", allow: [teacher], backend: lms, owner: id}
+  - {id: scoped, match: GET /scoped, allow: [teacher], backend: lms, scopes: [all]}
+  - {id: level, match: GET /level, allow: [teacher], backend: lms, when: claims.n > 1}
+  - id: office
+    match: GET /office
+    allow: [teacher]
+    backend: lms
+    addresses: {allow: [192.0.2.1]}
 """
 
 JSON = {"Content-Type": "application/json"}
@@ -101,14 +116,22 @@ class Canaries:
         secrets: what must be nowhere in it.
     """
 
-    def __init__(self, sidecar: Sidecar, wiretap: Wiretap, redis: RedisServer) -> None:
+    def __init__(
+        self,
+        sidecar: Sidecar,
+        wiretap: Wiretap,
+        redis: RedisServer,
+        environment: Mapping[str, str],
+    ) -> None:
         self.sidecar = sidecar
+        self.environment = environment
         self.redis = redis
         self.wiretap = wiretap
         self.shown: dict[str, str] = {}
         key = base64.urlsafe_b64decode(sidecar.key)
         texts = (sidecar.secret, sidecar.key, key.hex(), METRICS_TOKEN)
         self.secrets = {*texts, REDIS_PASSWORD, *NAME.split(), NOTE, "sings"}
+        self.secrets.add(environment["KEY_ENCRYPTION_KEY"])
 
     @property
     def reasons(self) -> set[str]:
@@ -167,25 +190,50 @@ class Canaries:
         ]
 
 
+def a_keystore(folder: Path) -> dict[str, str]:
+    """Make a keystore that has to be looked at every second; return what opens it."""
+    kek = base64.urlsafe_b64encode(os.urandom(32)).decode()
+    environment = {"KEYSTORE": str(folder / "keys"), "KEY_ENCRYPTION_KEY": kek}
+    where = open_store(environment["KEYSTORE"]), open_keks(environment)
+    asyncio.run(made(where, now=time.time(), settings={"bound": 1.0}))
+    return environment
+
+
+def lose_the_keys(canaries: Canaries) -> None:
+    """Take the keystore away until nothing is encrypted any more."""
+    environment = canaries.environment
+    where = open_store(environment["KEYSTORE"]), open_keks(environment)
+    _, roots = asyncio.run(roots_of(where))
+    for root in roots.values():
+        text = base64.urlsafe_b64encode(root).decode()
+        canaries.secrets |= {root.hex(), text, text.rstrip("=")}
+    Path(environment["KEYSTORE"]).unlink()
+    while canaries.ask("POST", "/person/1", PERSON, JSON)[0] != 503:
+        assert canaries.sidecar.process.poll() is None
+
+
 @pytest.fixture
 def canaries(tmp_path: Path) -> Iterator[Canaries]:
     """A proxy whose every secret is known, in front of a backend that misbehaves."""
-    wiretap = Wiretap()
+    wiretap, untrusted = Wiretap(), Wiretap(tls=Authority(tmp_path).sign("127.0.0.1"))
     options = ("--requirepass", REDIS_PASSWORD)
     with redis_server(tmp_path, *options, password=REDIS_PASSWORD) as redis:
         environment = {
             "BACKEND_URL": f"http://127.0.0.1:{wiretap.port}",
             "GONE_URL": f"http://127.0.0.1:{free_port()}",
+            "UNTRUSTED_URL": f"https://127.0.0.1:{untrusted.port}",
             "METRICS_TOKEN": METRICS_TOKEN,
             "REDIS_URL": redis.url,
+            **a_keystore(tmp_path),
         }
         sidecar = Sidecar(tmp_path, POLICY, environment, ("-m", "tests.e2e.impatient"))
         try:
             sidecar.wait()
-            yield Canaries(sidecar, wiretap, redis)
+            yield Canaries(sidecar, wiretap, redis, environment)
         finally:
             sidecar.stop()
             wiretap.stop()
+            untrusted.stop()
 
 
 def provoke_refusals_of_messages(canaries: Canaries) -> None:
@@ -218,6 +266,9 @@ def provoke_refusals_of_tokens(canaries: Canaries) -> None:
         token(role="student"),
     ):
         ask("GET", "/teachers", token=refused)
+    for guarded in ("/office", "/own/bob", "/scoped", "/level"):
+        ask("GET", guarded)
+    ask("GET", "/level", token=token(n=1))
 
 
 def provoke_refusals_of_bodies(canaries: Canaries) -> None:
@@ -268,6 +319,7 @@ def provoke_refusals_of_answers(canaries: Canaries) -> None:
     for one in both:
         one.join()
     ask("GET", "/gone")
+    ask("GET", "/untrusted")
     ask("POST", "/bug", b"")
 
 
@@ -314,6 +366,7 @@ def test_no_secret_gets_out(canaries: Canaries) -> None:
     provoke_refusals_of_bodies(canaries)
     provoke_refusals_of_answers(canaries)
     serve(canaries)
+    lose_the_keys(canaries)
     reload(canaries)
     sidecar = canaries.sidecar
     for path in ("/metrics", "/policy", "/ready", "/health", "/limits/ada?rule=few"):
@@ -332,6 +385,7 @@ def test_no_secret_gets_out(canaries: Canaries) -> None:
     assert canaries.reasons == {reason.slug for reason in Reason}
     assert "RuntimeError: a bug" in log
     assert "the policy was refused" in log
+    assert "encryption is stopped" in log
     counted = "".join(canaries.shown.values())
     assert all(f'reason="{reason.slug}"' in counted for reason in Reason)
     assert canaries.found() == []
@@ -343,7 +397,9 @@ def test_nothing_that_holds_a_secret_shows_it() -> None:
     secret = base64.urlsafe_b64encode(os.urandom(32)).decode()
     variables = {"ENCRYPTION_KEY": key, "JWT_SECRET": secret}
     variables |= {"METRICS_TOKEN": METRICS_TOKEN, "REDIS_URL": f"redis://:{secret}@a"}
-    variables |= {"BACKEND_URL": "http://a:1", "GONE_URL": "http://a:1"}
+    variables |= dict.fromkeys(
+        ("BACKEND_URL", "GONE_URL", "UNTRUSTED_URL"), "http://a:1"
+    )
     environment, settings = Environment(variables), Settings.read(variables)
     policy, _ = parse_policy([("policy.yaml", POLICY)], environment)
     claims = {
@@ -363,11 +419,14 @@ def test_nothing_that_holds_a_secret_shows_it() -> None:
     request = Request("GET", "/", "1.1", fields, peer="127.0.0.1", peer_trusted=False)
     principal = authenticator.authenticate(bearer, 0.0)
     keyset = Keyset.from_text(key)
-    cipher = Cipher(keyset, Scope("canaries"), policy.fields, lambda: bytes(24))
+    keyring = Keyring(keyset)
+    ciphers = Ciphers(keyring, "canaries", policy.fields, lambda: bytes(24))
+    cipher = ciphers.of("")
     encrypted = cipher.encrypt("user.name", json.dumps(NAME))
     holders: list[object] = [
         *(environment, settings, policy, authenticator, principal, keyset, cipher),
-        *(Snapshot(policy, authenticator, cipher), parse(token.encode()), encrypted),
+        *(keyring, ciphers, ciphers.of("north")),
+        *(Snapshot(policy, authenticator, ciphers), parse(token.encode()), encrypted),
         *(policy.issuers["people"].keys, read_yaml("policy.yaml", POLICY, environment)),
         *(cipher._modes, cipher._readers, cipher._pseudonyms),
         App(settings, environment),

@@ -1,8 +1,10 @@
 """A backend that notes every byte it gets, and answers as a test tells it to."""
 
+import contextlib
 import dataclasses
 import json
 import socketserver
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from io import BufferedIOBase
@@ -61,19 +63,28 @@ def echo(heard: Heard) -> bytes:
 class Wiretap:
     """A backend on a free port, in threads of its own.
 
+    Args:
+        tls: the files of a certificate and its key, to speak TLS with.
+
     Attributes:
         port: where it listens.
         heard: every request, in the order in which they were complete.
         answers: by path without query; what is not there gets ``echo``.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, tls: tuple[str, str] | None = None) -> None:
         self.heard: list[Heard] = []
         self.answers: dict[str, Answer] = {}
         self._server = socketserver.ThreadingTCPServer(
             ("127.0.0.1", 0), self._handler(), bind_and_activate=True
         )
         self._server.daemon_threads = True
+        if tls is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*tls)
+            self._server.socket = context.wrap_socket(
+                self._server.socket, server_side=True, do_handshake_on_connect=False
+            )
         self.port: int = self._server.server_address[1]
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
         self._thread.start()
@@ -83,6 +94,11 @@ class Wiretap:
 
         class Connection(socketserver.StreamRequestHandler):
             def handle(self) -> None:
+                # A client that does not trust us ends the handshake.
+                with contextlib.suppress(ssl.SSLError):
+                    self.listen()
+
+            def listen(self) -> None:
                 for heard in requests(self.rfile):
                     tap.heard.append(heard)
                     path = heard.target.partition("?")[0]

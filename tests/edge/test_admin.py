@@ -4,6 +4,7 @@ import contextlib
 import json
 import logging
 from collections.abc import AsyncIterator, Mapping
+from typing import Any
 
 import aiohttp
 import pytest
@@ -49,6 +50,15 @@ class Process:
             raise KeyError("The policy has no such rule")
         return {"rule": rule, "remaining": 4, "limits": []}
 
+    async def learned(self) -> Mapping[str, object] | None:
+        """Have learned something, if it is ready."""
+        return {"endpoints": []} if self.is_ready else None
+
+    async def refusal(self, request_id: str) -> Mapping[str, object] | None:
+        """Know one refusal."""
+        known = {"request_id": "a-1", "reason": "no-rule"}
+        return known if request_id == "a-1" else None
+
 
 class Port:
     """A running metrics port, and the process behind it."""
@@ -88,6 +98,8 @@ async def running(token: str | None = None) -> AsyncIterator[Port]:
             ready=process.ready,
             policy=process.policy,
             limits=process.limits,
+            refusal=process.refusal,
+            learned=process.learned,
         ),
         token,
     )
@@ -399,6 +411,8 @@ async def test_address_that_is_taken_is_an_error() -> None:
                 ready=process.ready,
                 policy=process.policy,
                 limits=process.limits,
+                refusal=process.refusal,
+                learned=process.learned,
             ),
             None,
         )
@@ -416,3 +430,68 @@ async def test_nobody_listens_after_stop() -> None:
 
     with pytest.raises(ConnectionRefusedError):
         await Client.connect(number)
+
+
+@contextlib.asynccontextmanager
+async def commanded() -> AsyncIterator[tuple[int, list[Mapping[str, Any]]]]:
+    """Yield the port of one with a query and a command, and what it was told."""
+    told: list[Mapping[str, Any]] = []
+
+    async def command(order: Mapping[str, Any]) -> Mapping[str, object]:
+        told.append(order)
+        if "bad" in order:
+            raise ValueError("That is bad")
+        return {"done": True}
+
+    async def query() -> Mapping[str, object]:
+        return {"told": len(told)}
+
+    process = Process()
+    ports = AdminPorts(
+        metrics=process.metrics,
+        ready=process.ready,
+        policy=process.policy,
+        limits=process.limits,
+        refusal=process.refusal,
+        learned=process.learned,
+        queries={"/orders": query},
+        commands={"/orders": command},
+    )
+    admin = Admin(ports, TOKEN)
+    await admin.start("127.0.0.1", 0)
+    try:
+        yield admin.port, told
+    finally:
+        await admin.stop()
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "token", "status", "answer"),
+    [
+        pytest.param("{}", "application/json", TOKEN, 200, {"done": True}, id="done"),
+        pytest.param(
+            '{"bad": 1}', "application/json", TOKEN, 400, "That is bad", id="refused"
+        ),
+        pytest.param("{", "application/json", TOKEN, 400, "Send a JSON", id="half"),
+        pytest.param("[]", "application/json", TOKEN, 400, "Send a JSON", id="list"),
+        pytest.param("{}", "text/plain", TOKEN, 415, "Send Content-Type", id="a form"),
+        pytest.param("{}", "application/json", "other", 401, "token", id="a stranger"),
+    ],
+)
+async def test_commands_are_json_objects_of_those_who_may(
+    body: str, kind: str, token: str, status: int, answer: Any
+) -> None:
+    """What a page in a browser could send is refused; what is wrong is explained."""
+    headers = {"Content-Type": kind, "Authorization": f"Bearer {token}"}
+    async with commanded() as (port, told), aiohttp.ClientSession() as session:
+        url = f"http://127.0.0.1:{port}/orders"
+        async with session.post(url, data=body, headers=headers) as got:
+            document = await got.json(content_type=None)
+            found = document if status == 200 else document["title"]
+
+        assert got.status == status
+        assert found == answer if status == 200 else answer in found
+        async with session.get(
+            url, headers={"Authorization": f"Bearer {TOKEN}"}
+        ) as got:
+            assert await got.json() == {"told": len(told)}

@@ -11,6 +11,8 @@ from proxy.core.headers import examine
 from proxy.core.message import Request
 from proxy.edge.limits import WireLimits
 from proxy.edge.listener import Listener
+from proxy.edge.sockets import bind
+from proxy.edge.tunnels import Tunnels
 from proxy.ports import Downstream
 from tests.wire import Client, eventually
 
@@ -69,10 +71,11 @@ async def listening(
     listener = Listener(
         handler,
         limits or WireLimits(),
+        tunnels=Tunnels(),
         trusts=lambda address: address == "127.0.0.2",
         on_failure=handler.failures.append,
     )
-    await listener.start("127.0.0.1", 0)
+    await listener.start(bind("127.0.0.1", 0))
     try:
         yield listener, handler
     finally:
@@ -425,6 +428,57 @@ async def test_slow_clients_are_answered_or_closed(
         assert await client.rest() == b""
 
 
+UPLOAD = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n"
+
+
+async def test_a_body_that_trickles_is_ended() -> None:
+    """Each byte comes in time, and all of them come too slowly."""
+    limits = WireLimits(body_seconds=0.3, body_rate=1000)
+    async with connected(echo, limits) as (client, _):
+        await client.send(UPLOAD)
+        refusal, sent = asyncio.ensure_future(client.answer()), 0
+        while not refusal.done() and sent < 400:
+            await client.send(b"x")
+            sent += 1
+            await asyncio.wait([refusal], timeout=0.02)
+
+        assert (await refusal).body == b"request-timeout"
+        assert sent < 100
+
+
+async def test_a_body_at_its_rate_is_not_ended() -> None:
+    """However long it takes in all; and however long it rests, within its credit."""
+    limits = WireLimits(body_seconds=0.3, body_rate=1000)
+    async with connected(echo, limits) as (client, _):
+        await client.send(UPLOAD.replace(b"100000", b"8000"))
+        for _ in range(8):
+            await client.send(b"x" * 1000)
+            await asyncio.sleep(0.15)
+
+        answer = await client.answer()
+        assert (answer.status, len(answer.body)) == (200, 8000)
+
+
+async def test_a_client_does_not_pay_for_the_time_it_waits() -> None:
+    """While nobody reads its body, its credit stays as it is."""
+
+    async def slowly(request: Request, downstream: Downstream) -> None:
+        size = 0
+        while chunk := await request.body.read():
+            size += len(chunk)
+            await asyncio.sleep(0.25)
+        downstream.send(200, b"OK", [], str(size).encode())
+
+    limits = WireLimits(body_seconds=0.2, body_rate=1_000_000)
+    async with connected(slowly, limits) as (client, _):
+        await client.send(UPLOAD)
+        for _ in range(4):
+            await client.send(b"x" * 25_000)
+            await asyncio.sleep(0.1)
+
+        assert (await client.answer()).body == b"100000"
+
+
 async def test_a_client_that_trickles_a_head_is_not_given_more_time() -> None:
     """The time for a head counts from its first byte (slow loris)."""
     quick = WireLimits(head_seconds=0.3)
@@ -543,17 +597,14 @@ async def test_draining_closes_idle_connections_and_finishes_busy_ones() -> None
 
 
 async def test_many_upgrades_in_one_read_are_requests_like_others() -> None:
-    """Parsing goes on behind each, up to the bound, and never deeper."""
+    """Each is answered before what is behind it is parsed, and the stack stays flat."""
+    upgrade = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n"
     async with connected(limits=WireLimits(pipelined=8)) as (client, handler):
-        upgrade = (
-            b"GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n"
-        )
         await client.send(upgrade * 3000)
-        for _ in range(8):
-            assert (await client.answer()).status == 200
-        await client.rest()
+        await eventually(lambda: len(handler.requests) == 3000)
 
-        assert len(handler.requests) == 8
+        assert all(request.upgradable for request in handler.requests)
+        assert (await client.answer()).status == 200
 
 
 @pytest.mark.parametrize(

@@ -103,6 +103,8 @@ def over(
     role: str = "",
     subject: str = "",
     reason: Reason | None = None,
+    shadow: Reason | None = None,
+    pressed: list[tuple[str, str]] | None = None,
     aborted: bool = False,
 ) -> Exchange:
     """Return an exchange that took ``total`` seconds; None is no upstream."""
@@ -110,6 +112,7 @@ def over(
     exchange.method, exchange.status = method, status
     exchange.rule, exchange.role, exchange.subject = rule, role, subject
     exchange.reason, exchange.aborted = reason, aborted
+    exchange.shadow, exchange.pressed = shadow, pressed
     exchange.started, exchange.ended = 0.0, total
     exchange.upstream_started = 0.0 if upstream is None else 1e-9
     exchange.upstream_seconds = upstream or 0.0
@@ -358,6 +361,20 @@ def test_leaves_are_counted_by_field_operation_and_outcome(metrics: Metrics) -> 
     assert value(metrics, "lumina_cipher_operations_total", **labels) == 2.0
     labels |= {"operation": "decrypt", "outcome": "bad-tag"}
     assert value(metrics, "lumina_cipher_operations_total", **labels) == 1.0
+
+
+def test_encryptions_add_up_by_key() -> None:
+    """Over fields; what was refused or read is none, and "other" is no key."""
+    metrics = fresh(max_series=5)
+    metrics.cipher("user.name", "encrypt", "ok", "00000010")
+    metrics.cipher("note.text", "encrypt", "ok", "00000010")
+    metrics.cipher("note.text", "encrypt", "refused", "")
+    metrics.cipher("note.text", "decrypt", "ok", "00000010")
+    metrics.cipher("note.text", "encrypt", "ok", "ffffffff")
+    for number in range(3):
+        metrics.cipher(f"field-{number}", "encrypt", "ok", "00000020")
+
+    assert metrics.encryptions() == {0x10: 2, 0xFFFFFFFF: 1}
 
 
 def test_bug_is_counted_and_logged(
@@ -640,16 +657,35 @@ def busy(metrics: Metrics) -> None:
     """Record something in every family."""
     metrics.record(over(total=0.01, upstream=0.005, subject="ada", aborted=True))
     metrics.record(over(reason=Reason.NO_RULE, status=404))
+    metrics.record(over(shadow=Reason.NOT_OWNER))
+    metrics.record(over(pressed=[("api", "near"), ("api", "over")]))
     metrics.cipher("user.name", "encrypt", "ok", "00000001")
     metrics.policy_loaded("digest")
     metrics.declare_counters(["lumina_uploads_total"])
     for name, labels in {
+        "lumina_revocations": (),
+        "lumina_revocations_age_seconds": (),
+        "lumina_jwks_age_seconds": ("people",),
+        "lumina_jwks_fetch_failures": ("people",),
         "lumina_limiter_takes": ("allowed",),
+        "lumina_key_age_seconds": ("00000001", "north", "primary"),
+        "lumina_keystore_up": (),
+        "lumina_key_lease_valid": (),
         "lumina_limiter_store_up": (),
+        "lumina_policy_pinned": (),
         "lumina_limiter_local_takes": ("local",),
         "lumina_upstream_connections": ("lms", "idle"),
+        "lumina_upstream_pending": ("lms",),
+        "lumina_upstream_retries": ("lms",),
+        "lumina_upstream_failures": ("lms", "127.0.0.1:9000"),
+        "lumina_upstream_ejections": ("lms", "127.0.0.1:9000"),
+        "lumina_upstream_ejected": ("lms", "127.0.0.1:9000"),
+        "lumina_upstream_certificate_expiry_timestamp_seconds": ("lms",),
+        "lumina_upstream_certificate_reload_success": ("lms",),
         "lumina_upstream_up": ("lms", "127.0.0.1:9000"),
         "lumina_downstream_connections": (),
+        "lumina_tunnels_open": ("room",),
+        "lumina_tunnels_closed": ("room", "expired"),
     }.items():
         metrics.watch(name, lambda labels=labels: [(labels, 1.0)])  # type: ignore[misc]
 
@@ -665,6 +701,20 @@ def test_every_family_says_what_it_is(metrics: Metrics, accept: str) -> None:
         assert family.type in {"counter", "gauge", "histogram"}
         assert family.samples
     assert {"lumina_uploads", OVERHEAD, *DURATIONS, *SPECIFIED} <= shown.keys()
+
+
+def test_limits_are_counted_by_how_they_press(metrics: Metrics) -> None:
+    """Near, over, or over in shadow mode; each with its limit and the acting role."""
+    near, over_it, noted = ("api", "near"), ("api", "over"), ("daily", "shadow")
+    metrics.record(over(role="student", pressed=[near, over_it, noted]))
+    metrics.record(over(role="student", pressed=[over_it]))
+
+    name = "lumina_limits_over_total"
+    limit = {"limit": "api", "role": "student"}
+    assert value(metrics, "lumina_limits_near_total", **limit) == 1
+    assert value(metrics, name, **limit, mode="enforce") == 2
+    daily = {"limit": "daily", "role": "student"}
+    assert value(metrics, name, **daily, mode="shadow") == 1
 
 
 def test_both_formats_show_the_same(metrics: Metrics) -> None:

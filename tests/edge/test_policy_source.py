@@ -1,5 +1,6 @@
 """Policy files on disk: what is read, and what stays in force when it is bad."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -35,15 +36,31 @@ def test_nothing_is_in_force_before_the_first_load(file: Path) -> None:
     source = source_of(file)
 
     assert source.current is None
-    assert (source.warnings, source.last_error, source.loaded_at) == ((), None, 0.0)
+    assert source.state() == {
+        "digest": None,
+        "rules": 0,
+        "loaded_at": 0.0,
+        "last_error": None,
+        "pinned": False,
+    }
 
 
-def test_load_puts_in_force(file: Path) -> None:
-    """What load returns is the policy in force, and when it came is known."""
+def test_what_is_put_in_force_is_known(file: Path) -> None:
+    """With its text, and since when."""
     source = source_of(file)
+    loaded = source.load()
+    assert source.loaded_at == 0.0
+    source.put_in_force(loaded)
 
-    assert source.load() is source.current
-    assert source.loaded_at == 1_700_000_000.0
+    assert source.current is loaded
+    assert loaded.files == ((str(file), GOOD),)
+    assert source.state() == {
+        "digest": loaded.policy.digest,
+        "rules": 1,
+        "loaded_at": 1_700_000_000.0,
+        "last_error": None,
+        "pinned": False,
+    }
 
 
 def test_folder_is_read_in_order_without_tests_and_hidden_files(tmp_path: Path) -> None:
@@ -65,18 +82,20 @@ def test_byte_order_mark_is_not_part_of_the_text(file: Path) -> None:
     assert source_of(file).read() == [(str(file), GOOD)]
 
 
-def test_reload_swaps_to_the_new_policy(file: Path) -> None:
-    """An edit is in force after the reload, with its warnings."""
+def test_warnings_are_logged_with_the_policy(
+    file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """When it comes into force, and not when it is only looked at."""
     source = source_of(file)
-    before = source.load()
     file.write_text(OPEN)
+    loaded = source.load()
+    assert caplog.messages == []
+    source.put_in_force(loaded)
 
-    after = source.reload()
-    assert after is source.current
-    assert after.digest != before.digest
-    assert [one.message for one in source.warnings] == [
+    assert [one.message for one in loaded.warnings] == [
         "anyone may write here, without a limit"
     ]
+    assert caplog.messages == [str(one) for one in loaded.warnings]
 
 
 def test_variables_are_asked_again_with_every_load(file: Path) -> None:
@@ -86,53 +105,34 @@ def test_variables_are_asked_again_with_every_load(file: Path) -> None:
     source.load()
     environment["NAME"] = "new"
 
-    assert source.reload().deployment == "new"
+    assert source.load().policy.deployment == "new"
 
 
-def test_bad_reload_keeps_the_last_good_policy(file: Path) -> None:
-    """A bad edit changes nothing but the error; a good one clears it."""
-    source = source_of(file)
-    policy = source.load()
-    file.write_text(GOOD + "roels: []\n")
+@pytest.mark.parametrize(
+    ("edit", "says"),
+    [
+        (lambda file: file.write_text(GOOD + "roels: []\n"), "unknown key 'roels'"),
+        (lambda file: file.unlink(), "No such file or directory"),
+    ],
+    ids=["bad", "gone"],
+)
+def test_bad_edit_keeps_what_is_in_force(
+    file: Path, edit: Callable[[Path], object], says: str
+) -> None:
+    """It changes nothing but the error that is told; a good one clears that."""
+    source = PolicySource(file, {}, iter([1.0, 2.0]).__next__)
+    source.put_in_force(first := source.load())
+    edit(file)
+    with pytest.raises(PolicyError, match=says) as refused:
+        source.load()
+    source.refuse(str(refused.value))
 
-    with pytest.raises(PolicyError):
-        source.reload()
-    assert source.current is policy
-    assert source.last_error == (
-        f"{file}:6:1: error: roels: unknown key 'roels' (did you mean 'roles'?)"
-    )
+    assert source.current is first
+    assert (source.loaded_at, source.last_error) == (1.0, str(refused.value))
 
-    file.write_text(GOOD)
-    source.reload()
-    assert source.last_error is None
-
-
-def test_revoked_load_never_happened(file: Path) -> None:
-    """But for its reason: policy, warnings and time are those of the load before."""
-    source = PolicySource(file, {}, iter([1.0, 2.0, 3.0]).__next__)
-    policy = source.load()
     file.write_text(OPEN)
-    source.reload()
-    source.revoke("there is no such key")
-
-    assert source.current is policy
-    assert (source.warnings, source.loaded_at) == ((), 1.0)
-    assert source.last_error == "there is no such key"
-
-    again = source_of(file).load()
-    assert source.reload().digest == again.digest != policy.digest
-    assert source.loaded_at == 3.0
-
-
-def test_lost_file_keeps_the_last_good_policy(file: Path) -> None:
-    """A policy that was deleted stays in force until there is a new one."""
-    source = source_of(file)
-    policy = source.load()
-    file.unlink()
-
-    with pytest.raises(PolicyError, match="No such file or directory"):
-        source.reload()
-    assert source.current is policy
+    source.put_in_force(source.load())
+    assert (source.loaded_at, source.last_error) == (2.0, None)
 
 
 def test_missing_path_is_one_finding(tmp_path: Path) -> None:

@@ -15,8 +15,8 @@ from tests.redis_groups import redis_cluster, redis_sentinels
 from tests.redis_server import redis_server
 
 RIGHTS = (
-    "-@all +@connection +eval +evalsha +script|load +mget +set +time +asking "
-    "+zadd +zrem +zcard +zremrangebyscore +expire +cluster|slots"
+    "-@all +@connection +eval +evalsha +script|load +mget +set +del +time +asking "
+    "+expire +pexpire +zadd +zrem +zcard +zcount +zremrangebyscore +cluster|slots"
 )
 """What a user of Redis needs for all that a store does."""
 

@@ -265,10 +265,10 @@ def test_when_a_certificate_expires_is_known(authority: Authority) -> None:
     """The end of the own certificate is told, and None where there is none."""
     certificate, key = authority.sign("proxy", life=dt.timedelta(hours=1))
     client = context_for_client(certificate=certificate, key=key)
-    expires = client.expires_at()
-    assert expires is not None
-    assert abs(expires - time.time() - 3600) < 60
-    Path(certificate).write_text("gone")
+    assert client.expires_at is not None
+    assert abs(client.expires_at - time.time() - 3600) < 60
+    authority.sign("proxy", life=dt.timedelta(hours=2))
+    client.reload()
 
-    assert client.expires_at() is None
-    assert context_for_client().expires_at() is None
+    assert abs(client.expires_at - time.time() - 7200) < 60
+    assert context_for_client().expires_at is None

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from proxy.core.backends import Server, Timeouts
+from proxy.core.backends import Breaker, Server, Timeouts
 from proxy.core.errors import Refused
 from proxy.core.message import Response
 from proxy.core.reasons import Reason
@@ -29,8 +29,7 @@ async def a_pool(
         pool = Pool(
             Server(host="127.0.0.1", port=port),
             timeouts,
-            max_connections=most,
-            max_waiting=most,
+            Breaker(connections=most, pending=most),
         )
         loop = asyncio.get_running_loop()
         handle = loop.call_soon(lambda: None)
@@ -316,7 +315,7 @@ async def test_nobody_listening_is_refused() -> None:
     """A closed port has its own reason."""
     async with backend(answer_forever) as port:
         pass
-    pool = Pool(Server(host="127.0.0.1", port=port), PATIENT)
+    pool = Pool(Server(host="127.0.0.1", port=port), PATIENT, Breaker())
     with pytest.raises(Refused) as refused:
         await ask(pool)
 

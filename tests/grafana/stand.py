@@ -162,6 +162,14 @@ class Stand:
         for file in (ROOT / "policies").glob("*.yaml"):
             text = file.read_text(encoding="utf-8").replace("every: 5s", "every: 1s")
             (self.policies / file.name).write_text(text, encoding="utf-8")
+        # An issuer whose keys are fetched, beside the one of the demo.
+        keys = self.folder / "keys.json"
+        keys.write_text('{"keys": []}', encoding="utf-8")
+        (self.policies / "machines.yaml").write_text(
+            "version: 1\nissuers: {machines: {issuer: machines, audience: lms, "
+            f"algorithms: [EdDSA], jwks: 'file:{keys}', roles: $.role}}}}\n",
+            encoding="utf-8",
+        )
         self.stack = Stack(
             self.folder,
             {

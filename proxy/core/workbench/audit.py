@@ -8,7 +8,7 @@ from typing import cast
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from proxy.core.authn import FAMILIES
-from proxy.core.backends import Server
+from proxy.core.backends import Server, Verify
 from proxy.core.bucket import MICROSECONDS, RateLimit
 from proxy.core.policy import Limit, Policy, Rule
 from proxy.core.policy_lint import Draft
@@ -138,11 +138,15 @@ def _rest(policy: Policy, draft: Draft) -> Found:
         if role.lower() in _FOR_ALL:
             yield Lint.WORD_FOR_ALL, node, f"{role!r} is the name of a role"
     for name, backend in policy.backends.items():
-        servers = cast(Table, draft.sections["backends"][name][1]).values["servers"]
+        table = cast(Table, draft.sections["backends"][name][1])
         for server in backend.servers:
-            if not _is_here(server):
+            if not (server.tls or server.path or _is_here(server)):
                 message = f"{name} is asked at {server.host} over http"
-                yield Lint.BACKEND_IN_CLEAR, servers, message
+                yield Lint.BACKEND_IN_CLEAR, table.values["servers"], message
+        if backend.tls.verify is not Verify.FULL:
+            what = "only the chain" if backend.tls.verify is Verify.CHAIN else "nothing"
+            message = f"{what} of the certificates of {name} is checked"
+            yield Lint.BACKEND_UNVERIFIED, table.values["tls"], message
     if policy.fields and policy.deployment == DEFAULT_DEPLOYMENT:
         key, _ = next(iter(draft.sections["fields"].values()))
         yield Lint.DEFAULT_DEPLOYMENT, key, "the deployment has no name of its own"

@@ -12,6 +12,7 @@ make one test each.
 """
 
 import dataclasses
+import datetime as dt
 import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
@@ -19,11 +20,13 @@ from typing import Any
 from proxy.core import policy_values as values
 from proxy.core.errors import Finding
 from proxy.core.policy import ANYONE, Policy
-from proxy.core.policy_keys import CASE, CASES, EXPECT, required
-from proxy.core.policy_sections import read_rate
+from proxy.core.policy_keys import required
+from proxy.core.policy_limits import read_rate
 from proxy.core.policy_values import Report, refuse
 from proxy.core.reasons import Reason
+from proxy.core.workbench.case_keys import CASE, CASES, EXPECT
 from proxy.core.workbench.decision import (
+    Facts,
     Identify,
     with_claims,
     with_roles,
@@ -35,6 +38,11 @@ from proxy.core.yaml_source import Listing, Node, Place, Scalar, Table, read_yam
 VERSION = "1"
 
 ALLOWED, REFUSED = "allowed", "refused"
+
+CLIENT = "192.0.2.1"
+"""Whose address a case has that names none (RFC 5737: of nobody)."""
+
+_FACTS = ("client", "headers", "time")
 
 _REQUEST = re.compile(r"([!-~]+) (\S+)")
 _RELATIVE = re.compile(r"(-?)(.+)")
@@ -77,6 +85,8 @@ class Case:
         at: where it is written.
         name: what the case is about; "" when it does not say.
         asking: who asks, in words: ``as student``.
+        facts: what the rule may ask about beside the token; None takes for granted
+            that it is as the rule wants it.
     """
 
     at: Place
@@ -86,6 +96,7 @@ class Case:
     asking: str
     identify: Identify
     expect: Expectation
+    facts: Facts | None = None
 
 
 def read_cases(
@@ -151,6 +162,7 @@ class _Reader:
         ]
         asking = self._asking(node, entries)
         expect = self._expectation(entries.get("expect"))
+        facts = self._facts(entries)
         return [
             Case(
                 at=node.at,
@@ -160,11 +172,25 @@ class _Reader:
                 asking=who,
                 identify=identify,
                 expect=expect,
+                facts=facts,
             )
             for request in requests
             if request and expect
             for who, identify in asking
         ]
+
+    def _facts(self, entries: Mapping[str, Node]) -> Facts | None:
+        """Return what the rule may ask about; None when nothing of it is said."""
+        if not {"claims", *_FACTS} & entries.keys():
+            return None
+        read = self._report.read
+        headers = read(entries.get("headers"), values.as_table, None)
+        fields = headers.values.items() if headers else ()
+        return Facts(
+            client=read(entries.get("client"), values.string, CLIENT),
+            headers={name: read(value, values.string, "") for name, value in fields},
+            now=read(entries.get("time"), _time, self._now),
+        )
 
     def _one_or_many(self, node: Node | None) -> tuple[Node, ...]:
         if isinstance(node, Listing):
@@ -277,6 +303,18 @@ class _Reader:
         if node is None:
             return None
         return frozenset(self._report.choices(node, what, known))
+
+
+def _time(node: Node) -> float:
+    scalar = values.as_scalar(node)
+    try:
+        instant = dt.datetime.fromisoformat(scalar.text)
+    except ValueError:
+        instant = dt.datetime.min  # noqa: DTZ901 - as bad as one without a zone
+    if instant.tzinfo is None:
+        hint = "such as 2026-03-01T08:30:00Z"
+        raise refuse(node, f"{values.quoted(scalar)} is not a time", hint)
+    return instant.timestamp()
 
 
 def _request(node: Node) -> tuple[str, str]:

@@ -18,8 +18,11 @@ import jwt
 
 from proxy.core.authn import Authenticator, Issuer, Principal, VerificationKey
 from proxy.core.authz import acting_role
+from proxy.core.belonging import tenant_of
 from proxy.core.errors import Refused
 from proxy.core.fields import Selection
+from proxy.core.guard import Asked
+from proxy.core.headers import RequestHeaders
 from proxy.core.limits import Take, takes_for
 from proxy.core.parameters import Parameters
 from proxy.core.policy import Limit, Policy, Rule, View
@@ -39,11 +42,27 @@ class Stage(enum.Enum):
     """A stage of the data path that a policy decides."""
 
     MATCH = "match"
+    ADDRESS = "address"
     AUTHENTICATE = "authenticate"
     AUTHORISE = "authorise"
     LIMITS = "limits"
     ENCRYPT = "encrypt"
     DECRYPT = "decrypt"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What a rule may ask about beside a token.
+
+    Attributes:
+        client: the address of the client.
+        headers: fields by lower-case name.
+        now: epoch seconds.
+    """
+
+    client: str
+    headers: Mapping[str, str]
+    now: float
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +79,7 @@ class Decision:
         role: the acting role; "" without one.
         refused: why the request goes no further; None when it is allowed.
         stage: the one that refused; None when the request is allowed.
+        granted: whether what the rule asks beside a role was taken for granted.
         takes: the buckets that it takes from; one that is full of tokens lets it pass.
         unlimited: limits of the rule that know no limit for this role.
         encrypted: (place, field) of the request: JSONPaths of its body, and parameters
@@ -75,6 +95,7 @@ class Decision:
     role: str = ""
     refused: Refused | None = None
     stage: Stage | None = None
+    granted: bool = False
     takes: tuple[Take, ...] = ()
     unlimited: tuple[Limit, ...] = ()
     encrypted: tuple[tuple[str, str], ...] = ()
@@ -97,7 +118,13 @@ class Decision:
         return frozenset(field for _, field, seen in self.shown if seen is view)
 
 
-def decide(policy: Policy, method: str, target: str, identify: Identify) -> Decision:
+def decide(
+    policy: Policy,
+    method: str,
+    target: str,
+    identify: Identify,
+    facts: Facts | None = None,
+) -> Decision:
     """Return what ``policy`` says about a request.
 
     Args:
@@ -105,6 +132,8 @@ def decide(policy: Policy, method: str, target: str, identify: Identify) -> Deci
         method: upper case, as methods are.
         target: the path, with or without a query.
         identify: called when the rule needs to know who is asking.
+        facts: what else the rule may ask about; None takes for granted that it is as
+            the rule wants it.
     """
     try:
         path, _ = split_target(target, b"")
@@ -112,19 +141,46 @@ def decide(policy: Policy, method: str, target: str, identify: Identify) -> Deci
     except Refused as refused:
         return Decision(method=method, path=target, refused=refused, stage=Stage.MATCH)
     rule = match.rule
-    matched = Decision(method=method, path=match.path, rule=rule, params=match.params)
-    if rule.allow is None:
-        return _allowed(policy, matched, rule)
+    decision = Decision(
+        method=method,
+        path=match.path,
+        rule=rule,
+        params=match.params,
+        granted=rule.guard is not None and facts is None,
+    )
+    guard = rule.guard if facts else None
+    stage = Stage.ADDRESS
     try:
-        principal = identify()
+        if guard and facts:
+            guard.check_address(facts.client)
+        if rule.allow is not None:
+            stage = Stage.AUTHENTICATE
+            principal = identify()
+            decision = dataclasses.replace(decision, principal=principal)
+            stage = Stage.AUTHORISE
+            role = acting_role(principal, rule.allow)
+            decision = dataclasses.replace(decision, role=role)
+        stage = Stage.AUTHORISE
+        if policy.tenant and rule.protects and facts:
+            tenant_of(policy.tenant, decision.principal)
+        if guard and facts:
+            guard.check(_asked(decision, facts))
     except Refused as refused:
-        return dataclasses.replace(matched, refused=refused, stage=Stage.AUTHENTICATE)
-    known = dataclasses.replace(matched, principal=principal)
-    try:
-        role = acting_role(principal, rule.allow)
-    except Refused as refused:
-        return dataclasses.replace(known, refused=refused, stage=Stage.AUTHORISE)
-    return _allowed(policy, dataclasses.replace(known, role=role), rule)
+        return dataclasses.replace(decision, refused=refused, stage=stage)
+    return _allowed(policy, decision, rule)
+
+
+def _asked(decision: Decision, facts: Facts) -> Asked:
+    """Return what a guard is asked about, as the pipeline would have it."""
+    kept = [
+        (name.encode("latin-1"), b"", value.encode("latin-1"))
+        for name, value in facts.headers.items()
+    ]
+    host = facts.headers.get("host", "").encode("latin-1")
+    headers = RequestHeaders([one for one in kept if one[0] != b"host"], {}, host)
+    asked = Asked(decision.method, decision.path, headers, facts.client, facts.now)
+    asked.principal, asked.role = decision.principal, decision.role
+    return asked
 
 
 def _allowed(policy: Policy, decision: Decision, rule: Rule) -> Decision:
@@ -183,16 +239,18 @@ def with_claims(issuer: Issuer, claims: Mapping[str, Any], now: float) -> Identi
 
     Args:
         issuer: that the token is of.
-        claims: beside, or instead of, the usual ``iss``, ``aud``, ``sub`` and ``exp``.
+        claims: beside, or instead of, the usual ``iss``, ``aud``, ``sub``, ``iat``
+            and ``exp``.
         now: epoch seconds.
     """
     usual = {"iss": issuer.issuer, "aud": issuer.audience[0], "sub": "somebody"}
-    payload = {**usual, "exp": now + 3600, **claims}
+    lifetime = min(3600.0, issuer.max_lifetime or 3600.0)
+    payload = {**usual, "iat": now, "exp": now + lifetime, **claims}
     # Not ``jwt.encode``, which makes no token that is wrong on purpose.
     body = json.dumps(payload).encode()
     token = jwt.PyJWS().encode(body, _STAND_IN, algorithm="HS256")
     key = VerificationKey(kid=None, key=_STAND_IN)
-    known = dataclasses.replace(issuer, algorithms=("HS256",), keys=(key,))
+    known = dataclasses.replace(issuer, algorithms=("HS256",), keys=(key,), remote=None)
     value = b"Bearer " + token.encode()
     return lambda: Authenticator({known.id: known}).authenticate(value, now)
 
@@ -200,7 +258,11 @@ def with_claims(issuer: Issuer, claims: Mapping[str, Any], now: float) -> Identi
 def with_roles(*roles: str) -> Identify:
     """Identify somebody whose token was verified and has these roles."""
     principal = Principal(
-        subject="somebody", roles=roles, issuer="", expires_at=math.inf
+        subject="somebody",
+        roles=roles,
+        issuer="",
+        expires_at=math.inf,
+        claims={"sub": "somebody"},
     )
     return lambda: principal
 

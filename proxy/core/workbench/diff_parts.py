@@ -13,6 +13,7 @@ from proxy.core.backends import Backend, Server
 from proxy.core.policy import Policy, Rule
 from proxy.core.policy_parser import NO_HEALTH
 from proxy.core.workbench.diff_changes import Area, Changes, Direction
+from proxy.core.workbench.diff_guards import compare_guards
 from proxy.core.workbench.diff_requests import Meeting
 from proxy.core.workbench.wording import joined
 
@@ -20,6 +21,9 @@ _DECIDED = frozenset(
     {
         *("id", "methods", "pattern", "backend", "allow", "limits"),
         *("protect_request", "protect_response", "tolerate", "max_body_bytes"),
+        "binds",  # compared with the field
+        "upgrade",
+        *("guard", "shadow"),
     }
 )
 """Of a rule: what is compared by what it decides, or by itself."""
@@ -43,6 +47,13 @@ def compare_parts(changes: Changes, old: Policy, new: Policy) -> None:
         text = (
             f"the deployment {old.deployment} is {new.deployment}: what was stored no "
             "longer decrypts"
+        )
+        changes.add(Area.PLAINTEXT, Direction.CHANGES, text)
+    if old.tenant != new.tenant:
+        was, now = (f"$.{'.'.join(one.tenant)}" for one in (old, new))
+        text = (
+            f"the claim that names the tenant: {was if old.tenant else 'none'} -> "
+            f"{now if new.tenant else 'none'}: what is stored stays with its tenant"
         )
         changes.add(Area.PLAINTEXT, Direction.CHANGES, text)
 
@@ -126,11 +137,16 @@ def compare_rules(changes: Changes, meeting: Meeting) -> None:
     if old.backend.id != new.backend.id:
         text = f"requests go to {new.backend.id}, no longer to {old.backend.id}"
         changes.add(Area.BACKENDS, Direction.CHANGES, text, meeting.requests)
-    for way, text in _tolerance_and_size(old, new):
+    for way, text in (*compare_guards(old, new), *_rest(old, new)):
         changes.add(Area.RULES, way, text, meeting.requests)
     for one, was, now in _differing(old, new, _DECIDED):
         text = f"{one}: {_shown(was)} -> {_shown(now)}"
         changes.add(Area.RULES, Direction.CHANGES, text, meeting.requests)
+
+
+def _rest(old: Rule, new: Rule) -> Iterator[tuple[Direction, str]]:
+    yield from _tolerance_and_size(old, new)
+    yield from _upgrades(old, new)
 
 
 def _tolerance_and_size(old: Rule, new: Rule) -> Iterator[tuple[Direction, str]]:
@@ -146,6 +162,25 @@ def _tolerance_and_size(old: Rule, new: Rule) -> Iterator[tuple[Direction, str]]
         yield way, f"the largest body: {_bytes(was)} -> {_bytes(now)}"
 
 
+def _upgrades(old: Rule, new: Rule) -> Iterator[tuple[Direction, str]]:
+    was, now = old.upgrade, new.upgrade
+    before = was.protocols if was else frozenset()
+    after = now.protocols if now else frozenset()
+    for name in sorted(after - before):
+        yield Direction.OPENS, f"connections may become {name.decode()}"
+    for name in sorted(before - after):
+        yield Direction.CLOSES, f"connections may not become {name.decode()}"
+    if was is None or now is None:
+        return
+    if was.close_on_expiry and not now.close_on_expiry:
+        yield Direction.OPENS, "tunnels outlive the token they were opened with"
+    elif now.close_on_expiry and not was.close_on_expiry:
+        yield Direction.CLOSES, "tunnels end with the token they were opened with"
+    if was.idle != now.idle:
+        way = Direction.OPENS if now.idle > was.idle else Direction.CLOSES
+        yield way, f"idle tunnels end: after {was.idle:g}s -> {now.idle:g}s"
+
+
 def _bytes(size: int | None) -> str:
     return "the limit of the process" if size is None else f"{size} bytes"
 
@@ -157,12 +192,14 @@ def _shown(value: object) -> str:
             shown = "none"
         case enum.Enum():
             shown = str(value.value)
+        case bool():
+            shown = "yes" if value else "no"
         case float():
             shown = f"{value:g}s"
         case str() | int():
             shown = str(value)
         case Server():
-            shown = f"{value.host}:{value.port}"
+            shown = f"https://{value.address}" if value.tls else value.address
         case tuple() | frozenset():
             shown = joined(sorted(map(_shown, value)))
         case _ if dataclasses.is_dataclass(value):

@@ -101,6 +101,11 @@ class Lint(enum.Enum):
         "warning",
         "an expired or stolen token counts that much longer",
     )
+    TUNNEL_OUTLIVES_TOKEN = (
+        "tunnel-outlives-token",
+        "note",
+        "whoever is inside stays inside, whatever becomes of the token",
+    )
     WORD_FOR_ALL = (
         "word-for-all",
         "warning",
@@ -110,6 +115,11 @@ class Lint(enum.Enum):
         "backend-in-clear",
         "note",
         "http to another machine can be read and changed on the way",
+    )
+    BACKEND_UNVERIFIED = (
+        "backend-unverified",
+        "warning",
+        "whoever is on the way to the backend can be the backend",
     )
     DEFAULT_DEPLOYMENT = (
         "default-deployment",
@@ -206,6 +216,9 @@ def lint_paths(policy: Policy, draft: Draft) -> Found:
             if found := words_of(name) & _PERSONAL:
                 message = f"{{{name}}} looks personal ({min(found)})"
                 yield Lint.PERSONAL_PATH, at, message
+        if rule.upgrade and not rule.upgrade.close_on_expiry:
+            message = f"{rule.id} does not close on expiry"
+            yield Lint.TUNNEL_OUTLIVES_TOKEN, table.values["upgrade"], message
         bare = rule.protect_request is None and rule.protect_response is None
         people = literal_words(rule) & _PEOPLE
         if policy.fields and bare and people and rule.methods != {"DELETE"}:

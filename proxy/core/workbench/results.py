@@ -52,7 +52,7 @@ class Result:
 
 def run(policy: Policy, case: Case) -> Result:
     """Ask the policy what the case asks."""
-    decision = decide(policy, case.method, case.path, case.identify)
+    decision = decide(policy, case.method, case.path, case.identify, case.facts)
     return Result(
         case=case,
         decision=decision,

@@ -1,4 +1,4 @@
-"""JSON Schema (2020-12) of a policy and of its test cases, for editors.
+"""JSON Schema (2020-12) of a policy, for editors.
 
 What a key is called, what it says and whether it must be there is the parser's own
 table (``policy_keys``), and so are words and patterns. What is here is the shape of
@@ -10,12 +10,22 @@ YAML has types and the parser has none, so a value may be typed as an editor rea
 """
 
 import re
-from collections.abc import Collection, Mapping
-from typing import Any
 
+from proxy.core.access_line import KEYS
 from proxy.core.authn import FAMILIES
+from proxy.core.backends import Balance, Verify
+from proxy.core.conditions import MAX_LENGTH
+from proxy.core.observing import Audit
 from proxy.core.paths import INTOLERABLE, Ambiguity
-from proxy.core.policy import ANYONE, OnStoreFailure, Per, Precision, View
+from proxy.core.policy import ANYONE, View
+from proxy.core.policy_backends import (
+    FILE,
+    HOST,
+    NO_EJECTION,
+    RETRIES,
+    SERVER,
+)
+from proxy.core.policy_bindings import BIND
 from proxy.core.policy_fields import (
     KEY_ID,
     MODES,
@@ -25,40 +35,56 @@ from proxy.core.policy_fields import (
     READABLE,
     SHAPES,
     STEPS,
-    YES_OR_NO,
 )
-from proxy.core.policy_issuers import CLAIM_PATH
+from proxy.core.policy_guards import MODES as POLICY_MODES
+from proxy.core.policy_guards import SCOPE
+from proxy.core.policy_issuers import CLAIM_PATH, KEY_SOURCES
 from proxy.core.policy_keys import (
+    ADDRESSES,
     BACKEND,
-    CASE,
-    CASES,
+    BACKEND_TLS,
+    BREAKER,
+    COOKIES,
+    CORS,
     DOCUMENT,
-    EXPECT,
+    EJECT,
     FIELD,
     HEALTH,
     ISSUER,
     KEY,
-    LIMIT,
+    LOG,
     PROTECT,
+    RESPONSES,
     RULE,
+    RULE_TIMEOUTS,
     TIMEOUTS,
-    Keys,
-    required,
+    UPGRADE,
 )
+from proxy.core.policy_limits import LIMIT_HEADERS
+from proxy.core.policy_observing import ALL, NONE, PERCENT
+from proxy.core.policy_responses import NOTHING, ORIGIN, SOURCE, TOKEN
+from proxy.core.policy_roles import DEFAULT, ROLE
 from proxy.core.policy_rules import COUNTER, METHODS, RULE_ID
-from proxy.core.policy_sections import DEFAULT, GLOB, PERIODS, ROLE, SERVER, UNLIMITED
-from proxy.core.policy_values import DURATION, NAME, SIZE
-from proxy.core.reasons import Reason
-
-Schema = dict[str, Any]
+from proxy.core.policy_sections import GLOB
+from proxy.core.policy_upgrade import PROTOCOL
+from proxy.core.policy_values import DURATION, NAME, YES_OR_NO
+from proxy.core.responses import SameSite
+from proxy.core.workbench.schema_limits import A_SIZE as _SIZE
+from proxy.core.workbench.schema_limits import POSITIVE as _POSITIVE
+from proxy.core.workbench.schema_limits import limit_schema
+from proxy.core.workbench.shapes import VARIABLE as _VARIABLE
+from proxy.core.workbench.shapes import WORD as _WORD
+from proxy.core.workbench.shapes import Schema
+from proxy.core.workbench.shapes import array as _list
+from proxy.core.workbench.shapes import mapping as _object
+from proxy.core.workbench.shapes import one_or_many as _one_or_many
+from proxy.core.workbench.shapes import table as _table
+from proxy.core.workbench.shapes import unique as _set
+from proxy.core.workbench.shapes import value as _value
+from proxy.core.workbench.shapes import word as _word
+from proxy.core.workbench.shapes import words as _words
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
-
-_VARIABLE: Schema = {"type": "string", "pattern": r"\$\{"}
-"""A value with a variable in it, which may be anything."""
-
-# What an editor types as a number or a boolean is a word to the parser.
-_WORD: Schema = {"type": ["string", "number", "boolean"], "minLength": 1}
 
 _LITERAL = r"(?!\*{1,2}(?:/|$))[^/{}?#\s]+"
 _PARAMETER = r"\{[A-Za-z_][A-Za-z0-9_]*\}"
@@ -67,100 +93,96 @@ _SEGMENT = f"(?:{_LITERAL}|{_PARAMETER})"
 _PATH = f"/(?:{_SEGMENT}(?:/{_SEGMENT})*(?:/(?:{_REST})?)?|{_REST})?"
 
 
-def _pattern(pattern: re.Pattern[str]) -> str:
-    """Return a pattern of ours, whole and as ECMAScript has it."""
-    return f"^(?:{re.sub(r'[(][?]P<[^>]+>', '(?:', pattern.pattern)})$"
-
-
-def _word(pattern: re.Pattern[str]) -> Schema:
-    """A word that cannot come from the environment."""
-    return {**_WORD, "pattern": _pattern(pattern)}
-
-
-def _value(pattern: re.Pattern[str], *examples: str) -> Schema:
-    """A value that may come from the environment."""
-    written = {"type": "string", "pattern": _pattern(pattern)}
-    return {"anyOf": [written, _VARIABLE], "examples": list(examples)}
-
-
-def _list(items: Schema, *, least: int = 1) -> Schema:
-    return {"type": "array", "items": items, "minItems": least}
-
-
-def _set(items: Schema, *, least: int = 1) -> Schema:
-    return {**_list(items, least=least), "uniqueItems": True}
-
-
-def _one_or_many(items: Schema) -> Schema:
-    return {"anyOf": [items, _list(items)]}
-
-
-def _table(names: Schema, values: Schema) -> Schema:
-    """A mapping whose keys are names."""
-    return {
-        "type": "object",
-        "propertyNames": names,
-        "additionalProperties": values,
-        "minProperties": 1,
-    }
-
-
-def _object(keys: Keys, shapes: Mapping[str, Schema]) -> Schema:
-    """A mapping with fixed keys, each with its shape."""
-    schema: Schema = {
-        "type": "object",
-        "properties": {
-            name: {"description": key.says, **shapes[name]}
-            for name, key in keys.items()
-        },
-        "additionalProperties": False,
-        "minProperties": 1,
-    }
-    if must := required(keys):
-        schema["required"] = list(must)
-    return schema
-
-
-def _words(words: Collection[str]) -> Schema:
-    return {"enum": list(words)}
-
-
-_NAME = _word(NAME)
-_POSITIVE: Schema = {
+_SHARE: Schema = {
     "anyOf": [
-        {"type": "integer", "minimum": 1},
-        {"type": "string", "pattern": "^[1-9][0-9]{0,14}$"},
+        {"enum": [ALL, NONE]},
+        {"type": "string", "pattern": f"^(?:{PERCENT.pattern})$"},
         _VARIABLE,
-    ]
+    ],
+    "examples": ["10%"],
 }
+NAME_WORD = _word(NAME)
 _DURATION = _value(DURATION, "250ms", "2s", "1m", "1h")
-_RATE = _value(
-    re.compile(
-        f"{UNLIMITED}|[0-9]{{1,15}} ?/ ?(?:{'|'.join(PERIODS)}|{DURATION.pattern})"
-    ),
-    *("5/minute", "100/hour", "10/30s", UNLIMITED),
-)
-_SIZE: Schema = {
-    "anyOf": [{"type": "integer", "minimum": 0}, *_value(SIZE)["anyOf"]],
-    "examples": ["64KiB", "10MB", "1GiB"],
-}
-_ROLE: Schema = {**_word(ROLE), "not": {"enum": [ANYONE, DEFAULT]}}
-_VERSION: Schema = {"enum": [1, "1"]}
+_PROTOCOLS = _set({**_word(PROTOCOL), "examples": ["websocket"]})
+ROLE_WORD: Schema = {**_word(ROLE), "not": {"enum": [ANYONE, DEFAULT]}}
+VERSION: Schema = {"enum": [1, "1"]}
+_ADDRESSES = {**_set(_WORD), "examples": [["10.0.0.0/8", "2001:db8::/32"]]}
+
+
+def _heir() -> Schema:
+    """A role that may whatever others may."""
+    role = {**_table(_word(ROLE), _set(ROLE_WORD)), "maxProperties": 1}
+    return {**role, "examples": [{"teacher": ["student"]}]}
 
 
 def _backend() -> Schema:
+    file = _value(FILE, "/etc/lumina/ca.pem")
+    eject = {"after": _POSITIVE, "for": _DURATION, "at_most": _POSITIVE}
     return _object(
         BACKEND,
         {
             "servers": _set(_value(SERVER, "http://127.0.0.1:9000")),
+            "balance": _words([one.value for one in Balance]),
             "timeouts": _object(TIMEOUTS, dict.fromkeys(TIMEOUTS, _DURATION)),
             "health": _object(
                 HEALTH,
                 {
                     "path": _value(re.compile(r"/[!-\"$-~]*"), "/health"),
                     "every": _DURATION,
+                    "timeout": _DURATION,
+                    "host": _value(HOST, "lms.example"),
+                    "down_after": _POSITIVE,
+                    "up_after": _POSITIVE,
                 },
             ),
+            "limits": _set(NAME_WORD),
+            "eject": {"anyOf": [{"const": NO_EJECTION}, _object(EJECT, eject)]},
+            "breaker": _object(BREAKER, dict.fromkeys(BREAKER, _POSITIVE)),
+            "retry": _words(RETRIES),
+            "tls": _object(
+                BACKEND_TLS,
+                {
+                    "ca": file,
+                    "certificate": file,
+                    "key": file,
+                    "server_name": _value(HOST, "lms.example"),
+                    "verify": _words([one.value for one in Verify]),
+                },
+            ),
+        },
+    )
+
+
+def _responses() -> Schema:
+    def or_nothing(shape: Schema) -> Schema:
+        return {"anyOf": [{"const": NOTHING}, shape]}
+
+    yes_or_no: Schema = {"enum": [True, False, *YES_OR_NO]}
+    fields = _table(_word(TOKEN), _WORD)
+    tokens = or_nothing(_set(_word(TOKEN)))
+    source = _value(re.compile(f"'(?:self|none)'|{SOURCE.pattern}"), "self")
+    cookies = {
+        "secure": yes_or_no,
+        "http_only": yes_or_no,
+        "same_site": _words([one.value for one in SameSite]),
+        "readable": _set(_word(TOKEN)),
+    }
+    cors = {
+        "origins": _set(_value(ORIGIN, "https://app.example")),
+        "headers": tokens,
+        "expose": tokens,
+        "credentials": yes_or_no,
+        "max_age": _DURATION,
+    }
+    return _object(
+        RESPONSES,
+        {
+            "set": fields,
+            "default": fields,
+            "remove": {**tokens, "examples": [["Server", "X-Powered-By"]]},
+            "frame_ancestors": or_nothing(_set(source)),
+            "cookies": or_nothing(_object(COOKIES, cookies)),
+            "cors": or_nothing(_object(CORS, cors)),
         },
     )
 
@@ -177,30 +199,28 @@ def _issuer() -> Schema:
             "algorithms": {**_set(_words(every)), "anyOf": families},
             "secret": _WORD,
             "public_key": _WORD,
-            "keys": _list({**key, "oneOf": _exactly_one("secret", "public_key")}),
+            "keys": _list({**key, "oneOf": exactly_one("secret", "public_key")}),
+            "jwks": _value(re.compile(r"(?:https?://|file:).+"), *_KEY_PLACES),
+            "discovery": _value(re.compile(r"https?://.+"), _METADATA),
+            "refresh": _DURATION,
+            "keep": _DURATION,
             "roles": _value(CLAIM_PATH, "$.role", "$.realm_access.roles"),
             "leeway": _DURATION,
+            "types": _one_or_many(_WORD),
+            "max_lifetime": _DURATION,
+            "require": _one_or_many(_WORD),
         },
     )
-    return {**schema, "oneOf": _exactly_one("secret", "public_key", "keys")}
+    return {**schema, "oneOf": exactly_one(*KEY_SOURCES)}
 
 
-def _exactly_one(*names: str) -> list[Schema]:
+_METADATA = "https://login.example/.well-known/openid-configuration"
+_KEY_PLACES = ("https://login.example/jwks", "file:/run/keys/jwks.json")
+
+
+def exactly_one(*names: str) -> list[Schema]:
+    """Return what asks for one of these keys."""
     return [{"required": [name]} for name in names]
-
-
-def _limit() -> Schema:
-    role = {**_word(ROLE), "not": {"const": ANYONE}}
-    return _object(
-        LIMIT,
-        {
-            "rate": {"anyOf": [_RATE, _table(role, _RATE)]},
-            "per": _words([per.value for per in Per]),
-            "burst": _POSITIVE,
-            "on_store_failure": _words([way.value for way in OnStoreFailure]),
-            "precision": _words([one.value for one in Precision]),
-        },
-    )
 
 
 def _rule() -> Schema:
@@ -211,21 +231,47 @@ def _rule() -> Schema:
         {
             "id": _word(RULE_ID),
             "match": {"type": "string", "pattern": _match(), "examples": _MATCHES},
-            "allow": {"anyOf": [{"const": ANYONE}, _set(_ROLE)]},
-            "backend": _NAME,
-            "limits": _list({"anyOf": [_NAME, {"$ref": "#/$defs/limit"}]}),
+            "allow": {"anyOf": [{"const": ANYONE}, _set(ROLE_WORD)]},
+            "scopes": _set(_word(SCOPE)),
+            "owner": {"type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_]*$"},
+            "when": {
+                "type": "string",
+                "minLength": 1,
+                "maxLength": MAX_LENGTH,
+                "examples": ["claims.sub == path.id || role == 'admin'"],
+            },
+            "addresses": _object(ADDRESSES, {"allow": _ADDRESSES, "deny": _ADDRESSES}),
+            "mode": _words(POLICY_MODES),
+            "backend": NAME_WORD,
+            "limits": _list({"anyOf": [NAME_WORD, {"$ref": "#/$defs/limit"}]}),
             "protect": _object(
                 PROTECT,
                 {
-                    "request": _table(path, _NAME),
-                    "response": _table(path, _NAME),
-                    "query": _table(name, _NAME),
-                    "form": _table(name, _NAME),
+                    "request": _table(path, NAME_WORD),
+                    "response": _table(path, NAME_WORD),
+                    "query": _table(name, NAME_WORD),
+                    "form": _table(name, NAME_WORD),
                 },
             ),
             "count": _word(COUNTER),
             "tolerate": _set(_words(kinds)),
             "max_body": _SIZE,
+            "log": _SHARE,
+            "audit": _words([kind.value for kind in Audit]),
+            "responses": {"anyOf": [{"const": NOTHING}, {"$ref": "#/$defs/responses"}]},
+            "timeouts": _object(RULE_TIMEOUTS, dict.fromkeys(RULE_TIMEOUTS, _DURATION)),
+            "upgrade": {"anyOf": [_PROTOCOLS, _upgrade()]},
+        },
+    )
+
+
+def _upgrade() -> Schema:
+    return _object(
+        UPGRADE,
+        {
+            "protocols": _PROTOCOLS,
+            "idle": _DURATION,
+            "close_on_expiry": {"enum": [True, False, *YES_OR_NO]},
         },
     )
 
@@ -246,6 +292,8 @@ def _field() -> Schema:
             "min_length": _POSITIVE,
             "reads": _set(_words(READABLE)),
             "on_error": _words(ON_ERROR),
+            "bind": _value(BIND, "claim(sub)", "path(id)"),
+            "shared": {"enum": [True, False, *YES_OR_NO]},
         },
     )
 
@@ -264,15 +312,22 @@ def policy_schema() -> Schema:
     views = {"enum": [*(view.value for view in View), None]}
     view = _table(_word(GLOB), views)
     shapes = {
-        "version": _VERSION,
+        "version": VERSION,
+        "include": {**_set(_WORD), "examples": [["rules/", "roles.yaml"]]},
         "deployment": _WORD,
+        "tenant": _value(CLAIM_PATH, "$.school"),
         "health": {"type": "string", "pattern": r"^(?:none|/.*)$"},
-        "backends": _table(_NAME, {"$ref": "#/$defs/backend"}),
-        "issuers": _table(_NAME, {"$ref": "#/$defs/issuer"}),
-        "roles": _set(_ROLE),
-        "limits": _table(_NAME, {"$ref": "#/$defs/limit"}),
-        "fields": _table(_NAME, _field()),
+        "mode": _words(POLICY_MODES),
+        "backends": _table(NAME_WORD, {"$ref": "#/$defs/backend"}),
+        "issuers": _table(NAME_WORD, {"$ref": "#/$defs/issuer"}),
+        "roles": _set({"anyOf": [ROLE_WORD, _heir()]}),
+        "addresses": _table(NAME_WORD, _ADDRESSES),
+        "limits": _table(NAME_WORD, {"$ref": "#/$defs/limit"}),
+        "limit_headers": _words(LIMIT_HEADERS),
+        "fields": _table(NAME_WORD, _field()),
         "views": _table(_word(ROLE), view),
+        "log": _object(LOG, {"keys": _set(_words(KEYS)), "sample": _SHARE}),
+        "responses": {"$ref": "#/$defs/responses"},
         "rules": _list({"$ref": "#/$defs/rule"}),
     }
     return {
@@ -282,46 +337,8 @@ def policy_schema() -> Schema:
         "$defs": {
             "backend": _backend(),
             "issuer": _issuer(),
-            "limit": _limit(),
+            "limit": limit_schema(),
+            "responses": _responses(),
             "rule": _rule(),
         },
-    }
-
-
-def cases_schema() -> Schema:
-    """Return the schema of a file of test cases."""
-    fields = _set(_NAME, least=0)
-    limit = _word(re.compile(r"[A-Za-z0-9_.#-]+"))
-    expect = _object(
-        EXPECT,
-        {
-            "outcome": _words(["allowed", "refused"]),
-            "reason": _words([reason.slug for reason in Reason]),
-            "rule": _word(RULE_ID),
-            "role": _ROLE,
-            "backend": _NAME,
-            "limits": {"anyOf": [_set(limit, least=0), _table(limit, _RATE)]},
-            "encrypted": fields,
-            "plain": fields,
-            "masked": fields,
-        },
-    )
-    case = _object(
-        CASE,
-        {
-            "name": _WORD,
-            "request": _one_or_many(
-                _value(re.compile(r"[!-`{-~]+ \S+"), "GET /api/users/7")
-            ),
-            "as": _one_or_many(_word(ROLE)),
-            "claims": {"type": "object", "minProperties": 1},
-            "issuer": _NAME,
-            "expect": expect,
-        },
-    )
-    case = {**case, "oneOf": _exactly_one("as", "claims")}
-    return {
-        "$schema": DIALECT,
-        "title": "Test cases of a policy of lumina-proxy",
-        **_object(CASES, {"version": _VERSION, "cases": _list(case)}),
     }

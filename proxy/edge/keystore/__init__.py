@@ -1,0 +1,1 @@
+"""Where data keys are kept, who opens them, and how they are kept fresh."""
