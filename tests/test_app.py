@@ -528,10 +528,8 @@ async def test_redis_may_come_later(tmp_path: Path) -> None:
             [bucket] = server.command("KEYS", "lb:{*")
             assert "127.0.0.1" in bucket
             assert (await fetch(proxy, LOGIN)).status == 429
-            server.command("DEL", bucket)
-            assert (await fetch(proxy, LOGIN)).status == 502
 
-            assert proxy.ask("/limits/127.0.0.1?rule=login")[1]["remaining"] == 4
+            assert proxy.ask("/limits/127.0.0.1?rule=login")[1]["remaining"] == 0
             assert metric(proxy, 'lumina_limiter_takes_total{outcome="refused"}') == 2
         finally:
             server.kill()
