@@ -137,9 +137,7 @@ def read_rule(report: Report, node: Node, known: Known) -> Rule | None:
         count=count,
         tolerate=tolerate,
         max_body_bytes=max_body,
-        binds=read_binds(
-            report, entries, (match[1], token), known.fields, protected.values()
-        ),
+        **read_binds(report, entries, (match[1], token), known.fields, protected),
         upgrade=upgrade,
         timeouts=timeouts,
         responses=responses,
