@@ -323,7 +323,9 @@ class ClusterStore(SharedStore):
         for server in self._links.keys() - named:
             await self._links.pop(server).close()
         for link in self._links.values():
-            if not link.open:
+            if link.open:
+                self.opened(link)  # for slots that had no server before
+            else:
                 link.reconnect()
 
     def _new_link(self, server: Server) -> RedisLink:
