@@ -1,4 +1,4 @@
-"""Every key that a policy and its test cases may have, and what it says.
+"""Every key that a policy may have, and what it says.
 
 One table for the parser, which refuses what is not in it, and for the JSON Schema, from
 which editors complete and explain. Order is the order in which people write them.
@@ -46,6 +46,10 @@ DOCUMENT: Keys = {
         "enforce (usual); or shadow: every rule decides and notes what it would have "
         "refused, and nothing is enforced."
     ),
+    "listeners": Key(
+        "The ports that clients connect to, by name, each with rules of its own; "
+        "default is the one at LISTEN."
+    ),
     "backends": Key("The services behind the proxy, by name."),
     "issuers": Key("Whom tokens are trusted from, by name."),
     "roles": Key(
@@ -61,6 +65,27 @@ DOCUMENT: Keys = {
     ),
     "responses": Key("What is done to the header fields of every answer."),
     "rules": Key("What may be done. A request that no rule matches is refused."),
+}
+
+LISTENER: Keys = {
+    "listen": Key(
+        "Where: host:port, :port for every interface, or unix:/path. Not for default, "
+        "which is at LISTEN."
+    ),
+    "tls": Key("Its certificate; without it, connections are plain."),
+    "proxy_protocol": Key(
+        "true: trusted peers begin each connection with a PROXY header, version 1 or "
+        "2, that says who the client is."
+    ),
+    "max_connections": Key(
+        "At a time, of each process; as many as MAX_CONNECTIONS when it is missing."
+    ),
+}
+
+LISTENER_TLS: Keys = {
+    "certificate": Key("The file with its chain, in PEM.", required=True),
+    "key": Key("The file with its private key, unless the chain's file has it."),
+    "oldest": Key("The oldest version of TLS that is spoken: 1.3 (usual) or 1.2."),
 }
 
 BACKEND: Keys = {
@@ -268,6 +293,7 @@ RULE: Keys = {
         "enforce (usual); or shadow: who may, and how often, is decided and noted, and "
         "not enforced. What is protected stays protected."
     ),
+    "listener": Key("Which port it is for; default, the one at LISTEN, if missing."),
     "backend": Key("Where requests go, when there are several backends."),
     "limits": Key(
         "Names of limits, or limits written out. A request takes from all, or from "
@@ -352,42 +378,4 @@ CORS: Keys = {
         "Whether browsers send cookies along; false when it is missing."
     ),
     "max_age": Key("How long a browser remembers it; 10m when it is missing."),
-}
-
-CASES: Keys = {
-    "version": Key("Which language this is; 1.", required=True),
-    "cases": Key("Requests, and what has to come out.", required=True),
-}
-
-CASE: Keys = {
-    "name": Key("What the case is about, for people."),
-    "request": Key(
-        "A method, a space and a path: GET /users/7. A list makes a case of each.",
-        required=True,
-    ),
-    "as": Key("Who asks: a role, several roles, or anyone, who has no token."),
-    "claims": Key(
-        "Who asks, as the claims of a token: beside, or instead of, the usual iss, "
-        "aud, sub and exp. Times are durations from now: exp: -1m is a minute ago."
-    ),
-    "issuer": Key("Which issuer makes that token, when there are several."),
-    "client": Key("The address of the client; 192.0.2.1 when it is missing."),
-    "headers": Key("Fields of the request, by lower-case name."),
-    "time": Key("When: 2026-03-01T08:30:00Z. Now when it is missing."),
-    "expect": Key("What has to come out; only this is compared.", required=True),
-}
-
-EXPECT: Keys = {
-    "outcome": Key("allowed (usual) or refused."),
-    "reason": Key("Why the request is refused."),
-    "rule": Key("The rule that matches."),
-    "role": Key("The role that acts."),
-    "backend": Key("The backend that gets the request."),
-    "limits": Key(
-        "The limits that the request takes from; or each with its rate, unlimited ones "
-        "too."
-    ),
-    "encrypted": Key("The fields of the request that are encrypted."),
-    "plain": Key("The fields of the answer that are decrypted."),
-    "masked": Key("The fields of the answer that are masked."),
 }

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 
 from proxy.core import policy_values as values
 from proxy.core.errors import Finding, PolicyError
+from proxy.core.listeners import DEFAULT_LISTENER
 from proxy.core.policy import Policy, Rule
 from proxy.core.policy_backends import read_backends
 from proxy.core.policy_fields import read_fields
@@ -21,6 +22,7 @@ from proxy.core.policy_guards import read_addresses, read_shadow
 from proxy.core.policy_issuers import read_issuers
 from proxy.core.policy_keys import DOCUMENT, required
 from proxy.core.policy_lint import Draft, find_contradictions, find_omissions
+from proxy.core.policy_listeners import read_listeners
 from proxy.core.policy_responses import read_responses
 from proxy.core.policy_roles import read_roles
 from proxy.core.policy_rules import Known, hardening_of, read_rule
@@ -34,7 +36,10 @@ DEFAULT_DEPLOYMENT = "default"
 DEFAULT_HEALTH = "/health"
 NO_HEALTH = "none"
 
-_TABLES = ("backends", "issuers", "addresses", "limits", "fields", "views", "responses")
+_TABLES = (
+    *("listeners", "backends", "issuers", "addresses", "limits", "fields", "views"),
+    "responses",
+)
 _LISTS = ("roles", "rules")
 _WORDS = ("deployment", "health", "mode")
 
@@ -94,11 +99,11 @@ def compile_policy(
     if not document.complete:
         raise PolicyError(findings())
     draft = _draft(report, document)
-    router = find_contradictions(report, draft)
-    if router is None or report.failed:
+    routers = find_contradictions(report, draft)
+    if routers is None or report.failed:
         raise PolicyError(findings())
     find_omissions(report, draft)
-    policy = _policy(draft, router, document, digest_of(files))
+    policy = _policy(draft, routers, document, digest_of(files))
     return Compiled(policy=policy, warnings=findings(), draft=draft)
 
 
@@ -203,6 +208,7 @@ def _draft(report: Report, document: _Document) -> Draft:
         texts=document.texts,
         shadow=read_shadow(report, document.words.get("mode")),
         responses=read_responses(report, tables["responses"]),
+        listeners=read_listeners(report, tables["listeners"]),
     )
     issuers = read_issuers(report, tables["issuers"])
     views = read_views(report, tables["views"], roles.names, known.fields)
@@ -237,7 +243,10 @@ def digest_of(files: Sequence[tuple[str, str]]) -> str:
 
 
 def _policy(
-    draft: Draft, router: Router[Rule], document: _Document, digest: str
+    draft: Draft,
+    routers: Mapping[str, Router[Rule]],
+    document: _Document,
+    digest: str,
 ) -> Policy:
     """Build the policy of a draft without errors."""
     known, rules = draft.known, tuple(rule for _, rule in draft.rules)
@@ -254,7 +263,9 @@ def _policy(
         fields=known.fields,
         views=draft.views,
         rules=rules,
-        router=router,
+        router=routers[DEFAULT_LISTENER],
+        routers=routers,
+        listeners={name: item for name, item in known.listeners.items() if item},
         unmatched=_unmatched(known),
         hardening=hardening_of(known.responses, known),
         hardenings={

@@ -13,6 +13,7 @@ from proxy.core.backends import Backend
 from proxy.core.field import Field
 from proxy.core.fields import Selection
 from proxy.core.hardening import Hardening
+from proxy.core.listeners import DEFAULT_LISTENER, Listener
 from proxy.core.parameters import Parameters
 from proxy.core.policy import ANYONE, Limit, Rule
 from proxy.core.policy_backends import read_rule_timeouts
@@ -85,6 +86,7 @@ class Known:
     addresses: Mapping[str, Networks | None]
     texts: Mapping[str, str]
     shadow: bool = False
+    listeners: Mapping[str, Listener | None] = dataclasses.field(default_factory=dict)
     responses: Responses | None = None
     hardenings: dict[Responses, Hardening] = dataclasses.field(default_factory=dict)
     selections: dict[tuple[tuple[str, str], ...], Selection] = dataclasses.field(
@@ -99,6 +101,11 @@ def read_rule(report: Report, node: Node, known: Known) -> Rule | None:
     match = report.read(entries.get("match"), _match, None)
     allow = report.read(entries.get("allow"), lambda n: _allow(report, n, known), None)
     backend = _backend(report, node, entries, known)
+    listener = report.read(
+        entries.get("listener"),
+        lambda n: values.choice(n, "listener", known.listeners),
+        DEFAULT_LISTENER,
+    )
     limits = _limits(report, entries.get("limits"), rule_id or "", known)
     protected = _protected(report, entries.get("protect"), known)
     count = report.read(entries.get("count"), _counter, None)
@@ -132,6 +139,7 @@ def read_rule(report: Report, node: Node, known: Known) -> Rule | None:
         hardening=hardening_of(responses, known),
         guard=read_guard(report, entries, context),
         shadow=shadow,
+        listener=listener or DEFAULT_LISTENER,
     )
 
 

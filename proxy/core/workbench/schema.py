@@ -12,17 +12,10 @@ YAML has types and the parser has none, so a value may be typed as an editor rea
 import re
 
 from proxy.core.authn import FAMILIES
-from proxy.core.backends import Balance, Verify
+from proxy.core.case_keys import CASE, CASES, EXPECT
 from proxy.core.conditions import MAX_LENGTH
 from proxy.core.paths import INTOLERABLE, Ambiguity
 from proxy.core.policy import ANYONE, OnStoreFailure, Per, Precision, View
-from proxy.core.policy_backends import (
-    FILE,
-    HOST,
-    NO_EJECTION,
-    RETRIES,
-    SERVER,
-)
 from proxy.core.policy_fields import (
     KEY_ID,
     MODES,
@@ -38,18 +31,10 @@ from proxy.core.policy_guards import SCOPE
 from proxy.core.policy_issuers import CLAIM_PATH, KEY_SOURCES
 from proxy.core.policy_keys import (
     ADDRESSES,
-    BACKEND,
-    BACKEND_TLS,
-    BREAKER,
-    CASE,
-    CASES,
     COOKIES,
     CORS,
     DOCUMENT,
-    EJECT,
-    EXPECT,
     FIELD,
-    HEALTH,
     ISSUER,
     KEY,
     LIMIT,
@@ -57,7 +42,6 @@ from proxy.core.policy_keys import (
     RESPONSES,
     RULE,
     RULE_TIMEOUTS,
-    TIMEOUTS,
     UPGRADE,
 )
 from proxy.core.policy_responses import NOTHING, ORIGIN, SOURCE, TOKEN
@@ -68,7 +52,9 @@ from proxy.core.policy_upgrade import PROTOCOL
 from proxy.core.policy_values import DURATION, NAME, SIZE, YES_OR_NO
 from proxy.core.reasons import Reason
 from proxy.core.responses import SameSite
-from proxy.core.workbench.shapes import VARIABLE as _VARIABLE
+from proxy.core.workbench.network_schema import backend, listener
+from proxy.core.workbench.shapes import DURATION as _DURATION
+from proxy.core.workbench.shapes import POSITIVE as _POSITIVE
 from proxy.core.workbench.shapes import WORD as _WORD
 from proxy.core.workbench.shapes import Schema
 from proxy.core.workbench.shapes import array as _list
@@ -90,14 +76,6 @@ _PATH = f"/(?:{_SEGMENT}(?:/{_SEGMENT})*(?:/(?:{_REST})?)?|{_REST})?"
 
 
 _NAME = _word(NAME)
-_POSITIVE: Schema = {
-    "anyOf": [
-        {"type": "integer", "minimum": 1},
-        {"type": "string", "pattern": "^[1-9][0-9]{0,14}$"},
-        _VARIABLE,
-    ]
-}
-_DURATION = _value(DURATION, "250ms", "2s", "1m", "1h")
 _RATE = _value(
     re.compile(
         f"{UNLIMITED}|[0-9]{{1,15}} ?/ ?(?:{'|'.join(PERIODS)}|{DURATION.pattern})"
@@ -118,43 +96,6 @@ def _heir() -> Schema:
     """A role that may whatever others may."""
     role = {**_table(_word(ROLE), _set(_ROLE)), "maxProperties": 1}
     return {**role, "examples": [{"teacher": ["student"]}]}
-
-
-def _backend() -> Schema:
-    file = _value(FILE, "/etc/lumina/ca.pem")
-    eject = {"after": _POSITIVE, "for": _DURATION, "at_most": _POSITIVE}
-    return _object(
-        BACKEND,
-        {
-            "servers": _set(_value(SERVER, "http://127.0.0.1:9000")),
-            "balance": _words([one.value for one in Balance]),
-            "timeouts": _object(TIMEOUTS, dict.fromkeys(TIMEOUTS, _DURATION)),
-            "health": _object(
-                HEALTH,
-                {
-                    "path": _value(re.compile(r"/[!-\"$-~]*"), "/health"),
-                    "every": _DURATION,
-                    "timeout": _DURATION,
-                    "host": _value(HOST, "lms.example"),
-                    "down_after": _POSITIVE,
-                    "up_after": _POSITIVE,
-                },
-            ),
-            "eject": {"anyOf": [{"const": NO_EJECTION}, _object(EJECT, eject)]},
-            "breaker": _object(BREAKER, dict.fromkeys(BREAKER, _POSITIVE)),
-            "retry": _words(RETRIES),
-            "tls": _object(
-                BACKEND_TLS,
-                {
-                    "ca": file,
-                    "certificate": file,
-                    "key": file,
-                    "server_name": _value(HOST, "lms.example"),
-                    "verify": _words([one.value for one in Verify]),
-                },
-            ),
-        },
-    )
 
 
 def _responses() -> Schema:
@@ -259,6 +200,7 @@ def _rule() -> Schema:
             },
             "addresses": _object(ADDRESSES, {"allow": _ADDRESSES, "deny": _ADDRESSES}),
             "mode": _words(POLICY_MODES),
+            "listener": _NAME,
             "backend": _NAME,
             "limits": _list({"anyOf": [_NAME, {"$ref": "#/$defs/limit"}]}),
             "protect": _object(
@@ -330,6 +272,7 @@ def policy_schema() -> Schema:
         "deployment": _WORD,
         "health": {"type": "string", "pattern": r"^(?:none|/.*)$"},
         "mode": _words(POLICY_MODES),
+        "listeners": _table(_NAME, listener()),
         "backends": _table(_NAME, {"$ref": "#/$defs/backend"}),
         "issuers": _table(_NAME, {"$ref": "#/$defs/issuer"}),
         "roles": _set({"anyOf": [_ROLE, _heir()]}),
@@ -345,7 +288,7 @@ def policy_schema() -> Schema:
         "title": "A policy of lumina-proxy",
         **_object(DOCUMENT, shapes),
         "$defs": {
-            "backend": _backend(),
+            "backend": backend(),
             "issuer": _issuer(),
             "limit": _limit(),
             "responses": _responses(),
@@ -381,6 +324,7 @@ def cases_schema() -> Schema:
             ),
             "as": _one_or_many(_word(ROLE)),
             "claims": {"type": "object", "minProperties": 1},
+            "listener": _NAME,
             "issuer": _NAME,
             "client": _WORD,
             "headers": _table(_word(re.compile(r"[a-z0-9_.-]+")), _WORD),
