@@ -18,6 +18,7 @@ COMMANDS = (
     "policy",
     "schema",
     "limits",
+    "keys",
     "init",
 )
 """In the order in which the help lists them; each is a file of ``proxy.cli``."""

@@ -15,6 +15,7 @@ from collections.abc import Callable
 
 from proxy.core.authn import Principal, Unsettled
 from proxy.core.authz import acting_role
+from proxy.core.belonging import tenant_of
 from proxy.core.claims import refused
 from proxy.core.errors import Refused
 from proxy.core.exchange import Exchange
@@ -147,6 +148,8 @@ class Admission:
             raise
         if asked is not None:
             asked.role = role
+        if snapshot.policy.tenant and rule.protects:
+            exchange.tenant = tenant_of(snapshot.policy.tenant, principal)
         return _identity(principal, role)
 
     def _observed(  # noqa: PLR0917 - as ``_decided``

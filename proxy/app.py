@@ -144,7 +144,7 @@ class App:
             self._serving.put_in_force(snapshot)
         except (PolicyError, StartError) as error:
             self._source.refuse(str(error))
-            self._metrics.policy_refused()
+            self._serving.refuse_policy(str(error))
             return
         self._source.put_in_force(loaded)
         log.info("policy %s is in force", loaded.policy.digest)

@@ -39,7 +39,7 @@ def wall() -> float:
 def clocks() -> Clocks:
     """Return the clocks of this process."""
     return Clocks(
-        wall=time.time,
+        wall=wall,
         monotonic=time.perf_counter,
         request_id=request_ids().__next__,
     )

@@ -6,9 +6,11 @@ pipeline's.
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
+from proxy.core.belonging import UNBOUND, bound_values
+from proxy.core.cipher import Cipher
 from proxy.core.errors import Refused
 from proxy.core.exchange import Exchange
 from proxy.core.headers import RequestHeaders, is_json, value_of, without_validators
@@ -96,8 +98,9 @@ class Bodies:
         """Return the target with its protected parameters encrypted."""
         if rule.protect_query is None:
             return target
+        cipher, _ = _whose(snapshot, rule, exchange)
         return encrypt_target(
-            snapshot.ciphers.of(exchange.tenant),
+            cipher,
             rule.protect_query,
             target,
             self._recorder.cipher,
@@ -119,12 +122,15 @@ class Bodies:
         kind = headers.noted.get(b"content-type")
         if b"content-encoding" in headers.noted:
             raise Refused(Reason.MEDIA_TYPE_NOT_ALLOWED)
-        cipher, note = snapshot.ciphers.of(exchange.tenant), self._recorder.cipher
+        note = self._recorder.cipher
+        cipher, bound = _whose(snapshot, rule, exchange)
         if rule.protect_form is not None and is_form(kind):
-            return encrypt_form(cipher, rule.protect_form, plain, note)
+            return encrypt_form(cipher, rule.protect_form, plain, note, bound=bound)
         if rule.protect_request is not None and is_json(kind):
             see = functools.partial(snapshot.policy.view, exchange.role)
-            return encrypt_body(cipher, rule.protect_request, plain, note, see)
+            return encrypt_body(
+                cipher, rule.protect_request, plain, note, see, bound=bound
+            )
         raise Refused(Reason.MEDIA_TYPE_NOT_ALLOWED)
 
     async def decrypted(
@@ -151,12 +157,14 @@ class Bodies:
             response.body.abandon()
             raise
         exchange.upstream_seconds = self._clock() - exchange.upstream_started
+        cipher, bound = _whose(snapshot, rule, exchange)
         plain = sealed and decrypt_body(
-            (snapshot.policy, snapshot.ciphers.of(exchange.tenant)),
+            (snapshot.policy, cipher),
             selection,
             sealed,
             exchange.role,
             self._recorder.cipher,
+            bound=bound,
         )
         response.headers = headers
         response.body = Whole(plain)
@@ -172,6 +180,16 @@ class Bodies:
             if refused.reason is Reason.BODY_TOO_LARGE:
                 raise Refused(Reason.RESPONSE_UNREADABLE, "It is too long.") from None
             raise
+
+
+def _whose(
+    snapshot: Snapshot, rule: Rule, exchange: Exchange
+) -> tuple[Cipher, Mapping[str, bytes]]:
+    """Return the cipher of a request's tenant, and what its values are bound to."""
+    bound = UNBOUND
+    if rule.binds:
+        bound = bound_values(rule.binds, exchange.principal, exchange.path)
+    return snapshot.ciphers.of(exchange.tenant), bound
 
 
 async def _read_all(body: Body) -> bytes:

@@ -31,11 +31,13 @@ from proxy.core.headers import (
     value_of,
 )
 from proxy.core.message import Request
+from proxy.core.observing import Audit
 from proxy.core.policy import Policy, Rule
 from proxy.core.reasons import Reason
 from proxy.core.routing import NEVER_MEANT
 from proxy.core.target import split_target
 from proxy.ports import (
+    Auditor,
     BucketStore,
     Clocks,
     Downstream,
@@ -61,6 +63,7 @@ class Pipeline:
         store: BucketStore,
         upstream: Upstream,
         recorder: Recorder,
+        auditor: Auditor,
         inquiries: Inquiries,
         clocks: Clocks,
         trusted: Sequence[Network] = (),
@@ -71,6 +74,7 @@ class Pipeline:
         self._store = store
         self._upstream = upstream
         self._recorder = recorder
+        self._auditor = auditor
         self._clock = clocks.monotonic
         self._new_id = clocks.request_id
         self._trusted = trusted
@@ -98,6 +102,9 @@ class Pipeline:
             takes = takes_of(rule, exchange)
             grants = await self._store.take(takes) if takes else ()
             limited = granted(rule, takes, grants, exchange)
+            # write down what has to be
+            if rule.observed.audit is Audit.REQUIRED:
+                await self._auditor.required("request.admitted", **exchange.described())
             # encrypt
             target = bodies.encrypted_target(snapshot, rule, target, exchange)
             body, framing = bodies.outgoing(rule, request, headers, exchange)
@@ -105,8 +112,7 @@ class Pipeline:
                 body = await bodies.encrypted(snapshot, rule, body, headers, exchange)
                 framing = b"Content-Length: %d\r\n" % len(body)
             # exchange
-            head = _head(request, target, headers, exchange, rule, (who, framing))
-            exchange.upstream_started = self._clock()
+            head = self._head(request, target, headers, exchange, rule, (who, framing))
             response = await self._upstream.exchange(
                 rule, request.method, head, body, chunked=framing is CHUNKED
             )
@@ -116,10 +122,8 @@ class Pipeline:
             limited += hardened(rule.hardening, response, request)
             if not self._answers.sent(response, limited, downstream, exchange):
                 await self._answers.stream(response, limited, downstream, exchange)
-        except (Refused, _Preflight) as stopped:
-            self._stopped(stopped, snapshot, request, downstream, exchange)
-        except Exception as error:  # noqa: BLE001 - a bug: 500, logged and counted
-            self._failed(error, downstream, exchange)
+        except Exception as error:  # noqa: BLE001 - refused, or a bug: logged, 500
+            self._stopped(error, snapshot, request, downstream, exchange)
         finally:
             exchange.ended = self._clock()
             self._recorder.record(exchange)
@@ -152,29 +156,42 @@ class Pipeline:
         exchange.counter = rule.count
         return rule, f"{path}?{query}" if query else path
 
+    def _head(  # noqa: PLR0917 - a part of the head each
+        self,
+        request: Request,
+        target: str,
+        headers: RequestHeaders,
+        exchange: Exchange,
+        rule: Rule,
+        added: tuple[bytes, ...],
+    ) -> bytes:
+        """Return the head of the request that the backend gets now."""
+        exchange.upstream_started = self._clock()
+        lines = request_lines(headers, whole=rule.protect_response is not None)
+        lines.append(forwarded_lines(headers, request, exchange.request_id))
+        lines += added
+        return request_head(request.method, target, headers.host, lines)
+
     def _stopped(
         self,
-        refused: "Refused | _Preflight",
+        error: Exception,
         snapshot: Snapshot,
         request: Request,
         downstream: Downstream,
         exchange: Exchange,
     ) -> None:
         """Refuse, unless the proxy itself was asked: what pages may, or how it is."""
-        if isinstance(refused, _Preflight):
-            self._answers.preflight(refused.lines, downstream, exchange)
+        if isinstance(error, _Preflight):
+            self._answers.preflight(error.lines, downstream, exchange)
             return
+        if not isinstance(error, Refused):
+            self._recorder.failed(error, exchange)
+            error = Refused(Reason.INTERNAL)
         own = snapshot.policy.own_lines(exchange.rule, request)
-        if refused.reason is not Reason.NO_RULE or not _is_health(snapshot, request):
-            self._answers.refuse(refused, downstream, exchange, own)
-        else:
+        if error.reason is Reason.NO_RULE and _is_health(snapshot, request):
             self._answers.serving(downstream, exchange, own)
-
-    def _failed(
-        self, error: Exception, downstream: Downstream, exchange: Exchange
-    ) -> None:
-        self._recorder.failed(error, exchange)
-        self._answers.refuse(Refused(Reason.INTERNAL), downstream, exchange)
+        else:
+            self._answers.refuse(error, downstream, exchange, own)
 
     def reject(self, refused: Refused, downstream: Downstream) -> None:
         """Answer what could not be read as a request."""
@@ -232,21 +249,6 @@ def _unmatched(policy: Policy, refused: Refused, exchange: Exchange) -> Rule:
         raise refused
     exchange.note_shadow(refused.reason, refused.detail)
     return rule
-
-
-def _head(  # noqa: PLR0917 - a part of the head each
-    request: Request,
-    target: str,
-    headers: RequestHeaders,
-    exchange: Exchange,
-    rule: Rule,
-    added: tuple[bytes, ...],
-) -> bytes:
-    """Return the head of the request that the backend gets."""
-    lines = request_lines(headers, whole=rule.protect_response is not None)
-    lines.append(forwarded_lines(headers, request, exchange.request_id))
-    lines += added
-    return request_head(request.method, target, headers.host, lines)
 
 
 def _is_health(snapshot: Snapshot, request: Request) -> bool:

@@ -8,6 +8,7 @@ import dataclasses
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
+from proxy.core.audit_chain import Value
 from proxy.core.authn import Authenticator, Unsettled
 from proxy.core.bucket import Grant
 from proxy.core.ciphers import Ciphers
@@ -135,6 +136,34 @@ class Recorder(Protocol):
 
     def failed(self, error: BaseException, exchange: Exchange) -> None:
         """Note a bug of ours."""
+        ...
+
+
+class AccessLog(Protocol):
+    """Who logs requests."""
+
+    def configure(self, policy: Policy) -> None:
+        """Follow a policy that is in force from now on."""
+        ...
+
+    def note(self, exchange: Exchange) -> None:
+        """Log one request that is over."""
+        ...
+
+
+class Auditor(Protocol):
+    """Who writes down what security asks for."""
+
+    def note(self, event: str, **fields: Value) -> None:
+        """Have an event written soon; never waits, never fails."""
+        ...
+
+    async def required(self, event: str, **fields: Value) -> None:
+        """Have an event written, and return once it is.
+
+        Raises:
+            Refused: AUDIT_UNAVAILABLE.
+        """
         ...
 
 

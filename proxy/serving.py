@@ -28,6 +28,7 @@ from proxy.edge.refusals import Refusals
 from proxy.edge.tls import TlsError
 from proxy.edge.tunnels import Tunnels
 from proxy.edge.upstreams import Upstreams
+from proxy.logs import Logs
 from proxy.pipeline import Pipeline
 from proxy.ports import Snapshot
 from proxy.settings import Settings
@@ -72,28 +73,29 @@ class Serving:
         metrics: Metrics,
         trusted: Trusted,
     ) -> None:
-        self._settings = settings
-        self._metrics = metrics
-        self.draining = False
+        self._settings, self._metrics = settings, metrics
         self._keys: DataKeys | None = None
-        limits = WireLimits()
-        upstreams = self._upstreams = Upstreams()
+        self.draining = False
+        limits, upstreams, self.tunnels = WireLimits(), Upstreams(), Tunnels()
+        self._upstreams = upstreams
         self._health = HealthChecks(upstreams.tls_of, upstreams.health_changed)
         self._store = self._make_store()
         self.trust = Trust(trusted, metrics)
-        self._refusals = Refusals(bindings.wall)
+        self._refusals, logs = Refusals(bindings.wall), Logs(settings)
+        self._logs = logs
+        self._observers = Observers(metrics, self._refusals, logs.access, logs.audit)
         self._pipeline = Pipeline(
             snapshot,
             store=self._store,
             upstream=upstreams,
-            recorder=Observers(metrics, self._refusals),
+            recorder=self._observers,
+            auditor=logs.audit,
             inquiries=self.trust,
             clocks=bindings.clocks(),
             trusted=settings.trusted_proxies,
             body_bytes=limits.body_bytes,
             buffered_bytes=limits.buffered_bytes,
         )
-        self.tunnels = Tunnels()
         self._listener = Listener(
             self._pipeline,
             limits,
@@ -117,6 +119,7 @@ class Serving:
 
     def _watch(self) -> None:
         watch, store = self._metrics.watch, self._store
+        self._logs.watch(self._metrics)
         watch(
             "lumina_limiter_takes",
             lambda: [(("allowed",), store.taken), (("refused",), store.refused)],
@@ -194,7 +197,9 @@ class Serving:
             StartError: a file of a backend's certificate cannot be used; what was in
                 force stays.
         """
+        before = self.policy
         self._apply(snapshot)
+        self._logs.policy_changed(before, snapshot.policy)
         self.trust.configure(snapshot.policy)
         self._health.configure(snapshot.policy.backends.values())
 
@@ -210,8 +215,14 @@ class Serving:
         self._metrics.declare_counters(
             rule.count for rule in policy.rules if rule.count
         )
+        self._observers.configure(policy)
         self._pipeline.snapshot = snapshot
         self._metrics.policy_loaded(policy.digest)
+
+    def refuse_policy(self, why: str) -> None:
+        """Note that a policy was refused, and that the one in force stays."""
+        self._metrics.policy_refused()
+        self._logs.audit.note("policy.refused", why=why)
 
     # -- what operators ask
 
@@ -226,6 +237,7 @@ class Serving:
         checks = {
             "keys": self._keys.state if self._keys else "ok",
             "issuers": self.trust.state,
+            "audit": self._logs.state,
             "limits": self._store.state,
             "backends": f"down: {', '.join(sorted(set(down)))}" if down else "ok",
             "listening": "yes" if self._listener.port else "no",
@@ -266,6 +278,7 @@ class Serving:
         Raises:
             StartError: the store's URL has an option that there is not.
         """
+        self._logs.start()
         self._upstreams.start()
         try:
             await self._store.open()
@@ -279,6 +292,7 @@ class Serving:
     async def listen(self, sockets: list[socket.socket]) -> None:
         """Accept connections from now on, at sockets that are this process's own."""
         await self._listener.start(sockets)
+        self._logs.policy_changed(None, self.policy)
         # What lives until the end is not looked at by every collection.
         gc.collect()
         gc.freeze()
@@ -321,3 +335,4 @@ class Serving:
         await self._store.close()
         if self._keys is not None:
             await self._keys.close()
+        self._logs.stop()

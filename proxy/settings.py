@@ -21,6 +21,10 @@ _MAX_WORKERS = 256
 _UNIX = "unix:"
 """Among trusted proxies: whoever may connect to a unix socket of ours."""
 
+STDOUT = "stdout"
+NOWHERE = "none"
+"""What ACCESS_LOG and AUDIT_LOG may say beside the name of a file."""
+
 
 class SettingsError(Exception):
     """A setting is missing or wrong.
@@ -113,6 +117,12 @@ class Settings:
         redis_url: where the buckets are; None keeps them in this process.
         encryption_key: as ``Keyset.from_text`` reads it; "" where a keystore has keys.
         metrics_token: what the metrics port asks for; None asks for nothing.
+        access_log: where requests are logged: ``stdout``, ``none`` or a file.
+        audit_log: the file of security events; None leaves them to the ordinary log.
+        audit_key: 32 bytes in URL-safe base64 that bind its lines; "" derives one from
+            the encryption key.
+        log_format: ``json``, ``text``, or ``auto``: text at a terminal.
+        log_level: of the ordinary log: ``debug``, ``info``, ``warning`` or ``error``.
         trusted_proxies: networks whose X-Forwarded-* are believed.
         trusts_unix: whether peers at unix sockets are believed likewise.
         max_connections: of clients, at a time, in each process.
@@ -127,6 +137,11 @@ class Settings:
     encryption_key: str = dataclasses.field(repr=False)
     redis_url: str | None = dataclasses.field(default=None, repr=False)
     metrics_token: str | None = dataclasses.field(default=None, repr=False)
+    access_log: str = STDOUT
+    audit_log: pathlib.Path | None = None
+    audit_key: str = dataclasses.field(default="", repr=False)
+    log_format: str = "auto"
+    log_level: str = "info"
     trusted_proxies: tuple[Network, ...] = ()
     trusts_unix: bool = False
     max_connections: int = 20_000
@@ -152,6 +167,11 @@ class Settings:
             encryption_key=reader.encryption_key(),
             redis_url=reader.redis_url("REDIS_URL"),
             metrics_token=reader.text("METRICS_TOKEN") or None,
+            access_log=reader.text("ACCESS_LOG") or STDOUT,
+            audit_log=reader.path("AUDIT_LOG"),
+            audit_key=reader.text("AUDIT_KEY"),
+            log_format=reader.word("LOG_FORMAT", ("auto", "json", "text")),
+            log_level=reader.word("LOG_LEVEL", ("info", "debug", "warning", "error")),
             trusted_proxies=reader.networks("TRUSTED_PROXIES", trusted),
             trusts_unix=_UNIX in trusted,
             max_connections=reader.count("MAX_CONNECTIONS", 20_000, 1_000_000),
@@ -185,6 +205,18 @@ class _Reader:
             # Not as if nothing was said: an open metrics port was not meant.
             self.problems.append(f"{name}_FILE: {path!r} is empty or cannot be read.")
         return value or ""
+
+    def path(self, name: str) -> pathlib.Path | None:
+        """Return the path; None where there is none, or it is ``none``."""
+        text = self.text(name)
+        return pathlib.Path(text) if text not in {"", NOWHERE} else None
+
+    def word(self, name: str, known: tuple[str, ...]) -> str:
+        """Return one of the known words, by default the first."""
+        text = self.text(name) or known[0]
+        if text not in known:
+            self.problems.append(f"{name}: {text!r} is none of {', '.join(known)}.")
+        return text
 
     def encryption_key(self) -> str:
         """Return ENCRYPTION_KEY; it must be set where no KEYSTORE has keys."""

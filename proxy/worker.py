@@ -19,6 +19,7 @@ from proxy.core.authn import Trusted
 from proxy.core.errors import PolicyError
 from proxy.core.policy_parser import parse_policy
 from proxy.data_keys import DataKeys
+from proxy.edge import log_format
 from proxy.edge.control import Answerer, Declined
 from proxy.edge.metrics import Metrics
 from proxy.edge.policy_source import collector_resting
@@ -94,15 +95,15 @@ class Worker:
     async def _start(self, given: Mapping[str, Any]) -> AsyncGenerator[object, None]:
         """Build, and listen on sockets that were inherited."""
         variables = given["variables"]
+        settings = Settings.read(variables)
+        log_format.configure(settings.log_format, settings.log_level)
         try:
             keys = self._keys = DataKeys(variables, self._metrics.encryptions)
             await keys.open()
             snapshot = await asyncio.to_thread(
                 _compiled, given["files"], variables, keys, self._trusted
             )
-            serving = Serving(
-                Settings.read(variables), snapshot, self._metrics, self._trusted
-            )
+            serving = Serving(settings, snapshot, self._metrics, self._trusted)
             serving.keep_keys(keys)
             await serving.start()
         except (PolicyError, StartError) as error:

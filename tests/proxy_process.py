@@ -46,7 +46,7 @@ def environment(**variables: str) -> dict[str, str]:
     """
     ours = re.compile(
         r"LISTEN|METRICS_\w+|BACKEND_URL|POLICY|REDIS_URL|WORKERS|MAX_CONNECTIONS|DRAIN_\w+|"
-        r"TRUSTED_PROXIES|RATE_LIMIT_\w+|JWT_SECRET|ENCRYPTION_KEY"
+        r"TRUSTED_PROXIES|RATE_LIMIT_\w+|JWT_SECRET|ENCRYPTION_KEY|LOG_\w+|A\w+_LOG"
     )
     return {
         **{
@@ -58,6 +58,8 @@ def environment(**variables: str) -> dict[str, str]:
         "METRICS_LISTEN": "127.0.0.1:0",
         "ENCRYPTION_KEY": key(),
         "DRAIN_GRACE": "0",
+        "ACCESS_LOG": "none",
+        "LOG_FORMAT": "text",
         **variables,
     }
 

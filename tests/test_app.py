@@ -122,6 +122,7 @@ def test_ready_tells_every_check(tmp_path: Path) -> None:
                     "policy": "ok",
                     "keys": "ok",
                     "issuers": "ok",
+                    "audit": "ok",
                     "limits": "ok",
                     "backends": "ok",
                     "listening": "yes",

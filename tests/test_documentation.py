@@ -64,11 +64,12 @@ def explained() -> set[str]:
 
 
 def read_by_settings() -> set[str]:
-    """Return the string constants of settings.py that look like variables."""
-    tree = ast.parse(text_of("proxy/settings.py"))
+    """Return the string constants of what reads settings that look like variables."""
+    readers = ("proxy/settings.py", "proxy/edge/keystore/configured.py")
     return {
         node.value
-        for node in ast.walk(tree)
+        for name in readers
+        for node in ast.walk(ast.parse(text_of(name)))
         if isinstance(node, ast.Constant)
         and isinstance(node.value, str)
         and re.fullmatch(r"[A-Z]+(_[A-Z]+)*", node.value)
@@ -218,7 +219,7 @@ def test_what_the_map_points_at_is_there() -> None:
 
 GUIDES = [
     *("README.md", "nginx/README.md", "policies/README.md"),
-    "tests/benchmarks/README.md",
+    *("tests/benchmarks/README.md", "proxy/KEYS.md"),
 ]
 """The documents that tell their reader to type something."""
 
@@ -294,6 +295,10 @@ def before(
         }
 
 
+KEYS = {"JWT_SECRET": SECRET, "ENCRYPTION_KEY": "A" * 43}
+"""What a reader has set up, as the README says."""
+
+
 @pytest.mark.parametrize("name", GUIDES)
 def test_told_commands_do_what_is_said(
     name: str, stack: Stack, before: dict[str, str], tmp_path: Path
@@ -305,7 +310,7 @@ def test_told_commands_do_what_is_said(
     told = [block for block in typed(name) if not make_verbs(block.text)]
     if not told:
         return
-    terminal = Terminal(tmp_path, stack, {"JWT_SECRET": SECRET, **before})
+    terminal = Terminal(tmp_path, stack, {**KEYS, **before})
     seen = terminal.type(told)
 
     for block, output in zip(told, seen, strict=True):
@@ -320,8 +325,7 @@ def test_examples_of_the_help_run(command: str, stack: Stack, tmp_path: Path) ->
     examples = re.search(r"Examples:\n((?: {4}.*\n)+)", text)
     assert examples
     lines = [line.strip() for line in examples[1].splitlines()]
-    keys = {"JWT_SECRET": SECRET, "ENCRYPTION_KEY": "A" * 43}
-    terminal = Terminal(tmp_path, stack, keys)
+    terminal = Terminal(tmp_path, stack, KEYS)
     typed_lines = [Block(f"{command} --help: {one}", "console", one) for one in lines]
 
     assert all(one.startswith(f"lumina-proxy {command}") for one in lines)

@@ -14,6 +14,7 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from proxy.core.audit_chain import Value
 from proxy.core.authn import Authenticator, Trusted, Unsettled, VerificationKey
 from proxy.core.bucket import Grant
 from proxy.core.ciphers import Ciphers
@@ -61,6 +62,7 @@ rules:
       request: {$.name: user.name}
       response: {$.name: user.name}
   - {id: small, match: PUT /small, allow: [teacher], max_body: 4B}
+  - {id: written, match: GET /written, allow: [teacher], limits: [api], audit: required}
   - {id: nothing, match: PUT /nothing, allow: [teacher], max_body: 0B}
 """
 
@@ -146,6 +148,7 @@ class Ports:
         self.closes = False
         self.written = b""
         self.write_fails: BaseException | None = None
+        self.unwritten: Refused | None = None
 
     # The store.
 
@@ -244,6 +247,18 @@ class Ports:
         assert exchange.method
         self.bugs.append(error)
 
+    # Who writes down what must be.
+
+    def note(self, event: str, **fields: Value) -> None:
+        """Nothing in the pipeline itself is noted afterwards."""
+        raise AssertionError(event, fields)
+
+    async def required(self, event: str, **fields: Value) -> None:
+        """Note what is written before the backend is asked, or fail."""
+        self.told.append(f"{event} {fields['rule']} {fields['subject']}")
+        if self.unwritten is not None:
+            raise self.unwritten
+
 
 def a_pipeline(ports: Ports, snapshot: Snapshot | None = None) -> Pipeline:
     """Return a pipeline on those ports; its monotonic clock ticks once a look."""
@@ -254,6 +269,7 @@ def a_pipeline(ports: Ports, snapshot: Snapshot | None = None) -> Pipeline:
         store=ports,
         upstream=ports,
         recorder=ports,
+        auditor=ports,
         inquiries=ports,
         clocks=Clocks(
             wall=lambda: NOW,
@@ -844,3 +860,24 @@ def test_what_was_no_request_is_answered_and_recorded() -> None:
     assert ports.closes
     assert problem_of(ports)["detail"] == "Noise."
     assert ports.records[0].method == ""
+
+
+def test_what_must_be_audited_is_written_before_the_backend_is_asked() -> None:
+    """A rule with ``audit: required`` waits for the log, after it took tokens."""
+    ports = Ports()
+    ports.answer.set(an_answer())
+    handled(ports, a_request("GET", "/written", (b"Authorization", bearer())))
+
+    asked = ports.told.index("exchange lms GET")
+    assert ports.told[asked - 1] == "request.admitted written ada"
+
+
+def test_what_cannot_be_audited_is_refused() -> None:
+    """Where the log cannot be written, the backend is not asked."""
+    ports = Ports()
+    ports.unwritten = Refused(Reason.AUDIT_UNAVAILABLE)
+    request = a_request("GET", "/written", (b"Authorization", bearer()))
+    exchange = handled(ports, request)
+
+    assert (exchange.status, exchange.reason) == (503, Reason.AUDIT_UNAVAILABLE)
+    assert ports.sent is None

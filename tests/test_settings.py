@@ -13,7 +13,7 @@ from proxy.settings import Environment, Recorded, Settings, SettingsError
 
 KEY = "a-key-that-nobody-may-see"
 GOOD = {"ENCRYPTION_KEY": KEY}
-SECRETS = ("ENCRYPTION_KEY", "METRICS_TOKEN", "REDIS_URL")
+SECRETS = ("ENCRYPTION_KEY", "METRICS_TOKEN", "REDIS_URL", "AUDIT_KEY")
 
 
 def settings_of(**variables: str) -> Settings:
@@ -38,6 +38,11 @@ def test_a_key_is_enough() -> None:
         encryption_key=KEY,
         redis_url=None,
         metrics_token=None,
+        access_log="stdout",
+        audit_log=None,
+        audit_key="",
+        log_format="auto",
+        log_level="info",
         trusted_proxies=(),
         drain_grace=5.0,
         drain_timeout=30.0,
@@ -52,6 +57,11 @@ def test_every_setting_is_read() -> None:
         POLICY="/etc/lumina",
         REDIS_URL="redis://h",
         METRICS_TOKEN="t",
+        ACCESS_LOG="/var/log/access",
+        AUDIT_LOG="/var/log/audit",
+        AUDIT_KEY="a",
+        LOG_FORMAT="json",
+        LOG_LEVEL="error",
         TRUSTED_PROXIES="10.0.0.0/8, 192.0.2.1 2001:db8::/32",
         DRAIN_GRACE="0",
         DRAIN_TIMEOUT="2.5",
@@ -64,6 +74,11 @@ def test_every_setting_is_read() -> None:
         encryption_key=KEY,
         redis_url="redis://h",
         metrics_token="t",
+        access_log="/var/log/access",
+        audit_log=Path("/var/log/audit"),
+        audit_key="a",
+        log_format="json",
+        log_level="error",
         trusted_proxies=(
             ipaddress.ip_network("10.0.0.0/8"),
             ipaddress.ip_network("192.0.2.1/32"),
@@ -84,6 +99,11 @@ def test_every_setting_is_read() -> None:
         "POLICY",
         "REDIS_URL",
         "METRICS_TOKEN",
+        "ACCESS_LOG",
+        "AUDIT_LOG",
+        "AUDIT_KEY",
+        "LOG_FORMAT",
+        "LOG_LEVEL",
         "TRUSTED_PROXIES",
         "DRAIN_GRACE",
         "DRAIN_TIMEOUT",
@@ -309,6 +329,23 @@ def test_number_of_workers_is_one(text: str) -> None:
     assert problems_of(WORKERS=text) == (
         f"WORKERS: {text!r} is not a number from 1 to 256.",
     )
+
+
+def test_no_audit_log_has_two_spellings() -> None:
+    """Empty and none are the same."""
+    assert settings_of(AUDIT_LOG="none") == settings_of()
+
+
+@pytest.mark.parametrize(
+    ("name", "known"),
+    [
+        ("LOG_FORMAT", "auto, json, text"),
+        ("LOG_LEVEL", "info, debug, warning, error"),
+    ],
+)
+def test_other_words_are_refused(name: str, known: str) -> None:
+    """A misspelt word is none of the known ones, which are told."""
+    assert problems_of(**{name: "loud"}) == (f"{name}: 'loud' is none of {known}.",)
 
 
 def test_workers_without_redis_are_refused() -> None:

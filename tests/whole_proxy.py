@@ -16,6 +16,7 @@ import jwt
 from proxy.core.authn import Trusted
 from proxy.core.exchange import Exchange
 from proxy.core.policy_parser import parse_policy
+from proxy.edge.audit_log import AuditLines
 from proxy.edge.bucket_store import MemoryStore
 from proxy.edge.limits import WireLimits
 from proxy.edge.listener import Listener
@@ -118,6 +119,7 @@ class WholeProxy:
             store=MemoryStore(lambda: time.time_ns() // 1000),
             upstream=self.upstreams,
             recorder=self.seen,
+            auditor=AuditLines(),
             inquiries=Trust(Trusted(), Metrics(now=time.time, version="0")),
             clocks=Clocks(
                 wall=wall,

@@ -101,11 +101,12 @@ TRAFFIC = [
         "Why requests failed that were allowed. upstream-…: the backend; "
         "field-undecryptable: stored data; limits-unavailable: Redis, by the policy's "
         "wish; keys-unavailable: the key service; issuer-unavailable: who made the "
-        "token; internal-error: a bug of the proxy.",
+        "token; audit-unavailable: the audit log's disk; internal-error: a bug of the "
+        "proxy.",
         query(
             'sum by (reason) (rate(lumina_decisions_total{@, reason=~"upstream-.*|'
             "field-undecryptable|response-unreadable|limits-unavailable|"
-            'keys-unavailable|issuer-unavailable|internal-error"}'
+            'keys-unavailable|issuer-unavailable|audit-unavailable|internal-error"}'
             "[$__rate_interval]))",
             "{{reason}}",
         ),

@@ -4,7 +4,8 @@ import json
 
 import click
 
-from proxy.core.workbench.schema import cases_schema, policy_schema
+from proxy.core.workbench.cases_schema import cases_schema
+from proxy.core.workbench.schema import policy_schema
 
 
 @click.command(short_help="Print the JSON Schema that editors complete from.")

@@ -1,7 +1,6 @@
 """``lumina-proxy serve``: the sidecar."""
 
 import asyncio
-import logging
 import os
 import sys
 
@@ -10,6 +9,7 @@ import uvloop
 
 from proxy.app import App
 from proxy.core.errors import PolicyError
+from proxy.edge import log_format
 from proxy.settings import Environment, Recorded, Settings, SettingsError
 from proxy.starting import StartError
 from proxy.supervisor import Supervisor
@@ -38,7 +38,7 @@ def serve(**flags: str | None) -> None:
     """Serve until SIGTERM or Ctrl-C, then drain.
 
     Everything comes from a flag or the variable in brackets; a flag wins. Only the
-    environment has TRUSTED_PROXIES, DRAIN_GRACE and DRAIN_TIMEOUT (.env.example
+    environment has TRUSTED_PROXIES, ACCESS_LOG and the like (.env.example
     explains every variable), what the policy refers to, such as JWT_SECRET and
     RATE_LIMIT_API, and the secrets ENCRYPTION_KEY and METRICS_TOKEN, each also as
     NAME_FILE. SIGHUP reloads the policy and the keys.
@@ -53,9 +53,9 @@ def serve(**flags: str | None) -> None:
     """  # noqa: D301 - the \b of click is a backspace
     given = {name.upper(): value for name, value in flags.items() if value}
     environment = Recorded(Environment({**os.environ, **given}))
-    log_to_standard_error()
     try:
         settings = Settings.read(environment)
+        log_format.configure(settings.log_format, settings.log_level)
         if settings.workers == 1:
             uvloop.run(App(settings, environment).run())
         else:
@@ -68,13 +68,6 @@ def serve(**flags: str | None) -> None:
         _exit((str(error),))
     except (KeyboardInterrupt, asyncio.CancelledError):
         sys.exit(0)
-
-
-def log_to_standard_error() -> None:
-    """Log every line there, with its time."""
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
 
 
 def _exit(problems: tuple[str, ...]) -> None:

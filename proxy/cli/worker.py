@@ -6,7 +6,6 @@ import socket
 import click
 import uvloop
 
-from proxy.cli.serve import log_to_standard_error
 from proxy.worker import Worker
 
 
@@ -17,7 +16,6 @@ def worker(control: int) -> None:
 
     CONTROL is an inherited socket to the supervisor, `lumina-proxy serve`.
     """
-    log_to_standard_error()
 
     async def run() -> None:
         await Worker(socket.socket(fileno=control)).run()

@@ -90,6 +90,19 @@ class Exchange:
             self.shadow = reason
             self.detail = detail
 
+    def described(self) -> dict[str, str]:
+        """Return what the audit log has of a request: who asked for what."""
+        known = {
+            "request_id": self.request_id,
+            "client": self.client,
+            "method": self.method,
+            "path": self.path,
+            "rule": self.rule,
+            "role": self.role,
+            "subject": self.subject,
+        }
+        return {name: value for name, value in known.items() if value}
+
     @property
     def total_seconds(self) -> float:
         """From the complete head to the last byte of the response."""

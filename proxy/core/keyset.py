@@ -128,10 +128,14 @@ class Keyset:
 
     def derived(self, tenant: str) -> "Keyset":
         """Return the keyset of a tenant that no keystore has keys for."""
-        roots = {key_id: self.subkey(key_id, _TENANT, tenant) for key_id in self._roots}
-        keyset = Keyset(list(roots.values()), shared=self)
-        keyset._aliases = {key_id: key_id_of(root) for key_id, root in roots.items()}
+        roots = self.derived_roots(tenant)
+        keyset = Keyset(roots, shared=self)
+        keyset._aliases = dict(zip(self._roots, map(key_id_of, roots), strict=True))
         return keyset
+
+    def derived_roots(self, tenant: str) -> list[bytes]:
+        """Return the keys of a tenant, for a keystore to take them over."""
+        return [self.subkey(key_id, _TENANT, tenant) for key_id in self._roots]
 
     def subkey(
         self, key_id: int, purpose: str, field: str, length: int = KEY_BYTES

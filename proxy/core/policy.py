@@ -14,13 +14,15 @@ from collections.abc import Iterable, Mapping
 
 from proxy.core.authn import Issuer
 from proxy.core.backends import Backend, Timeouts
+from proxy.core.belonging import BoundField
 from proxy.core.bucket import RateLimit
-from proxy.core.field import Field
+from proxy.core.field import Field, Source
 from proxy.core.fields import Selection
 from proxy.core.guard import Guard
 from proxy.core.hardening import Hardening
 from proxy.core.listeners import DEFAULT_LISTENER, Listener
 from proxy.core.message import Request
+from proxy.core.observing import ALL, USUAL, Logging, Observed
 from proxy.core.parameters import Parameters
 from proxy.core.responses import Responses
 from proxy.core.routing import Ambiguity, Pattern, Router
@@ -150,9 +152,11 @@ class Rule:
         count: the counter that a 2xx response adds one to; None for no counter.
         tolerate: ambiguities of the path that this rule lets pass.
         max_body_bytes: the largest request body; None means the process's limit.
+        binds: the protected fields whose values are bound to something, and to what.
         upgrade: what connections may become; None means that they stay HTTP.
         guard: what is asked for beside a role; None for nothing.
         shadow: whether who may, and how often, is decided and noted but not enforced.
+        observed: what logs have of its requests.
     """
 
     id: str
@@ -168,6 +172,7 @@ class Rule:
     count: str | None = None
     tolerate: frozenset[Ambiguity] = frozenset()
     max_body_bytes: int | None = None
+    binds: tuple[BoundField, ...] = ()
     timeouts: Timeouts | None = None
     responses: Responses | None = None
     hardening: Hardening | None = None
@@ -175,6 +180,16 @@ class Rule:
     guard: Guard | None = None
     shadow: bool = False
     listener: str = DEFAULT_LISTENER
+    observed: Observed = ALL
+
+    @property
+    def protects(self) -> bool:
+        """Whether something is encrypted or decrypted."""
+        return (
+            self.protects_body
+            or self.protect_response is not None
+            or self.protect_query is not None
+        )
 
     @property
     def protects_body(self) -> bool:
@@ -200,10 +215,13 @@ class Policy:
         routers: to each listener its rules, compiled.
         unmatched: what serves a request that no rule matches, in a policy that is in
             shadow mode as a whole; None where such a request is refused.
+        logging: what the access log has of each request.
         hardening: what is done to the header fields of the proxy's own answers where
             no rule matched; None for nothing.
         hardenings: of rules that say otherwise, by their ids.
         has_cors: whether a rule says whose pages may read its answers.
+        tenant: the path of the claim that says whose keys protect a value; () where
+            all tenants share.
     """
 
     digest: str
@@ -220,9 +238,11 @@ class Policy:
     routers: Mapping[str, "Router[Rule]"]
     listeners: Mapping[str, Listener]
     unmatched: Rule | None = None
+    logging: Logging = USUAL
     hardening: Hardening | None = None
     hardenings: Mapping[str, Hardening | None] = dataclasses.field(default_factory=dict)
     has_cors: bool = False
+    tenant: tuple[str, ...] = ()
 
     def at(self, listener: str) -> "Policy":
         """Return what is in force at one listener, as if there were no other.
@@ -235,8 +255,12 @@ class Policy:
 
     @property
     def asks_claims(self) -> bool:
-        """Whether a rule looks at claims of the token beside subject and roles."""
-        return any(rule.guard and rule.guard.asks_claims for rule in self.rules)
+        """Whether somebody looks at claims of the token beside subject and roles."""
+        return bool(self.tenant) or any(
+            (rule.guard and rule.guard.asks_claims)
+            or any(one.bind.source is Source.CLAIM for one in rule.binds)
+            for rule in self.rules
+        )
 
     def view(self, role: str | None, field: str) -> View:
         """Return what ``role`` sees of ``field``; None is a request without a token."""

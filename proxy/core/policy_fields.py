@@ -12,21 +12,30 @@ from collections.abc import Callable, Iterator, Mapping
 from proxy.core import mail_address, mode_deterministic, mode_random
 from proxy.core import policy_values as values
 from proxy.core.ciphertext import longest
-from proxy.core.field import MIN_PASSWORD, Field, Mode, OnError, Step
+from proxy.core.field import MIN_PASSWORD, Bind, Field, Mode, OnError, Step
 from proxy.core.mode_pepper import LENGTH as PEPPERED_LENGTH
+from proxy.core.policy_bindings import read_bind
 from proxy.core.policy_keys import FIELD, required
 from proxy.core.policy_sections import Section, named
 from proxy.core.policy_values import Report, refuse
 from proxy.core.yaml_source import Node, Scalar, Table
 
 KEYS: Mapping[Mode, tuple[str, ...]] = {
-    Mode.RANDOM: ("overhead", "max_length", "max_bytes", "reads", "on_error"),
+    Mode.RANDOM: (
+        "overhead",
+        "max_length",
+        "max_bytes",
+        "reads",
+        "on_error",
+        "bind",
+        "shared",
+    ),
     Mode.DETERMINISTIC: (
         *("shape", "mail_domain", "normalise", "accept_leakage", "key"),
-        *("max_length", "max_bytes", "reads", "on_error"),
+        *("max_length", "max_bytes", "reads", "on_error", "shared"),
     ),
-    Mode.DIGITS: ("key",),
-    Mode.PEPPER: ("key", "min_length", "max_length"),
+    Mode.DIGITS: ("key", "shared"),
+    Mode.PEPPER: ("key", "min_length", "max_length", "shared"),
     Mode.FERNET: ("on_error",),
 }
 """What a field of each mode may say besides its mode."""
@@ -95,6 +104,8 @@ def _field(report: Report, name: str, node: Node) -> Field:
         max_bytes=_max_bytes(report, mode, entries, compact, domain),
         min_length=report.read(entries.get("min_length"), values.integer, MIN_PASSWORD),
         on_error=report.read(entries.get("on_error"), _on_error, OnError.FAIL),
+        bind=_bind(report, mode, entries),
+        shared=report.read(entries.get("shared"), values.yes_or_no, False),
     )
 
 
@@ -167,6 +178,12 @@ def _steps(
     if {Step.LOWER, Step.CASEFOLD} <= steps:
         report.error(node.at, "'casefold' does what 'lower' does, and more")
     return steps
+
+
+def _bind(report: Report, mode: Mode, entries: Mapping[str, Node]) -> Bind | None:
+    # Of another mode it is reported as foreign, and that is enough.
+    node = entries.get("bind") if mode is Mode.RANDOM else None
+    return report.read(node, read_bind, None)
 
 
 def _on_error(node: Node) -> OnError:

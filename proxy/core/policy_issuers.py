@@ -44,7 +44,7 @@ def _issuer(report: Report, name: str, node: Node) -> Issuer | None:
     issuer = report.read(entries.get("issuer"), values.string, None)
     audience = report.read(entries.get("audience"), values.strings, None)
     algorithms = _algorithms(report, entries.get("algorithms"))
-    roles = report.read(entries.get("roles"), _claim_path, None)
+    roles = report.read(entries.get("roles"), claim_path, None)
     leeway = report.read(entries.get("leeway"), _leeway, 0.0)
     lifetime = report.read(entries.get("max_lifetime"), values.positive_duration, None)
     types = report.read(entries.get("types"), _types, None)
@@ -152,7 +152,8 @@ def _algorithms(report: Report, node: Node | None) -> tuple[str, ...]:
     return algorithms
 
 
-def _claim_path(node: Node) -> tuple[str, ...]:
+def claim_path(node: Node) -> tuple[str, ...]:
+    """Read the path of a claim as the names that lead to it."""
     scalar = values.as_scalar(node)
     if not CLAIM_PATH.fullmatch(scalar.text):
         hint = "such as $.role, $.realm_access.roles or $['https://lms.example/role']"

@@ -38,6 +38,10 @@ DOCUMENT: Keys = {
         "A name bound into every ciphertext; 'default' when it is missing. Change it, "
         "and stored values no longer decrypt."
     ),
+    "tenant": Key(
+        "The claim that says whose keys protect a value, such as $.school. Without it "
+        "all share one tenant."
+    ),
     "health": Key(
         "The path at which the data port itself says that it serves, or none. /health "
         "when it is missing. A rule that matches there wins."
@@ -63,29 +67,20 @@ DOCUMENT: Keys = {
         "What a role, or anyone, sees of each field: plain, a mask, a pseudonym, null "
         "or nothing (drop). What is not named is masked."
     ),
+    "log": Key("What the access log has of each request."),
     "responses": Key("What is done to the header fields of every answer."),
     "rules": Key("What may be done. A request that no rule matches is refused."),
 }
 
-LISTENER: Keys = {
-    "listen": Key(
-        "Where: host:port, :port for every interface, or unix:/path. Not for default, "
-        "which is at LISTEN."
+LOG: Keys = {
+    "keys": Key(
+        "What is logged of a request, and nothing else; everything but subject when it "
+        "is missing."
     ),
-    "tls": Key("Its certificate; without it, connections are plain."),
-    "proxy_protocol": Key(
-        "true: trusted peers begin each connection with a PROXY header, version 1 or "
-        "2, that says who the client is."
+    "sample": Key(
+        "The share of served requests that is logged: 10%, all (usual) or none. What "
+        "was refused or broke off is always logged."
     ),
-    "max_connections": Key(
-        "At a time, of each process; as many as MAX_CONNECTIONS when it is missing."
-    ),
-}
-
-LISTENER_TLS: Keys = {
-    "certificate": Key("The file with its chain, in PEM.", required=True),
-    "key": Key("The file with its private key, unless the chain's file has it."),
-    "oldest": Key("The oldest version of TLS that is spoken: 1.3 (usual) or 1.2."),
 }
 
 BACKEND: Keys = {
@@ -267,6 +262,14 @@ FIELD: Keys = {
     "max_bytes": Key("The longest value, in bytes of UTF-8; a longer one is refused."),
     "min_length": Key("The shortest password, in characters; 8 when it is missing."),
     "reads": Key("Other modes whose older values still decrypt."),
+    "bind": Key(
+        "What a value is bound to besides its field: claim(sub), whoever asks; or "
+        "path(id), a parameter of the path. It decrypts nowhere else."
+    ),
+    "shared": Key(
+        "true keeps the field under the keys that all tenants share, so that a request "
+        "without a token finds it."
+    ),
     "on_error": Key(
         "What is shown of a value that does not decrypt: fail (usual) refuses the "
         "answer; null, mask; or ciphertext, for an emergency."
@@ -302,6 +305,11 @@ RULE: Keys = {
     "protect": Key("Values of bodies that are encrypted, and decrypted or masked."),
     "count": Key("A counter that each 2xx answer adds one to: lumina_…_total."),
     "tolerate": Key("Ways in which a path may be read in two ways, and still passes."),
+    "log": Key("The share of its served requests that is logged: 10%, all or none."),
+    "audit": Key(
+        "noted: each served request is written to the audit log; required: before the "
+        "backend gets it, or it is refused."
+    ),
     "max_body": Key("The largest request body: 64KiB, 10MB, 1GiB."),
     "timeouts": Key("How long the backend may take for this rule."),
     "responses": Key(

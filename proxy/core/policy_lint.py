@@ -13,6 +13,7 @@ from proxy.core.errors import Refused
 from proxy.core.field import Mode
 from proxy.core.listeners import DEFAULT_LISTENER
 from proxy.core.policy import ANYONE, Limit, Per, Rule, View
+from proxy.core.policy_bindings import warn_of_tenants
 from proxy.core.policy_field_lint import (
     find_misuse,
     protected,
@@ -41,6 +42,7 @@ class Draft:
         views: what each role sees.
         rules: every rule that could be built, with its node.
         health: where the data port answers for itself; None for nowhere.
+        tenant: the path of the claim that says whose keys protect a value.
     """
 
     sections: Mapping[str, Section]
@@ -50,6 +52,7 @@ class Draft:
     views: Mapping[str, Mapping[str, View]]
     rules: Sequence[tuple[Table, Rule]]
     health: str | None
+    tenant: tuple[str, ...] = ()
 
     def place(self, section: str, name: str) -> Place:
         """Return where ``name`` is defined in ``section``."""
@@ -181,6 +184,8 @@ def find_omissions(report: Report, draft: Draft) -> None:
     for table, rule in draft.rules:
         warn_of_unmapped_passwords(report, table, rule, draft.known.fields)
         warn_of_dropped_members(report, table, rule, draft.views)
+        if draft.tenant:
+            warn_of_tenants(report, table, rule, draft.known.fields)
 
 
 def _unused(report: Report, draft: Draft) -> None:

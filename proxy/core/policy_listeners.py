@@ -5,9 +5,10 @@ certificate can be used, is found when the process starts or reloads.
 """
 
 from proxy.core import policy_values as values
+from proxy.core.listener_keys import LISTENER, LISTENER_TLS
 from proxy.core.listeners import DEFAULT_LISTENER, Address, Listener, ListenerTls
 from proxy.core.policy_backends import read_file
-from proxy.core.policy_keys import LISTENER, LISTENER_TLS, required
+from proxy.core.policy_keys import required
 from proxy.core.policy_sections import Section, named
 from proxy.core.policy_values import Report, refuse
 from proxy.core.yaml_source import Node

@@ -19,10 +19,11 @@ from proxy.core.policy import Policy, Rule
 from proxy.core.policy_backends import read_backends
 from proxy.core.policy_fields import read_fields
 from proxy.core.policy_guards import read_addresses, read_shadow
-from proxy.core.policy_issuers import read_issuers
+from proxy.core.policy_issuers import claim_path, read_issuers
 from proxy.core.policy_keys import DOCUMENT, required
 from proxy.core.policy_lint import Draft, find_contradictions, find_omissions
 from proxy.core.policy_listeners import read_listeners
+from proxy.core.policy_observing import read_logging
 from proxy.core.policy_responses import read_responses
 from proxy.core.policy_roles import read_roles
 from proxy.core.policy_rules import Known, hardening_of, read_rule
@@ -38,10 +39,10 @@ NO_HEALTH = "none"
 
 _TABLES = (
     *("listeners", "backends", "issuers", "addresses", "limits", "fields", "views"),
-    "responses",
+    *("log", "responses"),
 )
 _LISTS = ("roles", "rules")
-_WORDS = ("deployment", "health", "mode")
+_WORDS = ("tenant", "deployment", "health", "mode")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,6 +208,7 @@ def _draft(report: Report, document: _Document) -> Draft:
         addresses=read_addresses(report, tables["addresses"]),
         texts=document.texts,
         shadow=read_shadow(report, document.words.get("mode")),
+        logging=read_logging(report, tables["log"]),
         responses=read_responses(report, tables["responses"]),
         listeners=read_listeners(report, tables["listeners"]),
     )
@@ -229,6 +231,7 @@ def _draft(report: Report, document: _Document) -> Draft:
         issuers=issuers,
         views=views,
         rules=rules,
+        tenant=report.read(document.words.get("tenant"), claim_path, ()),
     )
 
 
@@ -267,7 +270,9 @@ def _policy(
         routers=routers,
         listeners={name: item for name, item in known.listeners.items() if item},
         unmatched=_unmatched(known),
+        logging=known.logging,
         hardening=hardening_of(known.responses, known),
+        tenant=draft.tenant,
         hardenings={
             rule.id: rule.hardening
             for rule in rules

@@ -7,18 +7,23 @@ only be said of all rules together is in ``policy_lint``.
 import dataclasses
 import re
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from proxy.core import policy_values as values
 from proxy.core.backends import Backend
 from proxy.core.field import Field
 from proxy.core.fields import Selection
+from proxy.core.guard import Guard
 from proxy.core.hardening import Hardening
 from proxy.core.listeners import DEFAULT_LISTENER, Listener
+from proxy.core.observing import USUAL, Logging
 from proxy.core.parameters import Parameters
 from proxy.core.policy import ANYONE, Limit, Rule
 from proxy.core.policy_backends import read_rule_timeouts
+from proxy.core.policy_bindings import read_binds
 from proxy.core.policy_guards import Context, Networks, read_guard, read_shadow
 from proxy.core.policy_keys import PROTECT, RULE, required
+from proxy.core.policy_observing import read_observed
 from proxy.core.policy_responses import read_rule_responses
 from proxy.core.policy_sections import read_limit
 from proxy.core.policy_upgrade import read_upgrade
@@ -41,6 +46,7 @@ RULE_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 COUNTER = re.compile(r"lumina_[a-z0-9_]{1,80}_total")
 OWN_METRICS = (
     "lumina_active_",
+    "lumina_audit_",
     "lumina_aborted_",
     "lumina_build_",
     "lumina_cipher_",
@@ -51,6 +57,7 @@ OWN_METRICS = (
     "lumina_key_",
     "lumina_keystore_",
     "lumina_limiter_",
+    "lumina_log_",
     "lumina_overhead_",
     "lumina_policy_",
     "lumina_request_",
@@ -72,6 +79,7 @@ class Known:
         addresses: lists of addresses, by name.
         texts: the text of each file, by its name.
         shadow: whether the policy as a whole enforces nothing.
+        logging: what is logged where a rule does not say.
         responses: what the policy says of every answer; None for nothing.
         hardenings: what was compiled before of what rules say of answers.
         selections: what was compiled before, by what was written: many rules protect
@@ -87,6 +95,7 @@ class Known:
     texts: Mapping[str, str]
     shadow: bool = False
     listeners: Mapping[str, Listener | None] = dataclasses.field(default_factory=dict)
+    logging: Logging = USUAL
     responses: Responses | None = None
     hardenings: dict[Responses, Hardening] = dataclasses.field(default_factory=dict)
     selections: dict[tuple[tuple[str, str], ...], Selection] = dataclasses.field(
@@ -118,7 +127,6 @@ def read_rule(report: Report, node: Node, known: Known) -> Rule | None:
     if not (rule_id and match and allow and backend):
         return None
     token = allow != {ANYONE}
-    context = Context(match[1], token, known.addresses, known.texts)
     return Rule(
         id=rule_id,
         methods=match[0],
@@ -126,21 +134,33 @@ def read_rule(report: Report, node: Node, known: Known) -> Rule | None:
         backend=backend,
         allow=allow if token else None,
         limits=tuple(dataclasses.replace(one, shadow=shadow) for one in limits),
-        protect_request=protected[0],
-        protect_response=protected[1],
-        protect_query=protected[2],
-        protect_form=protected[3],
+        **protected,
         count=count,
         tolerate=tolerate,
         max_body_bytes=max_body,
+        binds=read_binds(
+            report, entries, (match[1], token), known.fields, protected.values()
+        ),
         upgrade=upgrade,
         timeouts=timeouts,
         responses=responses,
         hardening=hardening_of(responses, known),
-        guard=read_guard(report, entries, context),
+        guard=_guard(report, entries, match[1], token, known),
         shadow=shadow,
         listener=listener or DEFAULT_LISTENER,
+        observed=read_observed(report, entries, known.logging),
     )
+
+
+def _guard(
+    report: Report,
+    entries: Mapping[str, Node],
+    pattern: Pattern,
+    token: bool,
+    known: Known,
+) -> Guard | None:
+    context = Context(pattern, token, known.addresses, known.texts)
+    return read_guard(report, entries, context)
 
 
 def hardening_of(responses: Responses | None, known: Known) -> Hardening | None:
@@ -236,17 +256,15 @@ def _limits(
     return tuple(limit for limit in limits.values() if limit)
 
 
-def _protected(
-    report: Report, node: Node | None, known: Known
-) -> tuple[Selection | None, Selection | None, Parameters | None, Parameters | None]:
-    """Read what is protected of the request, the answer, the query and a form."""
+def _protected(report: Report, node: Node | None, known: Known) -> dict[str, Any]:
+    """Read what is protected, by the names that a rule has for it."""
     entries = report.entries(node, PROTECT)
-    return (
-        _selection(report, entries.get("request"), known),
-        _selection(report, entries.get("response"), known),
-        _parameters(report, entries.get("query"), known),
-        _parameters(report, entries.get("form"), known),
-    )
+    return {
+        "protect_request": _selection(report, entries.get("request"), known),
+        "protect_response": _selection(report, entries.get("response"), known),
+        "protect_query": _parameters(report, entries.get("query"), known),
+        "protect_form": _parameters(report, entries.get("form"), known),
+    }
 
 
 def _selection(report: Report, node: Node | None, known: Known) -> Selection | None:

@@ -8,6 +8,7 @@ decrypted is not shown.
 from collections.abc import Callable, Mapping
 
 from proxy.core import masks
+from proxy.core.belonging import UNBOUND
 from proxy.core.cipher import Cipher
 from proxy.core.errors import Refused
 from proxy.core.field import OnError
@@ -55,6 +56,8 @@ def encrypt_body(
     plain: bytes,
     note: Note,
     see: See = lambda _: View.PLAIN,
+    *,
+    bound: Mapping[str, bytes] = UNBOUND,
 ) -> bytes:
     """Return a request's JSON body with every selected leaf encrypted.
 
@@ -65,6 +68,7 @@ def encrypt_body(
         note: told every leaf.
         see: what the acting role sees of a field. From one that may be shown null for
             a value a null is refused: it would overwrite what was hidden.
+        bound: what values are bound to, by field.
 
     Raises:
         Refused: the body or a leaf cannot be encrypted, see ``splice`` and
@@ -75,7 +79,7 @@ def encrypt_body(
         try:
             if leaf == NULL:
                 _refuse_hidden_null(field, see(field))
-            encrypted = cipher.encrypt(field, leaf)
+            encrypted = cipher.encrypt(field, leaf, bound.get(field, b""))
         except Refused as refused:
             _note_refused(field, refused, note)
             raise
@@ -116,9 +120,21 @@ def encrypt_target(
 
 
 def encrypt_form(
-    cipher: Cipher, parameters: Parameters, form: bytes, note: Note
+    cipher: Cipher,
+    parameters: Parameters,
+    form: bytes,
+    note: Note,
+    *,
+    bound: Mapping[str, bytes] = UNBOUND,
 ) -> bytes:
     """Return an urlencoded form with every protected parameter encrypted.
+
+    Args:
+        cipher: encrypts.
+        parameters: the protected ones.
+        form: the client's body.
+        note: told every parameter that has a value.
+        bound: what values are bound to, by field.
 
     Raises:
         Refused: PARAMETER_AMBIGUOUS, or what ``Cipher.encrypt_text`` raises.
@@ -129,13 +145,16 @@ def encrypt_form(
         detail = "A form is ASCII, and what is not is percent-encoded."
         raise Refused(Reason.PARAMETER_AMBIGUOUS, detail) from None
     return parameters.replace(
-        text, lambda field, value: _noted(cipher, field, value, note)
+        text,
+        lambda field, value: _noted(cipher, field, value, note, bound.get(field, b"")),
     ).encode("ascii")
 
 
-def _noted(cipher: Cipher, field: str, value: str, note: Note) -> str:
+def _noted(
+    cipher: Cipher, field: str, value: str, note: Note, bound: bytes = b""
+) -> str:
     try:
-        encrypted = cipher.encrypt_text(field, value)
+        encrypted = cipher.encrypt_text(field, value, bound)
     except Refused as refused:
         _note_refused(field, refused, note)
         raise
@@ -161,6 +180,8 @@ def decrypt_body(
     sealed: bytes,
     role: str,
     note: Note,
+    *,
+    bound: Mapping[str, bytes] = UNBOUND,
 ) -> bytes:
     """Return an answer's JSON body with what ``role`` may see of every selected leaf.
 
@@ -170,6 +191,7 @@ def decrypt_body(
         sealed: the backend's body.
         role: the acting role; "" without a token.
         note: told every leaf.
+        bound: what values are bound to, by field.
 
     Raises:
         Refused: FIELD_UNDECRYPTABLE, where the field's ``on_error`` says nothing else,
@@ -186,17 +208,15 @@ def decrypt_body(
             note(field, "decrypt", "masked", NO_KEY)
             return _UNREAD[view]
         try:
-            plain = cipher.decrypt(field, leaf)
+            plain = cipher.decrypt(field, leaf, bound.get(field, b""))
         except Undecryptable as refused:
             note(field, "decrypt", refused.failure.value, cipher.key(field, leaf))
             return _instead(policy.fields[field].on_error, refused, leaf)
+        key = cipher.key(field, leaf)
         if view is View.PLAIN:
-            outcome = "plaintext" if plain is leaf else "ok"
-        else:
-            outcome = "masked"
-        note(field, "decrypt", outcome, cipher.key(field, leaf))
-        if view is View.PLAIN:
+            note(field, "decrypt", "plaintext" if plain is leaf else "ok", key)
             return plain
+        note(field, "decrypt", "masked", key)
         if view is View.PSEUDONYM:
             return cipher.pseudonym(field, plain, role)
         return _MASKS[view](plain)

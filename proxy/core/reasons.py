@@ -307,6 +307,12 @@ class Reason(enum.Enum):
         Party.STORE,
         "The keys that would encrypt this request are not to be had.",
     )
+    AUDIT_UNAVAILABLE = (
+        "audit-unavailable",
+        503,
+        Party.STORE,
+        "What has to be written down of this request cannot be written.",
+    )
     INTERNAL = ("internal-error", 500, Party.PROXY, "The proxy failed. It is logged.")
 
     def __init__(self, slug: str, status: int, party: Party, title: str) -> None:

@@ -28,6 +28,7 @@ _OF: dict[Reason, Stage] = {
     Reason.ORIGIN_NOT_ALLOWED: Stage.MATCH,
     Reason.RATE_LIMITED: Stage.LIMITS,
     Reason.BODY_TOO_LARGE: Stage.ENCRYPT,
+    Reason.KEYS_UNAVAILABLE: Stage.ENCRYPT,
     Reason.MEDIA_TYPE_NOT_ALLOWED: Stage.ENCRYPT,
     Reason.BODY_NOT_JSON: Stage.ENCRYPT,
     Reason.PARAMETER_AMBIGUOUS: Stage.ENCRYPT,

@@ -13,10 +13,10 @@ import asyncio
 import contextlib
 import datetime as dt
 import fcntl
+import json
 import logging
 import os
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -31,6 +31,8 @@ from proxy.core.audit_chain import (
     head_of,
     line_of,
 )
+from proxy.core.errors import Refused
+from proxy.core.reasons import Reason
 
 log = logging.getLogger("lumina.audit")
 
@@ -45,8 +47,16 @@ _Event = tuple[str, str, Mapping[str, Value]]
 """Time, event and fields."""
 
 
-class AuditUnavailableError(Exception):
-    """The audit log cannot be written; the message says why."""
+class AuditLines:
+    """Writes security events to the ordinary log: better than nowhere, and unbound."""
+
+    def note(self, event: str, **fields: Value) -> None:
+        """Log an event."""
+        log.info("%s", json.dumps({"event": event, **fields}))
+
+    async def required(self, event: str, **fields: Value) -> None:
+        """Log an event."""
+        self.note(event, **fields)
 
 
 class AuditLog:
@@ -63,9 +73,7 @@ class AuditLog:
         dropped: events that were never written.
     """
 
-    def __init__(
-        self, path: Path, key: AuditKey, now: Callable[[], float] = time.time
-    ) -> None:
+    def __init__(self, path: Path, key: AuditKey, now: Callable[[], float]) -> None:
         self._path = path
         self._key = key
         self._now = now
@@ -125,13 +133,13 @@ class AuditLog:
         """Have an event written, and return once it is on the disk.
 
         Raises:
-            AuditUnavailableError: the file cannot be written.
+            Refused: AUDIT_UNAVAILABLE: the file cannot be written.
         """
         loop = asyncio.get_running_loop()
         done: asyncio.Future[None] = loop.create_future()
         with self._wake:
             if self._problem:
-                raise AuditUnavailableError(self._problem)
+                raise Refused(Reason.AUDIT_UNAVAILABLE)
             self.note(event, **fields)
             self._demands.append(done)
         await done
@@ -160,12 +168,12 @@ class AuditLog:
     def _write(self, events: list[_Event], demands: list[asyncio.Future[None]]) -> None:
         if not events and not self._problem:
             return
-        error: AuditUnavailableError | None = None
+        error: Refused | None = None
         try:
             self._append(events)
         except OSError as raised:
-            error = AuditUnavailableError(raised.strerror or str(raised))
-            self._failed(events, str(error))
+            error = Refused(Reason.AUDIT_UNAVAILABLE)
+            self._failed(events, raised.strerror or str(raised))
         else:
             if self._problem:
                 log.warning("the audit log is written again")

@@ -77,6 +77,10 @@ COUNTERS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
         "Tunnels of upgraded connections that have ended, by rule and reason.",
         ("rule", "reason"),
     ),
+    "lumina_log_lines_dropped": ("Lines of the access log that were not written.", ()),
+    "lumina_audit_lines": ("Lines that this process wrote to the audit log.", ()),
+    "lumina_audit_write_failures": ("Attempts to write the audit log that failed.", ()),
+    "lumina_audit_events_dropped": ("Security events that were never written.", ()),
     "python_gc_collections": ("Garbage collections.", ("generation",)),
     "python_gc_objects_collected": (
         "Objects that the garbage collector found.",

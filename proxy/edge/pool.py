@@ -81,6 +81,7 @@ class Pool(UpstreamOwner):
         ejected_until: loop time until which it gets no requests, if others are up.
         ejections: how often it was ejected lately.
         retired: whether connections are closed after their exchange.
+        rested: seconds of rest after which a connection is looked at; see RESTED.
     """
 
     def __init__(
@@ -107,6 +108,7 @@ class Pool(UpstreamOwner):
         self.ejected_until = 0.0
         self.ejections = 0
         self.retired = False
+        self.rested = RESTED
         self._loop = asyncio.get_running_loop()
         self.now = self._loop.time
         self._waiting: deque[Call] = deque()
@@ -177,7 +179,7 @@ class Pool(UpstreamOwner):
         self._waiting.append(call)
 
     def _rested(self, connection: UpstreamConnection) -> bool:
-        return connection.deadline - self.now() < self.timeouts.idle - RESTED
+        return connection.deadline - self.now() < self.timeouts.idle - self.rested
 
     def _is_full(self) -> bool:
         most = self.breaker.pending

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from proxy.core.case_keys import CASE, EXPECT
+from proxy.core.workbench.case_keys import CASE, EXPECT
 from proxy.core.workbench.lints import Lint
 from tests.documents import blocks, rows, text_of
 

@@ -9,7 +9,17 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from proxy.core.backends import HealthCheck, Server, Timeouts
+from proxy.core.backends import (
+    Backend,
+    BackendTls,
+    Balance,
+    Breaker,
+    Ejection,
+    HealthCheck,
+    Server,
+    Timeouts,
+    Verify,
+)
 from proxy.core.bucket import RateLimit
 from proxy.core.errors import Finding, PolicyError, Refused
 from proxy.core.listeners import DEFAULT_LISTENER, Address, Listener, ListenerTls
@@ -17,6 +27,7 @@ from proxy.core.policy import OnStoreFailure, Per, Policy, Precision, Upgrade, V
 from proxy.core.policy_parser import compile_policy, parse_policy
 from proxy.core.policy_rules import OWN_METRICS
 from proxy.core.reasons import Reason
+from proxy.core.responses import Cookies, Cors, SameSite
 from proxy.core.routing import Ambiguity
 from proxy.edge import families
 
@@ -131,6 +142,102 @@ def test_backend_has_servers_and_times_in_seconds(everything: Policy) -> None:
     assert backend.health == HealthCheck(path="/health?full=1", every=5.0)
     assert everything.backends["files"].timeouts == Timeouts()
     assert everything.backends["files"].health is None
+
+
+def test_backends_are_what_they_say() -> None:
+    """Every key of a backend, and what it is when it is missing."""
+    policy = parse_policy(files_of(POLICIES / "good" / "backends.yaml"), {})[0]
+    usual = Backend(id="notebooks", servers=(Server(path="/run/jupyter.sock"),))
+
+    assert policy.backends["notebooks"] == usual
+    assert policy.backends["lms"] == Backend(
+        id="lms",
+        servers=(Server(host="lms-1", port=9000), Server(host="lms-2", port=9000)),
+        balance=Balance.ROUND_ROBIN,
+        health=HealthCheck(
+            path="/health",
+            every=5.0,
+            timeout=1.0,
+            host="lms.example",
+            down_after=3,
+            up_after=2,
+        ),
+        ejection=Ejection(after=3, seconds=30.0, at_most=1),
+        breaker=Breaker(connections=100, pending=200, in_flight=250),
+        retry=False,
+    )
+    assert policy.backends["files"] == Backend(
+        id="files",
+        servers=(
+            Server(host="files", port=443, tls=True),
+            Server(host="::1", port=8443, tls=True),
+        ),
+        ejection=None,
+        tls=BackendTls(
+            ca="/etc/lumina/ca.pem",
+            certificate="/etc/lumina/proxy.pem",
+            key="/etc/lumina/proxy.key",
+            server_name="files.example",
+            verify=Verify.CHAIN,
+        ),
+    )
+
+
+def test_rule_has_its_own_timeouts_over_its_backends() -> None:
+    """What a rule does not say is the backend's; connecting always is."""
+    policy = parse_policy(files_of(POLICIES / "good" / "backends.yaml"), {})[0]
+    timeouts = {rule.id: rule.timeouts for rule in policy.rules}
+
+    assert timeouts == {
+        "home": None,
+        "files": None,
+        "events": Timeouts(first_byte=300.0, idle=3600.0),
+        "notebook": Timeouts(idle=300.0),
+    }
+
+
+def test_rule_says_of_answers_what_the_policy_does_but_for_its_own() -> None:
+    """Fields are laid over each other one by one, everything else as a whole."""
+    policy = parse_policy(files_of(POLICIES / "good" / "responses.yaml"), {})[0]
+    said = {rule.id: rule.responses for rule in policy.rules}
+    home, things = said["home"], said["things"]
+    assert home is not None
+    assert things is not None
+    fields = dict(home.set)
+    assert things.set == (
+        *((name, text) for name, text in home.set if not name.startswith("Cross")),
+        ("Cache-Control", "no-store"),
+    )
+    assert fields["Cross-Origin-Opener-Policy"] == "same-origin"
+    assert things.default == home.default
+    assert (home.remove, things.remove) == (("Server", "X-Powered-By"), ())
+    assert home.frame_ancestors == ("'self'", "https://portal.example")
+    assert things.frame_ancestors == ("'none'",)
+    assert home.cookies == Cookies(readable=frozenset({"csrftoken"}))
+    assert things.cookies == Cookies(same_site=SameSite.STRICT)
+    assert things.cors == Cors(
+        origins=("https://app.example", "https://*.school.example:8443"),
+        headers=(),
+        expose=("X-Request-ID",),
+        credentials=True,
+        max_age=3600.0,
+    )
+    assert said["raw"] is None
+    assert said["closed"] == home
+    opened = said["open"]
+    assert opened is not None
+    assert (opened.cookies, opened.frame_ancestors) == (None, None)
+    assert policy.has_cors
+
+
+def test_own_answers_are_hardened_by_the_rule_that_matched() -> None:
+    """Where none did, by what the policy says; where nothing is said, not at all."""
+    policy = parse_policy(files_of(POLICIES / "good" / "responses.yaml"), {})[0]
+
+    assert b"X-Frame-Options: DENY" in policy.own_lines("things", None)
+    assert b"frame-ancestors 'self'" in policy.own_lines("", None)
+    assert policy.own_lines("home", None) == policy.own_lines("", None)
+    assert policy.own_lines("raw", None) == b""
 
 
 def test_connections_become_what_a_rule_names(everything: Policy) -> None:

@@ -4,6 +4,7 @@ import pytest
 
 from proxy.core.exchange import Exchange
 from proxy.core.reasons import Reason
+from proxy.edge.audit_log import AuditLines
 from proxy.edge.metrics import Metrics
 from proxy.edge.observers import Observers
 from proxy.edge.refusals import Refusals
@@ -24,7 +25,8 @@ def over(request_id: str, **parts: object) -> Exchange:
 def observers(kept: int = 10) -> tuple[Observers, Refusals]:
     """Return who is told, and who remembers."""
     refusals = Refusals(lambda: NOW, kept)
-    return Observers(Metrics(now=lambda: NOW, version="1"), refusals), refusals
+    metrics = Metrics(now=lambda: NOW, version="1")
+    return Observers(metrics, refusals, None, AuditLines()), refusals
 
 
 def test_refusal_is_found_by_its_id() -> None:
@@ -98,7 +100,7 @@ def test_the_oldest_are_forgotten() -> None:
 def test_observers_pass_on_what_is_not_a_request() -> None:
     """Protected leaves and bugs are counted as ever."""
     metrics = Metrics(now=lambda: NOW, version="1")
-    told = Observers(metrics, Refusals(lambda: NOW))
+    told = Observers(metrics, Refusals(lambda: NOW), None, AuditLines())
     told.cipher("user.name", "encrypt", "ok", "00000001")
     told.failed(ValueError(), over("a-1"))
     counts = metrics.numbers().values

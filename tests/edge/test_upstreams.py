@@ -421,11 +421,8 @@ async def test_what_is_in_flight_is_bounded() -> None:
 # -- connections that were used before
 
 
-async def test_connection_that_closed_while_resting_is_not_used_for_an_order(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_connection_that_closed_while_resting_is_not_used_for_an_order() -> None:
     """What cannot be sent twice goes on a connection that the system knows is open."""
-    monkeypatch.setattr("proxy.edge.pool.RESTED", -1.0)
     served = 0
 
     async def keeps_short(client: Client) -> None:
@@ -438,9 +435,10 @@ async def test_connection_that_closed_while_resting_is_not_used_for_an_order(
     async with backend(keeps_short) as port:
         rules = policy(http(port))
         async with running(rules) as upstreams:
+            [pool] = upstreams._balancers["lms"].pools
+            pool.rested = -1.0  # even one that was used in this tick of the loop
             for _ in range(5):
                 await whole(await ask(upstreams, rules, "POST"))
-                [pool] = upstreams._balancers["lms"].pools
                 # The backend has closed, and our loop has not looked yet.
                 while pool.idle and not pool.idle[0].is_stale():  # noqa: ASYNC110
                     await asyncio.sleep(0)
@@ -579,6 +577,21 @@ async def test_new_authority_ends_what_the_old_one_vouched_for(tmp_path: Path) -
             assert await whole(await ask(upstreams, rules)) == b"old"
             copy(new.file, ca)
             await eventually(lambda: upstreams.certificates_good()[0][1] == 1.0)
+
+            assert await refusal(upstreams, rules) is Reason.UPSTREAM_UNTRUSTED
+
+
+async def test_reload_follows_files_at_once(tmp_path: Path) -> None:
+    """A signal does not wait for the next look at the files."""
+    old, new = Authority(tmp_path / "old"), Authority(tmp_path / "new", "new")
+    ca = tmp_path / "ca.pem"
+    copy(old.file, ca)
+    async with secure(named(b"old"), *old.sign("127.0.0.1")) as port:
+        rules = policy(f'"https://127.0.0.1:{port}"', f"    tls: {{ca: {ca}}}\n")
+        async with running(rules) as upstreams:
+            assert await whole(await ask(upstreams, rules)) == b"old"
+            copy(new.file, ca)
+            configure(upstreams, rules)
 
             assert await refusal(upstreams, rules) is Reason.UPSTREAM_UNTRUSTED
 

@@ -32,6 +32,9 @@ ELSEWHERE = {
     "lumina_key_age_seconds": "the proxy of the stand has ENCRYPTION_KEY, no keystore",
     "lumina_keystore_up": "as above",
     "lumina_key_lease_valid": "as above",
+    "lumina_upstream_ejections_total": "the backend of the stand has one server",
+    "lumina_upstream_certificate_expiry_timestamp_seconds": "and it speaks http",
+    "lumina_upstream_certificate_reload_success": "as above",
 }
 """Metrics that no source here exports, and why."""
 
@@ -151,6 +154,8 @@ def test_every_metric_is_looked_at(story: Story) -> None:
 def test_alerts_look_at_series_that_exist(alert: Alert, story: Story) -> None:
     """Each selector of an alert finds something: none waits for a misspelling."""
     for selector in selectors(alert.rule["expr"]):
+        if selector.name in ELSEWHERE:
+            continue
         answer = story.range(selector.text)
 
         assert answer, selector.text

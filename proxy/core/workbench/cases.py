@@ -18,7 +18,6 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from proxy.core import policy_values as values
-from proxy.core.case_keys import CASE, CASES, EXPECT
 from proxy.core.errors import Finding
 from proxy.core.listeners import DEFAULT_LISTENER
 from proxy.core.policy import ANYONE, Policy
@@ -26,6 +25,7 @@ from proxy.core.policy_keys import required
 from proxy.core.policy_sections import read_rate
 from proxy.core.policy_values import Report, refuse
 from proxy.core.reasons import Reason
+from proxy.core.workbench.case_keys import CASE, CASES, EXPECT
 from proxy.core.workbench.decision import (
     Facts,
     Identify,

@@ -18,6 +18,7 @@ import jwt
 
 from proxy.core.authn import Authenticator, Issuer, Principal, VerificationKey
 from proxy.core.authz import acting_role
+from proxy.core.belonging import tenant_of
 from proxy.core.errors import Refused
 from proxy.core.fields import Selection
 from proxy.core.guard import Asked
@@ -160,6 +161,8 @@ def decide(
             role = acting_role(principal, rule.allow)
             decision = dataclasses.replace(decision, role=role)
         stage = Stage.AUTHORISE
+        if policy.tenant and rule.protects and facts:
+            tenant_of(policy.tenant, decision.principal)
         if guard and facts:
             guard.check(_asked(decision, facts))
     except Refused as refused:

@@ -22,6 +22,7 @@ _DECIDED = frozenset(
     {
         *("id", "methods", "pattern", "backend", "allow", "limits"),
         *("protect_request", "protect_response", "tolerate", "max_body_bytes"),
+        "binds",  # compared with the field
         "upgrade",
         *("guard", "shadow", "listener"),
     }
@@ -49,6 +50,13 @@ def compare_parts(changes: Changes, old: Policy, new: Policy) -> None:
         text = (
             f"the deployment {old.deployment} is {new.deployment}: what was stored no "
             "longer decrypts"
+        )
+        changes.add(Area.PLAINTEXT, Direction.CHANGES, text)
+    if old.tenant != new.tenant:
+        was, now = (f"$.{'.'.join(one.tenant)}" for one in (old, new))
+        text = (
+            f"the claim that names the tenant: {was if old.tenant else 'none'} -> "
+            f"{now if new.tenant else 'none'}: what is stored stays with its tenant"
         )
         changes.add(Area.PLAINTEXT, Direction.CHANGES, text)
 

@@ -3,6 +3,7 @@
 import re
 
 from proxy.core.backends import Balance, Verify
+from proxy.core.listener_keys import LISTENER, LISTENER_TLS
 from proxy.core.listeners import ADDRESS
 from proxy.core.policy_backends import FILE, HOST, NO_EJECTION, RETRIES, SERVER
 from proxy.core.policy_keys import (
@@ -11,8 +12,6 @@ from proxy.core.policy_keys import (
     BREAKER,
     EJECT,
     HEALTH,
-    LISTENER,
-    LISTENER_TLS,
     TIMEOUTS,
 )
 from proxy.core.policy_listeners import TLS_VERSIONS

@@ -1,4 +1,4 @@
-"""JSON Schema (2020-12) of a policy and of its test cases, for editors.
+"""JSON Schema (2020-12) of a policy, for editors.
 
 What a key is called, what it says and whether it must be there is the parser's own
 table (``policy_keys``), and so are words and patterns. What is here is the shape of
@@ -11,11 +11,13 @@ YAML has types and the parser has none, so a value may be typed as an editor rea
 
 import re
 
+from proxy.core.access_line import KEYS
 from proxy.core.authn import FAMILIES
-from proxy.core.case_keys import CASE, CASES, EXPECT
 from proxy.core.conditions import MAX_LENGTH
+from proxy.core.observing import Audit
 from proxy.core.paths import INTOLERABLE, Ambiguity
 from proxy.core.policy import ANYONE, OnStoreFailure, Per, Precision, View
+from proxy.core.policy_bindings import BIND
 from proxy.core.policy_fields import (
     KEY_ID,
     MODES,
@@ -38,23 +40,25 @@ from proxy.core.policy_keys import (
     ISSUER,
     KEY,
     LIMIT,
+    LOG,
     PROTECT,
     RESPONSES,
     RULE,
     RULE_TIMEOUTS,
     UPGRADE,
 )
+from proxy.core.policy_observing import ALL, NONE, PERCENT
 from proxy.core.policy_responses import NOTHING, ORIGIN, SOURCE, TOKEN
 from proxy.core.policy_roles import DEFAULT, ROLE
 from proxy.core.policy_rules import COUNTER, METHODS, RULE_ID
 from proxy.core.policy_sections import GLOB, PERIODS, UNLIMITED
 from proxy.core.policy_upgrade import PROTOCOL
 from proxy.core.policy_values import DURATION, NAME, SIZE, YES_OR_NO
-from proxy.core.reasons import Reason
 from proxy.core.responses import SameSite
 from proxy.core.workbench.network_schema import backend, listener
 from proxy.core.workbench.shapes import DURATION as _DURATION
 from proxy.core.workbench.shapes import POSITIVE as _POSITIVE
+from proxy.core.workbench.shapes import VARIABLE as _VARIABLE
 from proxy.core.workbench.shapes import WORD as _WORD
 from proxy.core.workbench.shapes import Schema
 from proxy.core.workbench.shapes import array as _list
@@ -75,8 +79,16 @@ _SEGMENT = f"(?:{_LITERAL}|{_PARAMETER})"
 _PATH = f"/(?:{_SEGMENT}(?:/{_SEGMENT})*(?:/(?:{_REST})?)?|{_REST})?"
 
 
-_NAME = _word(NAME)
-_RATE = _value(
+_SHARE: Schema = {
+    "anyOf": [
+        {"enum": [ALL, NONE]},
+        {"type": "string", "pattern": f"^(?:{PERCENT.pattern})$"},
+        _VARIABLE,
+    ],
+    "examples": ["10%"],
+}
+NAME_WORD = _word(NAME)
+RATE = _value(
     re.compile(
         f"{UNLIMITED}|[0-9]{{1,15}} ?/ ?(?:{'|'.join(PERIODS)}|{DURATION.pattern})"
     ),
@@ -87,14 +99,14 @@ _SIZE: Schema = {
     "examples": ["64KiB", "10MB", "1GiB"],
 }
 _PROTOCOLS = _set({**_word(PROTOCOL), "examples": ["websocket"]})
-_ROLE: Schema = {**_word(ROLE), "not": {"enum": [ANYONE, DEFAULT]}}
-_VERSION: Schema = {"enum": [1, "1"]}
+ROLE_WORD: Schema = {**_word(ROLE), "not": {"enum": [ANYONE, DEFAULT]}}
+VERSION: Schema = {"enum": [1, "1"]}
 _ADDRESSES = {**_set(_WORD), "examples": [["10.0.0.0/8", "2001:db8::/32"]]}
 
 
 def _heir() -> Schema:
     """A role that may whatever others may."""
-    role = {**_table(_word(ROLE), _set(_ROLE)), "maxProperties": 1}
+    role = {**_table(_word(ROLE), _set(ROLE_WORD)), "maxProperties": 1}
     return {**role, "examples": [{"teacher": ["student"]}]}
 
 
@@ -144,7 +156,7 @@ def _issuer() -> Schema:
             "algorithms": {**_set(_words(every)), "anyOf": families},
             "secret": _WORD,
             "public_key": _WORD,
-            "keys": _list({**key, "oneOf": _exactly_one("secret", "public_key")}),
+            "keys": _list({**key, "oneOf": exactly_one("secret", "public_key")}),
             "jwks": _value(re.compile(r"(?:https?://|file:).+"), *_KEY_PLACES),
             "discovery": _value(re.compile(r"https?://.+"), _METADATA),
             "refresh": _DURATION,
@@ -156,14 +168,15 @@ def _issuer() -> Schema:
             "require": _one_or_many(_WORD),
         },
     )
-    return {**schema, "oneOf": _exactly_one(*KEY_SOURCES)}
+    return {**schema, "oneOf": exactly_one(*KEY_SOURCES)}
 
 
 _METADATA = "https://login.example/.well-known/openid-configuration"
 _KEY_PLACES = ("https://login.example/jwks", "file:/run/keys/jwks.json")
 
 
-def _exactly_one(*names: str) -> list[Schema]:
+def exactly_one(*names: str) -> list[Schema]:
+    """Return what asks for one of these keys."""
     return [{"required": [name]} for name in names]
 
 
@@ -172,7 +185,7 @@ def _limit() -> Schema:
     return _object(
         LIMIT,
         {
-            "rate": {"anyOf": [_RATE, _table(role, _RATE)]},
+            "rate": {"anyOf": [RATE, _table(role, RATE)]},
             "per": _words([per.value for per in Per]),
             "burst": _POSITIVE,
             "on_store_failure": _words([way.value for way in OnStoreFailure]),
@@ -189,7 +202,7 @@ def _rule() -> Schema:
         {
             "id": _word(RULE_ID),
             "match": {"type": "string", "pattern": _match(), "examples": _MATCHES},
-            "allow": {"anyOf": [{"const": ANYONE}, _set(_ROLE)]},
+            "allow": {"anyOf": [{"const": ANYONE}, _set(ROLE_WORD)]},
             "scopes": _set(_word(SCOPE)),
             "owner": {"type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_]*$"},
             "when": {
@@ -200,21 +213,23 @@ def _rule() -> Schema:
             },
             "addresses": _object(ADDRESSES, {"allow": _ADDRESSES, "deny": _ADDRESSES}),
             "mode": _words(POLICY_MODES),
-            "listener": _NAME,
-            "backend": _NAME,
-            "limits": _list({"anyOf": [_NAME, {"$ref": "#/$defs/limit"}]}),
+            "listener": NAME_WORD,
+            "backend": NAME_WORD,
+            "limits": _list({"anyOf": [NAME_WORD, {"$ref": "#/$defs/limit"}]}),
             "protect": _object(
                 PROTECT,
                 {
-                    "request": _table(path, _NAME),
-                    "response": _table(path, _NAME),
-                    "query": _table(name, _NAME),
-                    "form": _table(name, _NAME),
+                    "request": _table(path, NAME_WORD),
+                    "response": _table(path, NAME_WORD),
+                    "query": _table(name, NAME_WORD),
+                    "form": _table(name, NAME_WORD),
                 },
             ),
             "count": _word(COUNTER),
             "tolerate": _set(_words(kinds)),
             "max_body": _SIZE,
+            "log": _SHARE,
+            "audit": _words([kind.value for kind in Audit]),
             "responses": {"anyOf": [{"const": NOTHING}, {"$ref": "#/$defs/responses"}]},
             "timeouts": _object(RULE_TIMEOUTS, dict.fromkeys(RULE_TIMEOUTS, _DURATION)),
             "upgrade": {"anyOf": [_PROTOCOLS, _upgrade()]},
@@ -249,6 +264,8 @@ def _field() -> Schema:
             "min_length": _POSITIVE,
             "reads": _set(_words(READABLE)),
             "on_error": _words(ON_ERROR),
+            "bind": _value(BIND, "claim(sub)", "path(id)"),
+            "shared": {"enum": [True, False, *YES_OR_NO]},
         },
     )
 
@@ -267,19 +284,21 @@ def policy_schema() -> Schema:
     views = {"enum": [*(view.value for view in View), None]}
     view = _table(_word(GLOB), views)
     shapes = {
-        "version": _VERSION,
+        "version": VERSION,
         "include": {**_set(_WORD), "examples": [["rules/", "roles.yaml"]]},
         "deployment": _WORD,
+        "tenant": _value(CLAIM_PATH, "$.school"),
         "health": {"type": "string", "pattern": r"^(?:none|/.*)$"},
         "mode": _words(POLICY_MODES),
-        "listeners": _table(_NAME, listener()),
-        "backends": _table(_NAME, {"$ref": "#/$defs/backend"}),
-        "issuers": _table(_NAME, {"$ref": "#/$defs/issuer"}),
-        "roles": _set({"anyOf": [_ROLE, _heir()]}),
-        "addresses": _table(_NAME, _ADDRESSES),
-        "limits": _table(_NAME, {"$ref": "#/$defs/limit"}),
-        "fields": _table(_NAME, _field()),
+        "listeners": _table(NAME_WORD, listener()),
+        "backends": _table(NAME_WORD, {"$ref": "#/$defs/backend"}),
+        "issuers": _table(NAME_WORD, {"$ref": "#/$defs/issuer"}),
+        "roles": _set({"anyOf": [ROLE_WORD, _heir()]}),
+        "addresses": _table(NAME_WORD, _ADDRESSES),
+        "limits": _table(NAME_WORD, {"$ref": "#/$defs/limit"}),
+        "fields": _table(NAME_WORD, _field()),
         "views": _table(_word(ROLE), view),
+        "log": _object(LOG, {"keys": _set(_words(KEYS)), "sample": _SHARE}),
         "responses": {"$ref": "#/$defs/responses"},
         "rules": _list({"$ref": "#/$defs/rule"}),
     }
@@ -294,47 +313,4 @@ def policy_schema() -> Schema:
             "responses": _responses(),
             "rule": _rule(),
         },
-    }
-
-
-def cases_schema() -> Schema:
-    """Return the schema of a file of test cases."""
-    fields = _set(_NAME, least=0)
-    limit = _word(re.compile(r"[A-Za-z0-9_.#-]+"))
-    expect = _object(
-        EXPECT,
-        {
-            "outcome": _words(["allowed", "refused"]),
-            "reason": _words([reason.slug for reason in Reason]),
-            "rule": _word(RULE_ID),
-            "role": _ROLE,
-            "backend": _NAME,
-            "limits": {"anyOf": [_set(limit, least=0), _table(limit, _RATE)]},
-            "encrypted": fields,
-            "plain": fields,
-            "masked": fields,
-        },
-    )
-    case = _object(
-        CASE,
-        {
-            "name": _WORD,
-            "request": _one_or_many(
-                _value(re.compile(r"[!-`{-~]+ \S+"), "GET /api/users/7")
-            ),
-            "as": _one_or_many(_word(ROLE)),
-            "claims": {"type": "object", "minProperties": 1},
-            "listener": _NAME,
-            "issuer": _NAME,
-            "client": _WORD,
-            "headers": _table(_word(re.compile(r"[a-z0-9_.-]+")), _WORD),
-            "time": {**_WORD, "examples": ["2026-03-01T08:30:00Z"]},
-            "expect": expect,
-        },
-    )
-    case = {**case, "oneOf": _exactly_one("as", "claims")}
-    return {
-        "$schema": DIALECT,
-        "title": "Test cases of a policy of lumina-proxy",
-        **_object(CASES, {"version": _VERSION, "cases": _list(case)}),
     }

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from proxy.core import key_records
 from proxy.core.key_changes import added, draft_record, rewrapped
-from proxy.core.key_records import Document, KeystoreError, WrappedKey
+from proxy.core.key_records import Document, KeyRecord, KeystoreError, WrappedKey
 from proxy.core.keyset import KEY_BYTES, key_id_of
 from proxy.edge.keystore.ports import KekRing, Keystore
 
@@ -18,6 +18,9 @@ _ATTEMPTS = 20
 
 Where = tuple[Keystore, KekRing]
 """A store, and what opens what is in it."""
+
+Change = Callable[[Document], Document]
+"""What becomes of a document; raises KeystoreError when it may not."""
 
 Opened = tuple[Document, bytes]
 """A verified document, and the key that authenticates the next one."""
@@ -82,9 +85,7 @@ async def made(
     return document
 
 
-async def changed(
-    where: Where, change: Callable[[Document], Document]
-) -> tuple[Document, Document]:
+async def changed(where: Where, change: Change) -> tuple[Document, Document]:
     """Change the document; return what it was and what it is.
 
     Raises:
@@ -204,6 +205,48 @@ async def roots_of(where: Where) -> tuple[Document, dict[int, bytes]]:
     return document, {
         record.id: root for (record, _), root in zip(keys, found, strict=True)
     }
+
+
+async def restored(
+    where: Where,
+    keys: Sequence[tuple[KeyRecord, bytes]],
+    settings: Mapping[str, float],
+    random_bytes: Callable[[int], bytes] = os.urandom,
+) -> Document:
+    """Make a keystore of keys that an escrow had, and return its document.
+
+    Args:
+        where: nothing may be there yet.
+        keys: each as it was, but for its wrapping.
+        settings: ``bound``, ``rotate_after``, ``rotate_at``.
+        random_bytes: the source of the keystore's name and seal.
+
+    Raises:
+        KeystoreError: there is one, or a key is another than its id says.
+        KeysUnavailableError: the store or the key service does not answer.
+    """
+    store, keks = where
+    if any(key_id_of(root) != record.id for record, root in keys):
+        raise KeystoreError("a key is another than its id says")
+    seal, name = random_bytes(KEY_BYTES), random_bytes(16).hex()
+    sealed, *wrapped = await keks.wrap(
+        [
+            (seal, key_records.seal_context(name)),
+            *((root, key_records.key_context(name, record)) for record, root in keys),
+        ]
+    )
+    document = Document(
+        keystore=name,
+        seal=sealed,
+        keys=tuple(
+            dataclasses.replace(record, wrapped=one)
+            for (record, _), one in zip(keys, wrapped, strict=True)
+        ),
+        **settings,  # type: ignore[arg-type]
+    )
+    if not await store.save(key_records.write(document, seal), document.revision):
+        raise KeystoreError("there is a keystore already")
+    return document
 
 
 async def _with_key(

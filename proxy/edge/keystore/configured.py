@@ -1,17 +1,18 @@
-"""A keystore and its key-encryption keys, as settings name them."""
+"""A keystore and its key-encryption keys, as settings name them.
 
+Each kind is imported when it is asked for: their libraries are slow to load, and no
+deployment has all of them.
+"""
+
+# ruff: noqa: PLC0415
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from proxy.core.key_records import KeystoreError
-from proxy.edge.keystore.aws_kms import AwsKek
 from proxy.edge.keystore.file_store import FileStore
 from proxy.edge.keystore.local_kek import LocalKek
 from proxy.edge.keystore.ports import KekRing, KeyEncryptionKey, Keystore
-from proxy.edge.keystore.postgres_store import PostgresStore
-from proxy.edge.keystore.redis_store import RedisKeystore
-from proxy.edge.keystore.transit import TransitKek
 
 _TRANSIT = re.compile(r"vault\+(https?://[^/]+)/(?:(.+)/)?([^/]+)")
 _AWS = re.compile(r"aws-kms://([a-z0-9-]+)/(\S+)")
@@ -27,11 +28,15 @@ def open_store(url: str) -> Keystore:
         KeystoreError: an option in a URL of Redis is unknown.
     """
     if url.startswith(("redis://", "rediss://", "unix://")):
+        from proxy.edge.keystore.redis_store import RedisKeystore
+
         try:
             return RedisKeystore(url)
         except ValueError:
             raise KeystoreError("KEYSTORE: an option in it has no such value") from None
     if url.startswith(("postgresql://", "postgres://")):
+        from proxy.edge.keystore.postgres_store import PostgresStore
+
         return PostgresStore(url)
     return FileStore(Path(url.removeprefix("file:")))
 
@@ -69,10 +74,14 @@ def _service(url: str, environment: Mapping[str, str]) -> KeyEncryptionKey:
         return lambda: environment.get(name, "")
 
     if found := _TRANSIT.fullmatch(url):
+        from proxy.edge.keystore.transit import TransitKek
+
         address, mount, key = found.groups()
         token, namespace = variable("VAULT_TOKEN"), variable("VAULT_NAMESPACE")()
         return TransitKek(address, mount or "transit", key, token, namespace)
     if found := _AWS.fullmatch(url):
+        from proxy.edge.keystore.aws_kms import AwsKek
+
         region, key = found.groups()
         names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
         access, secret, session = map(variable, names)

@@ -1,4 +1,7 @@
-"""Every key that test cases may have; those of a policy are in ``policy_keys``."""
+"""Every key that the test cases of a policy may have, and what it says.
+
+Like ``policy_keys``: for the reader, which refuses what is not in it, and for editors.
+"""
 
 from proxy.core.policy_keys import Key, Keys
 
