@@ -34,14 +34,17 @@ class Answers:
     def sent(
         self,
         response: Response,
-        limited: bytes,
+        own: bytes,
         downstream: Downstream,
         exchange: Exchange,
     ) -> bool:
-        """Pass on an answer that is all there; False when it has to be streamed."""
+        """Pass on an answer that is all there; False when it has to be streamed.
+
+        ``own`` lines go with it.
+        """
         if not response.body.complete or response.bodiless:
             return False
-        lines = _answer_lines(response, limited, exchange)
+        lines = _answer_lines(response, own, exchange)
         if not exchange.upstream_seconds:
             exchange.upstream_seconds = self._clock() - exchange.upstream_started
         body = response.body.whole()
@@ -52,12 +55,12 @@ class Answers:
     async def stream(
         self,
         response: Response,
-        limited: bytes,
+        own: bytes,
         downstream: Downstream,
         exchange: Exchange,
     ) -> None:
-        """Pass an answer on as it comes."""
-        lines = _answer_lines(response, limited, exchange)
+        """Pass an answer on as it comes, with our ``own`` lines."""
+        lines = _answer_lines(response, own, exchange)
         if response.switched is not None:
             self._switch(response, lines, downstream, exchange)
             return
@@ -134,17 +137,20 @@ class Answers:
         downstream.send(
             exchange.status,
             PHRASES[exchange.status],
-            [*lines_of(refused, request_id=exchange.request_id), own],
+            [
+                *lines_of(refused, request_id=exchange.request_id),
+                exchange.limited + own,
+            ],
             body_of(refused, rule=exchange.rule, request_id=exchange.request_id),
         )
 
 
-def _answer_lines(
-    response: Response, limited: bytes, exchange: Exchange
-) -> list[bytes]:
+def _answer_lines(response: Response, own: bytes, exchange: Exchange) -> list[bytes]:
     """Return the field lines that the client gets, without framing."""
     exchange.status = response.status
+    if exchange.bill is not None:
+        exchange.bill.headers = response.headers
     lines = response_lines(response.headers)
     request_id = exchange.request_id.encode("ascii")
-    lines.append(b"X-Request-ID: %b\r\n%b" % (request_id, limited))
+    lines.append(b"X-Request-ID: %b\r\n%b%b" % (request_id, exchange.limited, own))
     return lines

@@ -9,7 +9,7 @@ Rules of this file:
 4. Every request ends in ``Recorder.record``, exactly once.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from proxy.admission import Admission
 from proxy.answers import Answers
@@ -46,7 +46,7 @@ from proxy.ports import (
     Snapshot,
     Upstream,
 )
-from proxy.taking import granted, takes_of
+from proxy.taking import Taking
 
 
 class Pipeline:
@@ -54,6 +54,7 @@ class Pipeline:
 
     Attributes:
         snapshot: what requests that start now will hold.
+        taking: what takes from limits, and knows who is near one.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class Pipeline:
         trusted: Sequence[Network] = (),
         body_bytes: int,
         buffered_bytes: int,
+        deny_seconds: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self.snapshot = snapshot
         self._store = store
@@ -79,6 +81,7 @@ class Pipeline:
         self._new_id = clocks.request_id
         self._trusted = trusted
         self._admission = Admission(clocks.wall, inquiries)
+        self.taking = Taking(store, clocks, deny_seconds)
         self._answers = Answers(clocks)
         self._bodies = Bodies(
             recorder,
@@ -99,9 +102,9 @@ class Pipeline:
             if who is None:
                 who = await admission.ask(snapshot, rule, request, headers, exchange)
             # take tokens
-            takes = takes_of(rule, exchange)
-            grants = await self._store.take(takes) if takes else ()
-            limited = granted(rule, takes, grants, exchange)
+            takes = self.taking.takes(snapshot, rule, request, headers, exchange)
+            if takes:
+                self.taking.grant(takes, await self._store.take(takes), exchange)
             # write down what has to be
             if rule.observed.audit is Audit.REQUIRED:
                 await self._auditor.required("request.admitted", **exchange.described())
@@ -119,14 +122,20 @@ class Pipeline:
             # decrypt or mask, harden, answer
             if rule.protect_response is not None:
                 response = await bodies.decrypted(snapshot, rule, response, exchange)
-            limited += hardened(rule.hardening, response, request)
-            if not self._answers.sent(response, limited, downstream, exchange):
-                await self._answers.stream(response, limited, downstream, exchange)
+            own = hardened(rule.hardening, response, request)
+            if not self._answers.sent(response, own, downstream, exchange):
+                await self._answers.stream(response, own, downstream, exchange)
         except Exception as error:  # noqa: BLE001 - refused, or a bug: logged, 500
             self._stopped(error, snapshot, request, downstream, exchange)
         finally:
-            exchange.ended = self._clock()
-            self._recorder.record(exchange)
+            self._end(exchange)
+
+    def _end(self, exchange: Exchange) -> None:
+        """Settle and record a request, however it ended."""
+        if exchange.bill is not None:
+            self.taking.settle(exchange)
+        exchange.ended = self._clock()
+        self._recorder.record(exchange)
 
     def _matched(
         self,

@@ -169,11 +169,19 @@ class Auditor(Protocol):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What is in force: swapped whole at a reload, held by each request."""
+    """What is in force: swapped whole at a reload, held by each request.
+
+    Attributes:
+        policy: the rules.
+        authenticator: verifies tokens.
+        ciphers: encrypt and decrypt.
+        limit_secret: hashes what limits count by and may be a secret.
+    """
 
     policy: Policy
     authenticator: Authenticator
     ciphers: Ciphers
+    limit_secret: bytes = b""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,6 +25,7 @@ from proxy.edge.metrics import Metrics
 from proxy.edge.observers import Observers
 from proxy.edge.redis_store import RedisStore
 from proxy.edge.refusals import Refusals
+from proxy.edge.renewals import Renewals
 from proxy.edge.tls import TlsError
 from proxy.edge.tunnels import Tunnels
 from proxy.edge.upstreams import Upstreams
@@ -32,6 +33,7 @@ from proxy.logs import Logs
 from proxy.pipeline import Pipeline
 from proxy.ports import Snapshot
 from proxy.settings import Settings
+from proxy.snapshots import LIMIT_PURPOSE
 from proxy.starting import StartError
 from proxy.trust import Trust
 
@@ -39,6 +41,10 @@ log = logging.getLogger("lumina")
 
 _GC_THRESHOLD = 20_000
 """Allocations between collections of the young; a request leaves no cycles behind."""
+
+_DENY_SECONDS = 5.0
+"""For how long a refusal is repeated without a look at the store; so long, what an
+operator gives back may go unnoticed by other processes."""
 
 
 def _trusts(networks: tuple[Network, ...]) -> Callable[[str], bool]:
@@ -84,18 +90,9 @@ class Serving:
         self._refusals, logs = Refusals(bindings.wall), Logs(settings)
         self._logs = logs
         self._observers = Observers(metrics, self._refusals, logs.access, logs.audit)
-        self._pipeline = Pipeline(
-            snapshot,
-            store=self._store,
-            upstream=upstreams,
-            recorder=self._observers,
-            auditor=logs.audit,
-            inquiries=self.trust,
-            clocks=bindings.clocks(),
-            trusted=settings.trusted_proxies,
-            body_bytes=limits.body_bytes,
-            buffered_bytes=limits.buffered_bytes,
-        )
+        self._pipeline = self._make_pipeline(snapshot, limits)
+        self._renewals = Renewals(self._pipeline.taking.renew)
+        self.tunnels = Tunnels()
         self._listener = Listener(
             self._pipeline,
             limits,
@@ -103,9 +100,36 @@ class Serving:
             trusts=_trusts(settings.trusted_proxies),
             on_failure=lambda error: log.error("a connection failed", exc_info=error),
         )
-        self._limiter = Limiter(self._store, lambda: self.policy)
+        self._limiter = Limiter(
+            self._store,
+            lambda: self.policy,
+            now_us=bindings.now_us,
+            secret=lambda: self._pipeline.snapshot.limit_secret,
+        )
         self._watch()
         self._apply(snapshot)
+
+    def _make_pipeline(self, snapshot: Snapshot, limits: WireLimits) -> Pipeline:
+        settings = self._settings
+        return Pipeline(
+            snapshot,
+            store=self._store,
+            upstream=self._upstreams,
+            recorder=self._observers,
+            auditor=self._logs.audit,
+            inquiries=self.trust,
+            clocks=bindings.clocks(),
+            trusted=settings.trusted_proxies,
+            body_bytes=limits.body_bytes,
+            buffered_bytes=limits.buffered_bytes,
+            deny_seconds=self._deny_seconds,
+        )
+
+    def _deny_seconds(self) -> float:
+        """Return for how long a refusal may be repeated without asking the store."""
+        # What this process's own buckets say is forgotten when Redis is back.
+        shared = self._settings.redis_url is not None and self._store.state == "ok"
+        return _DENY_SECONDS if shared else 0.0
 
     def _make_store(self) -> MemoryStore | RedisStore:
         url = self._settings.redis_url
@@ -180,7 +204,10 @@ class Serving:
             log.error("the keystore's new keys do not fit the policy: %s", error)  # noqa: TRY400 - it says all
             return
         if ciphers is not None:
-            self._pipeline.snapshot = dataclasses.replace(snapshot, ciphers=ciphers)
+            secret = ciphers.secret(LIMIT_PURPOSE)
+            self._pipeline.snapshot = dataclasses.replace(
+                snapshot, ciphers=ciphers, limit_secret=secret
+            )
             log.info("other keys of the keystore are in force")
 
     # -- what is in force
@@ -285,6 +312,7 @@ class Serving:
         except TypeError:  # what redis-py makes of a name that it does not know
             raise StartError("REDIS_URL: there is no such option as in it.") from None
         self._health.configure(self.policy.backends.values())
+        self._renewals.start()
         await self.trust.start(self.policy)
         if self._keys is not None:
             self._keys.start(self._change_keys)
@@ -329,6 +357,7 @@ class Serving:
     async def stop(self) -> None:
         """End everything now."""
         await self._listener.stop()
+        self._renewals.stop()
         await self.trust.stop()
         await self._health.stop()
         await self._upstreams.close()

@@ -16,6 +16,9 @@ from proxy.ports import Snapshot
 from proxy.settings import Settings
 from proxy.starting import StartError
 
+LIMIT_PURPOSE = "lumina limit owners v1"
+"""Of the key that hashes what limits count by and may be a secret."""
+
 
 def source_of(settings: Settings, environment: Mapping[str, str]) -> PolicySource:
     """Return where the policy comes from: the disk, or what is pinned."""
@@ -57,7 +60,7 @@ def snapshot_of(
     authenticator = Authenticator(
         policy.issuers, trusted=trusted, keep_claims=policy.asks_claims
     )
-    return Snapshot(policy, authenticator, ciphers)
+    return Snapshot(policy, authenticator, ciphers, ciphers.secret(LIMIT_PURPOSE))
 
 
 def _try_certificates(policy: Policy) -> None:

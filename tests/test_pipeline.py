@@ -381,6 +381,16 @@ def test_an_issuer_is_asked_for_a_key_that_nobody_knows(
     assert ports.told.count("inquire lumina k") == 1
 
 
+def test_a_refusal_after_the_limits_says_what_is_left() -> None:
+    """Whoever was counted is told so, whatever became of the request."""
+    ports = Ports()
+    ports.answer.fail(Refused(Reason.UPSTREAM_TIMEOUT))
+    handled(ports, a_request("GET", "/users/7", (b"Authorization", bearer("student"))))
+
+    assert ports.got is not None
+    assert b"RateLimit: " in b"".join(ports.got[1])
+
+
 def test_the_backend_gets_the_matched_path_and_who_asks() -> None:
     """Identity, origin and framing are the proxy's; the query is the client's."""
     ports = Ports()

@@ -14,8 +14,8 @@ import pytest
 from proxy.core import (
     mode_deterministic,
     mode_random,
+    policy_limits,
     policy_rules,
-    policy_sections,
     policy_values,
 )
 from proxy.core.errors import Finding, PolicyError
@@ -165,7 +165,7 @@ def test_the_guide_has_every_word(known: Mapping[str, set[str]]) -> None:
         for word in words
     }
     units = {*policy_values._BYTES, *policy_values._MICROSECONDS} - {""}
-    words = {*closed, *policy_rules.METHODS, *policy_sections.PERIODS}
+    words = {*closed, *policy_rules.METHODS, *policy_limits.PERIODS}
     lacking = {
         word
         for word in words

@@ -251,6 +251,29 @@ LIMITS = [
         links=[to_rule()],
     ),
     lines(
+        "Near a limit",
+        "Requests that left less than a fifth of a limit's tokens: who is next to be "
+        "refused.",
+        query(
+            "sum by (limit, role) (rate(lumina_limits_near_total{@}"
+            "[$__rate_interval]))",
+            "{{limit}} {{role}}",
+        ),
+        unit="reqps",
+        shade=ORANGE,
+    ),
+    lines(
+        "Over a limit, by limit",
+        "What each limit refuses, or would refuse in shadow mode.",
+        query(
+            "sum by (limit, role, mode) (rate(lumina_limits_over_total{@}"
+            "[$__rate_interval]))",
+            "{{limit}} {{role}} {{mode}}",
+        ),
+        unit="reqps",
+        shade=ORANGE,
+    ),
+    lines(
         "Takes",
         "Requests that took tokens from buckets, and those that found one empty.",
         query(

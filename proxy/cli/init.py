@@ -31,7 +31,8 @@ _REDIS_NAMES = ("redis", *(f"redis-{number}" for number in range(1, 7)), "localh
 
 _RIGHTS: Mapping[str, str] = {
     # The buckets: one script, and what it calls.
-    "lumina": "~* &* -@all +@connection +@scripting +@string +time",
+    "lumina": "~* &* -@all +@connection +@scripting +@string +time +del +pexpire "
+    "+zadd +zrem +zcount +zremrangebyscore",
     # Numbers, and no key's name or value.
     "exporter": "resetkeys -@all +@connection +info +config|get +latency|latest "
     "+latency|histogram +slowlog|len +slowlog|get +cluster|info",

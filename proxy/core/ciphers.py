@@ -73,6 +73,11 @@ class Ciphers:
         cipher = self._tenants.get(tenant)
         return self._made(tenant) if cipher is None else cipher
 
+    def secret(self, purpose: str) -> bytes:
+        """Return 32 bytes that every replica with these keys has, for one purpose."""
+        keyset = self._keyring.shared
+        return keyset.subkey(keyset.primary, purpose, "")
+
     def _made(self, tenant: str) -> Cipher:
         keyset = self._keyring.of(tenant)
         if keyset is None:

@@ -3,7 +3,8 @@
 The specification that ``take.lua`` transcribes, together with ``bucket``. Rules of this
 file, beside those of ``bucket``:
 
-1. All limits of a request give what they shall, or none does.
+1. All limits of a request give what they shall, or none does. A cost below 0 is taken
+   if it is there, and refuses nobody if it is not: that is a limit in shadow mode.
 2. A window has what was not taken of it; at its end the key is another one, so nothing
    here compares dates. What is charged to an empty one is not owed.
 3. A hold is taken once for each id and ends when it is given back, or by itself when
@@ -45,7 +46,8 @@ def take(asked: Sequence[Asked], now_us: int) -> tuple[list[State] | None, list[
     """Take from every limit what it shall cost, or from none.
 
     Args:
-        asked: the limits, and what to take from each.
+        asked: the limits, and what to take from each; below 0, what to take if it is
+            there.
         now_us: the instant, in epoch microseconds where there are windows.
 
     Returns:
@@ -62,13 +64,16 @@ def take(asked: Sequence[Asked], now_us: int) -> tuple[list[State] | None, list[
     current: list[tuple[int, int, int, bool]] = []
     everywhere, something = True, False
     for limit, state, cost, extra in asked:
+        soft = cost < 0
+        if soft:
+            cost = -cost
         if limit.kind == BUCKET:
             level, at_us = level_at(limit, state, now_us, extra)
             enough = level >= cost * limit.token
             ahead_us = at_us - now_us if at_us > now_us else 0
         else:
             level, at_us, enough, ahead_us = _other(limit, state, now_us, cost, extra)
-        everywhere = everywhere and enough
+        everywhere = everywhere and (enough or soft)
         something = something or cost > 0
         current.append((level, at_us, ahead_us, enough))
     taken = everywhere and something
@@ -77,12 +82,13 @@ def take(asked: Sequence[Asked], now_us: int) -> tuple[list[State] | None, list[
     for (limit, _, cost, _), (level, at_us, ahead_us, enough) in zip(
         asked, current, strict=True
     ):
+        cost = abs(cost)
         if limit.kind == BUCKET:
-            if taken:
+            if taken and enough:
                 level -= cost * limit.token
             grant = grant_of(limit, level, cost, allowed=enough, ahead_us=ahead_us)
         else:
-            if taken and cost:
+            if taken and cost and enough:
                 level, at_us = _spent(limit, level, at_us, cost, now_us)
             left = remaining_of(limit, level)
             grant = other_grant_of(limit, left, cost, allowed=enough, ahead_us=ahead_us)

@@ -24,6 +24,7 @@ class Refused(ProxyError):
         detail: one public sentence about this occurrence, or "" for none. Never
             made from a token, a key or a protected value.
         headers: extra header fields of the response, as (name, value).
+        violated: the names of the limits that are used up.
     """
 
     def __init__(
@@ -31,11 +32,13 @@ class Refused(ProxyError):
         reason: Reason,
         detail: str = "",
         headers: tuple[tuple[str, str], ...] = (),
+        violated: tuple[str, ...] = (),
     ) -> None:
         super().__init__(f"{reason.slug}: {detail or reason.title}")
         self.reason = reason
         self.detail = detail
         self.headers = headers
+        self.violated = violated
 
 
 @dataclasses.dataclass(frozen=True, slots=True, order=True)

@@ -6,7 +6,21 @@ sprinkled through the logic.
 """
 
 from proxy.core.authn import Principal
+from proxy.core.message import RawHeaders
 from proxy.core.reasons import Reason
+
+
+class Owed:
+    """What is to be settled with limits when an exchange is over: a ``Bill``.
+
+    Attributes:
+        headers: of the backend's answer; None while there is none.
+    """
+
+    __slots__ = ("headers",)
+
+    def __init__(self) -> None:
+        self.headers: RawHeaders | None = None
 
 
 class Exchange:
@@ -30,6 +44,9 @@ class Exchange:
         detail: one public sentence about the refusal; "" for none.
         shadow: why it would have been refused, were its rule enforced; None when it
             would have been served.
+        limited: the field lines that tell what is left of its limits; b"" for none.
+        pressed: the limits that it came near, or over: (name, how); None for none.
+        bill: what is to be settled when it is over; None for nothing.
         upstream_started: monotonic seconds when the backend got the request; 0.0
             when it never did.
         upstream_seconds: from then to the last byte of the backend's answer.
@@ -39,13 +56,16 @@ class Exchange:
 
     __slots__ = (
         "aborted",
+        "bill",
         "client",
         "counter",
         "detail",
         "ended",
+        "limited",
         "method",
         "path",
         "policy",
+        "pressed",
         "principal",
         "reason",
         "request_id",
@@ -79,6 +99,9 @@ class Exchange:
         self.reason: Reason | None = None
         self.shadow: Reason | None = None
         self.detail = ""
+        self.limited = b""
+        self.pressed: list[tuple[str, str]] | None = None
+        self.bill: Owed | None = None
         self.upstream_started = 0.0
         self.upstream_seconds = 0.0
         self.ended = 0.0

@@ -7,24 +7,22 @@ Rules of this file:
 2. A bucket belongs to one rate. A policy that changes a rate begins with full buckets
    instead of reading old levels in new units.
 3. What is the same for every request of a rule and role is computed once (``Quota``).
+   A limit that counts by a subject or a client in a bucket, at a fixed cost, is plain,
+   and so is its path; what others need is asked for only where one of them is.
 
 What clients are told of them is in ``limit_fields``, what operators in
 ``limit_status``.
 """
 
-import functools
-import hashlib
-import ipaddress
-import re
 from collections.abc import Sequence
 from typing import Final
 from urllib.parse import quote
 
-from proxy.core.bucket import BUCKET, HOLD_US, HOLDS, WINDOW, RateLimit
-from proxy.core.policy import Limit, Per, Precision
-
-_PLAIN: Final = re.compile(r"[A-Za-z0-9._@:-]{1,64}").fullmatch
-"""Owners that stand in a key as they are: no brace, so the hash tag ends once."""
+from proxy.core.bucket import BUCKET, HOLD_US, HOLDS, MICROSECONDS, WINDOW, RateLimit
+from proxy.core.costs import cost_of
+from proxy.core.owner import Asking, owner_of, owner_of_parts, quoted
+from proxy.core.policy import CostOf, Limit, Precision
+from proxy.core.windows import window_at
 
 _MAX_REMEMBERED: Final = 4096
 """Far above rules x roles; every reload leaves some behind, so they are bounded."""
@@ -32,67 +30,131 @@ _MAX_REMEMBERED: Final = 4096
 _MAX_TAKES: Final = 65_536
 """Owners of one quota whose keys are remembered, at a few hundred bytes each."""
 
+KNOWN_AFTERWARDS: Final = (CostOf.BODY, CostOf.RESPONSE_HEADER)
+
+_NEAR: Final = 5
+"""A limit is near when less than this part of it is left: a fifth, as envoyproxy/
+ratelimit has it."""
+
 
 class Quota:
     """A limit as one role has it, without what differs from request to request.
 
     Attributes:
         id: the limit's name in the policy.
-        rate: its rate and burst.
+        limit: the limit.
+        rate: its rate and burst; of a window, until the end of the one it was last.
         per: whose bucket.
         suffix: what follows the owner in a bucket's key.
         name: the limit's name as a structured-field string.
         policy: its item in ``RateLimit-Policy``.
         lines: the two field lines for this limit alone, up to what is left.
-        arguments: of ``take.lua`` for one token, as text.
+        cost: what a take costs, unless the request says so; below 0 in shadow mode.
+        arguments: of ``take.lua`` for that cost, as text.
+        near: with fewer tokens than these, the limit is near.
+        shadow: whether it refuses nobody.
+        plain: whether it is a bucket of a subject or client, at a fixed cost.
         on_failure: what the limit does while the store does not answer.
         leased: whether tokens may be taken ahead.
+        older: whether clients are told with the older fields, too.
     """
 
     __slots__ = (
+        "_ends_us",
         "_takes",
         "arguments",
+        "cost",
         "id",
         "leased",
+        "limit",
         "lines",
         "name",
+        "near",
+        "older",
         "on_failure",
         "per",
+        "plain",
         "policy",
         "rate",
+        "shadow",
         "suffix",
     )
 
     def __init__(self, limit: Limit, role: str | None, rate: RateLimit) -> None:
         self.id = limit.id
+        self.limit = limit
         self.rate = rate
         self.per = limit.per
         self.on_failure = limit.on_store_failure
         self.leased = limit.precision is Precision.LEASED
+        self.older = limit.older
+        self.shadow = limit.shadow
         numbers = f"{rate.refill}-{rate.token}-{rate.capacity}"
+        if rate.kind != BUCKET:
+            numbers = f"{'whb'[rate.kind - 1]}-{rate.count}-{rate.period_us}"
         # Roles without a rate of their own share one bucket. A role named "*" is
         # quoted, as is everything that could end a part of the key.
         shown = "*" if role is None else quote(role, safe="")
         shadow = ":shadow" if limit.shadow else ""
-        self.suffix = f"}}:{quote(limit.id, safe='#')}:{shown}:{numbers}{shadow}"
+        self.suffix = f":{quote(limit.id, safe='#')}:{shown}:{numbers}{shadow}"
         # RFC 9651 section 3.3.3; quoting leaves no character that needs escaping.
         self.name = '"' + quote(limit.id, safe="#") + '"'
         # The burst and the time it takes to fill: their ratio is the rate.
         self.policy = f"{self.name};q={rate.burst};w={rate.window_seconds}"
+        if rate.kind == HOLDS:
+            self.policy = f'{self.name};q={rate.burst};qu="concurrent-requests"'
         self.lines = f"RateLimit-Policy: {self.policy}\r\nRateLimit: {self.name};r="
-        self.arguments = arguments_of(rate, 1)
+        self.cost = -limit.cost.tokens if limit.shadow else limit.cost.tokens
+        self.arguments = arguments_of(rate, self.cost)
+        self.near = rate.burst // _NEAR
+        self.plain = (
+            rate.kind == BUCKET and not limit.parts and limit.cost.of is CostOf.FIXED
+        )
+        self._ends_us = 0
         self._takes: dict[str, Take] = {}
 
     def take_of(self, subject: str, client: str) -> "Take":
-        """Return the bucket of a subject or client, as ``per`` says."""
-        owner = _owner(self.per, subject, client)
+        """Return the bucket of a subject or client, as ``per`` says; of a plain one."""
+        owner = owner_of(self.per, subject, client)
         take = self._takes.get(owner)
         if take is None:
             if len(self._takes) >= _MAX_TAKES:
                 self._takes.clear()
-            key = f"lb:{{{_quoted(owner)}{self.suffix}"
-            take = self._takes[owner] = Take(key, self.rate, self)
+            key = f"lb:{{{quoted(owner)}}}{self.suffix}"
+            take = self._takes[owner] = Take(key, self.rate, self, self.cost)
         return take
+
+    def take_for(self, asking: Asking) -> "Take":
+        """Return what a request takes of a limit of any kind.
+
+        Raises:
+            Refused: MALFORMED, when a field that says the cost says no number.
+        """
+        if self.plain:
+            return self.take_of(asking.subject, asking.client)
+        if self.rate.kind == WINDOW and asking.now_us >= self._ends_us:
+            self._turn(asking.now_us)
+        limit = self.limit
+        if limit.parts:
+            tag, others = owner_of_parts(limit.parts, asking)
+        else:
+            tag = quoted(owner_of(self.per, asking.subject, asking.client))
+            others = ""
+        key = f"lb:{{{tag}}}{others}{self.suffix}"
+        cost = cost_of(limit.cost, self.rate, asking)
+        hold = asking.hold if self.rate.kind == HOLDS else ""
+        return Take(key, self.rate, self, -cost if self.shadow else cost, hold)
+
+    def _turn(self, now_us: int) -> None:
+        """Begin the window of an instant."""
+        rate, zone = self.rate, self.limit.zone
+        if zone is None:
+            raise TypeError(f"the window {self.id} has no time zone")
+        began_us, self._ends_us = window_at(rate.period_us, zone, now_us)
+        self.rate = RateLimit.window(rate.count, rate.period_us, self._ends_us)
+        self.arguments = arguments_of(self.rate, self.cost)
+        fixed = self.suffix.partition("@")[0]
+        self.suffix = f"{fixed}@{began_us // MICROSECONDS}"
 
 
 def arguments_of(limit: RateLimit, cost: int, hold: str = "") -> tuple[bytes, ...]:
@@ -100,10 +162,10 @@ def arguments_of(limit: RateLimit, cost: int, hold: str = "") -> tuple[bytes, ..
 
     Args:
         limit: of any kind.
-        cost: tokens; more than a burst to give back is as much as a burst is.
+        cost: tokens, as ``Take.cost``.
         hold: the id of a hold; "" for all.
     """
-    units = b"%d" % (max(cost, -limit.burst) * limit.token)
+    units = b"%d" % (cost * limit.token)
     if limit.kind == BUCKET:
         return b"%d" % limit.refill, b"%d" % limit.capacity, units
     count = b"%d" % limit.count
@@ -122,8 +184,8 @@ class Take:
         key: of the bucket in any store.
         limit: its rate and burst.
         quota: the limit that the bucket belongs to.
-        cost: tokens; 0 only looks. Below 0, tokens to give back, which is for
-            ``settle`` alone.
+        cost: tokens; 0 only looks. Below 0, to take: tokens that are taken if they
+            are there, and refuse nobody if not; to settle: tokens to give back.
         hold: the id of a hold, which no other hold has; "" for other kinds, and to
             settle or look at all holds.
         arguments: of ``take.lua``, as text.
@@ -139,7 +201,7 @@ class Take:
         self.quota = quota
         self.cost = cost
         self.hold = hold
-        if cost == 1 and not hold and limit is quota.rate:
+        if cost == quota.cost and not hold and limit is quota.rate:
             self.arguments = quota.arguments
         else:
             self.arguments = arguments_of(limit, cost, hold)
@@ -149,15 +211,18 @@ class Take:
         """The limit's name in the policy."""
         return self.quota.id
 
+    @property
+    def owner(self) -> str:
+        """Whose it is, as it stands in the key, without braces."""
+        after = 4 if self.quota.shadow else 3
+        owner = self.key.removeprefix("lb:{").rsplit(":", after)[0]
+        return owner.replace("}", "", 1)
+
     def costing(self, cost: int) -> "Take":
         """Return a take of ``cost`` tokens from the same bucket."""
         if cost == self.cost:
             return self
         return Take(self.key, self.limit, self.quota, cost, self.hold)
-
-    def holding(self, hold: str) -> "Take":
-        """Return a take of the hold with this id."""
-        return Take(self.key, self.limit, self.quota, 1, hold)
 
 
 def asks(takes: Sequence[Take]) -> bool:
@@ -168,10 +233,36 @@ def asks(takes: Sequence[Take]) -> bool:
     return False
 
 
-_remembered: dict[tuple[int, str], tuple[Sequence[Limit], list[Quota]]] = {}
+class Quotas:
+    """The quotas of one role.
+
+    Attributes:
+        each: in the order of the limits.
+        plain: whether they all are.
+        settles: whether one of them is only known when the request is over.
+    """
+
+    __slots__ = ("each", "limits", "plain", "settles")
+
+    def __init__(self, limits: Sequence[Limit], role: str) -> None:
+        self.limits = limits
+        self.each: list[Quota] = []
+        for limit in limits:
+            rate = limit.rate_for(role)
+            if rate is not None:
+                own = role if role in limit.rates else None
+                self.each.append(Quota(limit, own, rate))
+        self.plain = all(quota.plain for quota in self.each)
+        self.settles = any(
+            quota.rate.kind == HOLDS or quota.limit.cost.of in KNOWN_AFTERWARDS
+            for quota in self.each
+        )
 
 
-def _quotas(limits: Sequence[Limit], role: str) -> list[Quota]:
+_remembered: dict[tuple[int, str], Quotas] = {}
+
+
+def quotas_of(limits: Sequence[Limit], role: str) -> Quotas:
     """Return the quotas of ``role``, remembered by the identity of ``limits``."""
     # By id, since a Limit holds a mapping and has no hash. The entry holds ``limits``,
     # so nothing else can get this id while the entry exists.
@@ -180,56 +271,16 @@ def _quotas(limits: Sequence[Limit], role: str) -> list[Quota]:
     if entry is None:
         if len(_remembered) >= _MAX_REMEMBERED:
             _remembered.clear()
-        quotas = []
-        for limit in limits:
-            rate = limit.rate_for(role)
-            if rate is not None:
-                quotas.append(Quota(limit, role if role in limit.rates else None, rate))
-        entry = _remembered[key] = limits, quotas
-    return entry[1]
-
-
-def _owner(per: Per, subject: str, client: str) -> str:
-    """Return whose bucket it is: a letter for the kind, a colon, and the name."""
-    # Without a subject, its limits fall to the client rather than to one common bucket.
-    if per is Per.SUBJECT and subject:
-        return "s:" + subject
-    return "c:" + (_client_group(client) if ":" in client else client)
-
-
-@functools.lru_cache(maxsize=4096)
-def _client_group(address: str) -> str:
-    """Return whom an IPv6 address stands for: its /64, or the IPv4 address in it.
-
-    A site has at least a /64 to itself (RFC 6177), so counting addresses would count
-    nothing.
-    """
-    try:
-        parsed = ipaddress.IPv6Address(address.partition("%")[0])
-    except ValueError:
-        return address
-    if parsed.ipv4_mapped is not None:
-        return str(parsed.ipv4_mapped)
-    return str(ipaddress.IPv6Network((parsed, 64), strict=False).network_address)
-
-
-def _quoted(owner: str) -> str:
-    """Return an owner as it stands in a key, between the braces of its hash tag.
-
-    The braces make Redis Cluster put all buckets of one owner into one slot.
-    """
-    kind, _, who = owner.partition(":")
-    if _PLAIN(who):
-        return owner
-    # surrogatepass: bytes that are not Unicode still make a name.
-    digest = hashlib.blake2b(who.encode("utf-8", "surrogatepass"), digest_size=16)
-    return f"{kind}h:{digest.hexdigest()}"
+        entry = _remembered[key] = Quotas(limits, role)
+    return entry
 
 
 def takes_for(
     limits: Sequence[Limit], *, role: str, subject: str, client: str
 ) -> list[Take]:
-    """Return the buckets that a request takes from, in the order of ``limits``.
+    """Return what a request takes from, in the order of ``limits``.
+
+    What it says beside role, subject and client counts as not said.
 
     Args:
         limits: of the rule; the same object every time, or nothing is remembered.
@@ -239,10 +290,15 @@ def takes_for(
         client: the client's address.
 
     Example:
+        >>> from proxy.core.policy import Per
         >>> rate = RateLimit.of(5, 60_000_000)
         >>> api = Limit(id="api", per=Per.SUBJECT, rates={None: rate})
         >>> [take] = takes_for((api,), role="", subject="user_123", client="192.0.2.1")
         >>> take.key
         'lb:{s:user_123}:api:*:1-12000000-60000000'
     """
-    return [quota.take_of(subject, client) for quota in _quotas(limits, role)]
+    quotas = quotas_of(limits, role)
+    if quotas.plain:
+        return [quota.take_of(subject, client) for quota in quotas.each]
+    asking = Asking(subject=subject, client=client, role=role)
+    return [quota.take_for(asking) for quota in quotas.each]

@@ -1,4 +1,4 @@
-"""The keys of a listener in a policy; those of other sections are in ``policy_keys``."""
+"""The keys of a listener in a policy; all others are in ``policy_keys``."""
 
 from proxy.core.policy_keys import Key, Keys
 

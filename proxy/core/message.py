@@ -25,6 +25,11 @@ class Body(Protocol):
     complete: bool
     limit: int | None
 
+    @property
+    def received(self) -> int:
+        """Bytes that have arrived so far."""
+        ...
+
     def abandon(self) -> None:
         """Say that nobody will read the rest."""
         ...
@@ -45,10 +50,11 @@ class Body(Protocol):
 class Whole:
     """A body that is all there."""
 
-    __slots__ = ("_data", "complete", "limit")
+    __slots__ = ("_data", "complete", "limit", "received")
 
     def __init__(self, data: bytes) -> None:
         self._data = data
+        self.received = len(data)
         self.complete = True
         self.limit: int | None = None
 

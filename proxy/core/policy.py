@@ -9,6 +9,7 @@ but for ``Limit.rates`` where it says so.
 """
 
 import dataclasses
+import datetime as dt
 import enum
 from collections.abc import Iterable, Mapping
 
@@ -56,10 +57,70 @@ class View(enum.Enum):
 
 
 class Per(enum.Enum):
-    """Whose bucket a limit takes from."""
+    """What has a bucket of its own.
+
+    CLIENT is an address, of IPv6 its /64. SUBJECT, ROLE, RULE and TENANT are those of
+    the request, EVERYONE is one bucket for all of them. HEADER is the value of a field
+    and PATH that of a parameter of the path, which have a name.
+    """
 
     CLIENT = "client"
     SUBJECT = "subject"
+    ROLE = "role"
+    RULE = "rule"
+    TENANT = "tenant"
+    EVERYONE = "everyone"
+    HEADER = "header"
+    PATH = "path"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Part:
+    """A part of what has a bucket of its own.
+
+    Attributes:
+        per: what it is.
+        name: of the field, in lower case, or of the parameter; "" for the others.
+    """
+
+    per: Per
+    name: str = ""
+
+    @property
+    def text(self) -> str:
+        """As the policy writes it."""
+        return f"{self.per.value}.{self.name}" if self.name else self.per.value
+
+
+class CostOf(enum.Enum):
+    """What says how many tokens a request costs."""
+
+    FIXED = "fixed"
+    HEADER = "header"
+    BODY = "body"
+    RESPONSE_HEADER = "response_header"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """How many tokens a request costs.
+
+    Attributes:
+        of: what says so.
+        tokens: the fixed cost; where a field says it, the cost when it is not there.
+        name: of the field, in lower case.
+        unit: bytes of the request's body that cost a token.
+        most: the highest cost.
+    """
+
+    of: CostOf = CostOf.FIXED
+    tokens: int = 1
+    name: str = ""
+    unit: int = 0
+    most: int = 0
+
+
+ONE_TOKEN = Cost()
 
 
 class OnStoreFailure(enum.Enum):
@@ -91,13 +152,18 @@ class Limit:
 
     Attributes:
         id: the name in the policy, or ``<rule id>#<index>`` for one written inline.
-        per: whose bucket.
+        per: whose bucket; of several parts the first.
+        parts: all that together has a bucket of its own; empty where that is ``per``.
         rates: the rate of each role; the key None is the rate of every role that has
             no key of its own. A value of None means unlimited.
         on_store_failure: what it does while the store does not answer.
         precision: how it is counted.
-        shadow: whether it is of a rule in shadow mode, and so has buckets of its own:
-            what is not enforced takes nothing from what is.
+        shadow: whether it, or its rule, is in shadow mode, and so has buckets of its
+            own: what is not enforced takes nothing from what is.
+        cost: what a request costs.
+        zone: where a window begins and ends; None for limits that are no windows.
+        older: whether clients are told with the older fields, too.
+        everywhere: whether every rule has it.
     """
 
     id: str
@@ -106,6 +172,22 @@ class Limit:
     on_store_failure: OnStoreFailure = OnStoreFailure.LOCAL
     precision: Precision = Precision.EXACT
     shadow: bool = False
+    parts: tuple[Part, ...] = ()
+    cost: Cost = ONE_TOKEN
+    zone: dt.tzinfo | None = None
+    older: bool = False
+    everywhere: bool = False
+
+    @property
+    def per_text(self) -> str:
+        """Whose bucket, in words."""
+        if not self.parts:
+            return self.per.value
+        return " and ".join(part.text for part in self.parts)
+
+    def has(self, per: Per) -> bool:
+        """Say whether ``per`` is what has a bucket, or a part of it."""
+        return per is self.per or any(part.per is per for part in self.parts)
 
     def rate_for(self, role: str | None) -> RateLimit | None:
         """Return the rate of ``role``, or None when it is unlimited."""

@@ -62,6 +62,10 @@ DOCUMENT: Keys = {
     ),
     "addresses": Key("Lists of addresses and networks, by name."),
     "limits": Key("Rate limits, by name."),
+    "limit_headers": Key(
+        "What clients are told of limits: draft (usual), the RateLimit-Policy and "
+        "RateLimit of the IETF; or both, and X-RateLimit-Limit, -Remaining and -Reset."
+    ),
     "fields": Key("What is protected, by logical name, wherever it travels."),
     "views": Key(
         "What a role, or anyone, sees of each field: plain, a mask, a pseudonym, null "
@@ -93,6 +97,7 @@ BACKEND: Keys = {
     ),
     "timeouts": Key("How long the backend may take."),
     "health": Key("An active check of each server."),
+    "limits": Key("Names of limits that every rule has that uses this backend."),
     "eject": Key(
         "When a server that fails gets no requests for a while, if there are others; "
         "or none. After 5 failures, for 10s, when it is missing."
@@ -220,24 +225,6 @@ KEY: Keys = {
     "kid": Key("The id that tokens name the key by.", required=True),
     "secret": Key("The shared secret."),
     "public_key": Key("The public key, in PEM."),
-}
-
-LIMIT: Keys = {
-    "rate": Key(
-        "How often: 5/minute, 100/hour, 10/30s or unlimited; or one for each role, and "
-        "default for the others.",
-        required=True,
-    ),
-    "per": Key("Whose bucket: the token's subject (usual), or the client's address."),
-    "burst": Key("How many at once; usually as many as the rate counts."),
-    "on_store_failure": Key(
-        "While the store does not answer: local (usual), each process counts its share "
-        "of the rate; allow, the limit does not count; deny, it refuses."
-    ),
-    "precision": Key(
-        "exact (usual), or leased: a process takes tokens ahead, so that most requests "
-        "ask no store, and a client may find some of its tokens held elsewhere."
-    ),
 }
 
 FIELD: Keys = {

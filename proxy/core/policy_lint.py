@@ -159,13 +159,16 @@ def _tokens_without_issuer(report: Report, draft: Draft) -> None:
 
 
 def _limit_of_rule(report: Report, table: Table, rule: Rule, limit: Limit) -> None:
-    at = table.values["limits"].at
-    if rule.allow is None and limit.per is Per.SUBJECT:
-        report.error(
-            at,
-            f"the limit {limit.id!r} counts per subject, but no token is asked for",
-            "per: client",
-        )
+    at = table.values.get("limits", table).at
+    for per in (Per.SUBJECT, Per.ROLE):
+        # What is everywhere falls to the client where there is no subject.
+        if rule.allow is None and limit.has(per) and not limit.everywhere:
+            what = f"the limit {limit.id!r} counts per {per.value}"
+            report.error(at, f"{what}, but no token is asked for", "per: client")
+    for part in limit.parts:
+        if part.per is Per.PATH and part.name not in rule.pattern.params:
+            what = f"the limit {limit.id!r} counts per {part.text}"
+            report.error(at, f"{what}, but {rule.pattern.text} has no such parameter")
     if None in limit.rates:
         return
     reach = [ANYONE] if rule.allow is None else sorted(rule.allow - set(limit.rates))

@@ -21,13 +21,14 @@ from proxy.core.policy_fields import read_fields
 from proxy.core.policy_guards import read_addresses, read_shadow
 from proxy.core.policy_issuers import claim_path, read_issuers
 from proxy.core.policy_keys import DOCUMENT, required
+from proxy.core.policy_limits import LIMIT_HEADERS, read_backend_limits, read_limits
 from proxy.core.policy_lint import Draft, find_contradictions, find_omissions
 from proxy.core.policy_listeners import read_listeners
 from proxy.core.policy_observing import read_logging
 from proxy.core.policy_responses import read_responses
 from proxy.core.policy_roles import read_roles
 from proxy.core.policy_rules import Known, hardening_of, read_rule
-from proxy.core.policy_sections import read_limits, read_views
+from proxy.core.policy_sections import read_views
 from proxy.core.policy_values import Report, refuse
 from proxy.core.routing import Pattern, Router
 from proxy.core.yaml_source import Node, Place, Scalar, Table, read_yaml
@@ -42,7 +43,11 @@ _TABLES = (
     *("log", "responses"),
 )
 _LISTS = ("roles", "rules")
-_WORDS = ("tenant", "deployment", "health", "mode")
+_UNMATCHED = (
+    "a request that no rule matches is refused, even in shadow mode",
+    "nobody says which of the backends is meant: add a rule for every path",
+)
+_WORDS = ("tenant", "deployment", "health", "mode", "limit_headers")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,19 +196,30 @@ def _health(node: Node) -> str | None:
     return scalar.text
 
 
-def _draft(report: Report, document: _Document) -> Draft:
-    """Read every section, then the rules against them."""
-    tables = document.tables
-    if not tables["backends"]:
+def _older(node: Node) -> bool:
+    return values.choice(node, "kind of headers", LIMIT_HEADERS) == "both"
+
+
+def _report_emptiness(report: Report, document: _Document) -> None:
+    if not document.tables["backends"]:
         report.error(document.start, "there are no backends")
     if not document.lists["rules"]:
         report.error(document.start, "there are no rules: nothing would be served")
+
+
+def _draft(report: Report, document: _Document) -> Draft:
+    """Read every section, then the rules against them."""
+    tables = document.tables
+    _report_emptiness(report, document)
     roles = read_roles(report, document.lists["roles"])
+    limits = read_limits(report, tables["limits"], roles.names)
     known = Known(
         backends=read_backends(report, tables["backends"]),
         roles=roles.names,
         heirs=roles.heirs,
-        limits=read_limits(report, tables["limits"], roles.names),
+        limits=limits,
+        backend_limits=read_backend_limits(report, tables["backends"], limits),
+        older=report.read(document.words.get("limit_headers"), _older, default=False),
         fields=read_fields(report, tables["fields"]),
         addresses=read_addresses(report, tables["addresses"]),
         texts=document.texts,
@@ -215,9 +231,7 @@ def _draft(report: Report, document: _Document) -> Draft:
     issuers = read_issuers(report, tables["issuers"])
     views = read_views(report, tables["views"], roles.names, known.fields)
     if known.shadow and len(known.backends) > 1:
-        message = "a request that no rule matches is refused, even in shadow mode"
-        hint = "nobody says which of the backends is meant: add a rule for every path"
-        report.warning(document.words["mode"].at, message, hint)
+        report.warning(document.words["mode"].at, *_UNMATCHED)
     rules: list[tuple[Table, Rule]] = []
     for node in document.lists["rules"]:
         rule = read_rule(report, node, known)

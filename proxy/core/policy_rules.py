@@ -23,9 +23,9 @@ from proxy.core.policy_backends import read_rule_timeouts
 from proxy.core.policy_bindings import read_binds
 from proxy.core.policy_guards import Context, Networks, read_guard, read_shadow
 from proxy.core.policy_keys import PROTECT, RULE, required
+from proxy.core.policy_limits import everywhere, read_limit, with_older
 from proxy.core.policy_observing import read_observed
 from proxy.core.policy_responses import read_rule_responses
-from proxy.core.policy_sections import read_limit
 from proxy.core.policy_upgrade import read_upgrade
 from proxy.core.policy_values import Report, refuse
 from proxy.core.responses import Responses
@@ -57,6 +57,7 @@ OWN_METRICS = (
     "lumina_key_",
     "lumina_keystore_",
     "lumina_limiter_",
+    "lumina_limits_",
     "lumina_log_",
     "lumina_overhead_",
     "lumina_policy_",
@@ -78,6 +79,8 @@ class Known:
         heirs: to each role those that may what it may, itself among them.
         addresses: lists of addresses, by name.
         texts: the text of each file, by its name.
+        backend_limits: the limits that rules have because of their backend.
+        older: whether clients are told of limits with the older fields, too.
         shadow: whether the policy as a whole enforces nothing.
         logging: what is logged where a rule does not say.
         responses: what the policy says of every answer; None for nothing.
@@ -93,6 +96,8 @@ class Known:
     heirs: Mapping[str, frozenset[str]]
     addresses: Mapping[str, Networks | None]
     texts: Mapping[str, str]
+    backend_limits: Mapping[str, tuple[Limit, ...]]
+    older: bool = False
     shadow: bool = False
     listeners: Mapping[str, Listener | None] = dataclasses.field(default_factory=dict)
     logging: Logging = USUAL
@@ -110,16 +115,10 @@ def read_rule(report: Report, node: Node, known: Known) -> Rule | None:
     match = report.read(entries.get("match"), _match, None)
     allow = report.read(entries.get("allow"), lambda n: _allow(report, n, known), None)
     backend = _backend(report, node, entries, known)
-    listener = report.read(
-        entries.get("listener"),
-        lambda n: values.choice(n, "listener", known.listeners),
-        DEFAULT_LISTENER,
-    )
-    limits = _limits(report, entries.get("limits"), rule_id or "", known)
+    listener = _listener(report, entries.get("listener"), known)
+    limits = _limits(report, entries.get("limits"), rule_id or "", known, backend)
     protected = _protected(report, entries.get("protect"), known)
-    count = report.read(entries.get("count"), _counter, None)
-    tolerate = _tolerate(report, entries.get("tolerate"))
-    max_body = report.read(entries.get("max_body"), values.size, None)
+    plain = _plain(report, entries)
     upgrade = read_upgrade(report, entries.get("upgrade"))
     timeouts = read_rule_timeouts(report, entries.get("timeouts"), backend)
     responses = read_rule_responses(report, entries.get("responses"), known.responses)
@@ -133,11 +132,9 @@ def read_rule(report: Report, node: Node, known: Known) -> Rule | None:
         pattern=match[1],
         backend=backend,
         allow=allow if token else None,
-        limits=tuple(dataclasses.replace(one, shadow=shadow) for one in limits),
+        limits=tuple(_as_in_rule(one, known, shadow=shadow) for one in limits),
         **protected,
-        count=count,
-        tolerate=tolerate,
-        max_body_bytes=max_body,
+        **plain,
         binds=read_binds(
             report, entries, (match[1], token), known.fields, protected.values()
         ),
@@ -147,9 +144,25 @@ def read_rule(report: Report, node: Node, known: Known) -> Rule | None:
         hardening=hardening_of(responses, known),
         guard=_guard(report, entries, match[1], token, known),
         shadow=shadow,
-        listener=listener or DEFAULT_LISTENER,
+        listener=listener,
         observed=read_observed(report, entries, known.logging),
     )
+
+
+def _plain(report: Report, entries: Mapping[str, Node]) -> dict[str, Any]:
+    """Read what stands in a rule alone."""
+    return {
+        "count": report.read(entries.get("count"), _counter, None),
+        "tolerate": _tolerate(report, entries.get("tolerate")),
+        "max_body_bytes": report.read(entries.get("max_body"), values.size, None),
+    }
+
+
+def _listener(report: Report, node: Node | None, known: Known) -> str:
+    name = report.read(
+        node, lambda n: values.choice(n, "listener", known.listeners), None
+    )
+    return name or DEFAULT_LISTENER
 
 
 def _guard(
@@ -238,8 +251,13 @@ def _backend(
 
 
 def _limits(
-    report: Report, node: Node | None, rule_id: str, known: Known
+    report: Report,
+    node: Node | None,
+    rule_id: str,
+    known: Known,
+    backend: Backend | None,
 ) -> tuple[Limit, ...]:
+    """Read a rule's limits; with those of its backend, and those of every rule."""
     limits: dict[str, Limit | None] = {}
     for index, item in enumerate(report.items(node)):
         if isinstance(item, Table):
@@ -253,7 +271,15 @@ def _limits(
             report.error(item.at, f"the limit {chosen!r} is listed twice")
         elif chosen:
             limits[chosen] = known.limits[chosen]
+    of_backend = known.backend_limits.get(backend.id, ()) if backend else ()
+    for limit in (*of_backend, *everywhere(known.limits)):
+        limits.setdefault(limit.id, limit)
     return tuple(limit for limit in limits.values() if limit)
+
+
+def _as_in_rule(limit: Limit, known: Known, *, shadow: bool) -> Limit:
+    limit = with_older(limit, older=known.older)
+    return dataclasses.replace(limit, shadow=True) if shadow else limit
 
 
 def _protected(report: Report, node: Node | None, known: Known) -> dict[str, Any]:

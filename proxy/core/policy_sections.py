@@ -14,11 +14,8 @@ from collections.abc import Callable, Collection, Mapping
 from typing import TypeVar
 
 from proxy.core import policy_values as values
-from proxy.core.bucket import RateLimit
-from proxy.core.policy import ANYONE, Limit, OnStoreFailure, Per, Precision, View
-from proxy.core.policy_keys import LIMIT, required
-from proxy.core.policy_roles import DEFAULT
-from proxy.core.policy_values import Report, refuse
+from proxy.core.policy import ANYONE, View
+from proxy.core.policy_values import Report
 from proxy.core.yaml_source import Node, Scalar
 
 E = TypeVar("E", bound=enum.Enum)
@@ -27,10 +24,6 @@ T = TypeVar("T")
 Section = Mapping[str, tuple[Scalar, Node]]
 """The entries of a section over all files: name to (key, value)."""
 
-UNLIMITED = "unlimited"
-
-_RATE = re.compile(r"([0-9]{1,15}) ?/ ?([A-Za-z0-9]+)")
-PERIODS = {"second": "1s", "minute": "1m", "hour": "1h", "day": "1d"}
 GLOB = re.compile(r"[A-Za-z0-9_.*-]{1,64}")
 
 
@@ -43,48 +36,6 @@ def named(
     return {name: read(report, name, node) for name, (_, node) in section.items()}
 
 
-def read_limits(
-    report: Report, section: Section, roles: Collection[str]
-) -> dict[str, Limit | None]:
-    """Read the rate limits that have a name."""
-    return named(
-        report, section, lambda r, name, node: read_limit(r, name, node, roles)
-    )
-
-
-def read_limit(
-    report: Report, name: str, node: Node, roles: Collection[str]
-) -> Limit | None:
-    """Read one rate limit, named or inline."""
-    entries = report.entries(node, LIMIT, required(LIMIT))
-    per = read_word(report, entries.get("per"), "bucket", Per.SUBJECT)
-    lost = entries.get("on_store_failure")
-    on_store_failure = read_word(report, lost, "way", OnStoreFailure.LOCAL)
-    precision = read_word(
-        report, entries.get("precision"), "precision", Precision.EXACT
-    )
-    burst = report.read(entries.get("burst"), values.integer, None)
-    rate = entries.get("rate")
-    if rate is None or per is None or on_store_failure is None or precision is None:
-        return None
-    rates: dict[str | None, RateLimit | None] = {}
-    if isinstance(rate, Scalar):
-        rates[None] = report.read(rate, lambda n: read_rate(n, burst), None)
-    else:
-        for role, each in report.entries(rate, (*roles, DEFAULT)).items():
-            key = None if role == DEFAULT else role
-            rates[key] = report.read(each, lambda n: read_rate(n, burst), None)
-    if not rates:
-        return None
-    return Limit(
-        id=name,
-        per=per,
-        rates=rates,
-        on_store_failure=on_store_failure,
-        precision=precision,
-    )
-
-
 def read_word(report: Report, node: Node | None, what: str, usual: E) -> E | None:
     """Read one of the words of ``usual``'s class; None when it is another one."""
     if node is None:
@@ -92,22 +43,6 @@ def read_word(report: Report, node: Node | None, what: str, usual: E) -> E | Non
     words = type(usual)
     known = [word.value for word in words]
     return report.read(node, lambda n: words(values.choice(n, what, known)), None)
-
-
-def read_rate(node: Node, burst: int | None) -> RateLimit | None:
-    """Read a rate; None means unlimited."""
-    scalar = values.as_scalar(node)
-    if scalar.text == UNLIMITED:
-        return None
-    match = _RATE.fullmatch(scalar.text)
-    period = match and values.microseconds(PERIODS.get(match[2], match[2]))
-    if not match or period is None:
-        hint = "such as 5/minute, 100/hour, 10/30s or unlimited"
-        raise refuse(node, f"{values.quoted(scalar)} is not a rate", hint)
-    try:
-        return RateLimit.of(int(match[1]), period, burst)
-    except ValueError as error:
-        raise refuse(node, str(error)) from None
 
 
 def read_views(

@@ -33,6 +33,9 @@ def problem_body(refused: Refused, *, rule: str, request_id: str) -> bytes:
         document["detail"] = refused.detail
     if rule:
         document["rule"] = rule
+    if refused.violated:
+        # As draft-ietf-httpapi-ratelimit-headers-11 has it.
+        document["violated-policies"] = list(refused.violated)
     document["request_id"] = request_id
     return json.dumps(document).encode()
 

@@ -64,6 +64,11 @@ class BodyStream:
         self._waiter: Waiter[None] | None = None
 
     @property
+    def received(self) -> int:
+        """Bytes that have arrived so far."""
+        return self._received
+
+    @property
     def waiting(self) -> bool:
         """Whether somebody waits for the next bytes."""
         return self._waiter is not None

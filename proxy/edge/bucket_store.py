@@ -232,11 +232,13 @@ class MemoryStore:
         states, grants = take(asked, now_us)
         if states is not None:
             self.taken += 1
-            for one, state, (_, _, _, extra) in zip(takes, states, asked, strict=True):
-                if not one.cost:
+            for one, state, grant, (_, _, _, extra) in zip(
+                takes, states, grants, asked, strict=True
+            ):
+                if not one.cost or not grant.allowed:
                     continue
                 if one.limit.kind == HOLDS:
-                    self._settle_hold(one, now_us)
+                    self._begin_hold(one, now_us)
                 else:
                     self._write(one, state, now_us, extra)
         elif asks(takes):
@@ -249,16 +251,20 @@ class MemoryStore:
             return 0, 0
         return held.count(now_us), 0
 
+    def _begin_hold(self, take: Take, now_us: int) -> None:
+        holds, key = self._holds, take.key
+        if key not in holds:
+            self._forget_lapsed(now_us)
+            holds[key] = _Held()
+        holds[key].add(take.hold, now_us)
+
     def _settle_hold(self, take: Take, now_us: int) -> None:
         """Begin, renew or end a hold."""
         holds, key = self._holds, take.key
         if not take.hold:
             holds.pop(key, None)
         elif take.cost > 0:
-            if key not in holds:
-                self._forget_lapsed(now_us)
-                holds[key] = _Held()
-            holds[key].add(take.hold, now_us)
+            self._begin_hold(take, now_us)
         elif key in holds:
             holds[key].lapse_us.pop(take.hold, None)
             if not holds[key].lapse_us:

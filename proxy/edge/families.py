@@ -47,6 +47,14 @@ COUNTERS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
         ("field", "operation", "outcome", "key"),
     ),
     "lumina_internal_errors": ("Bugs of the proxy: logged, answered with 500.", ()),
+    "lumina_limits_near": (
+        "Requests that left a limit less than a fifth of its tokens.",
+        ("limit", "role"),
+    ),
+    "lumina_limits_over": (
+        "Requests that a limit refused, or would have refused in shadow mode.",
+        ("limit", "role", "mode"),
+    ),
     "lumina_limiter_takes": ("Requests that took tokens.", ("outcome",)),
     "lumina_limiter_store_failures": (
         "Calls that the store of limits did not answer in time.",

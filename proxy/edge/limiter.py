@@ -2,10 +2,10 @@
 
 import dataclasses
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from proxy.core.errors import Refused
-from proxy.core.limit_status import LimitStatus, looks_for, status_of
+from proxy.core.limit_status import LimitStatus, asking_as, looks_for, status_of
 from proxy.core.policy import Policy, Rule
 from proxy.edge.bucket_store import BucketStore
 
@@ -38,14 +38,31 @@ class Limiter:
     Args:
         store: where the buckets are.
         policy: returns the policy in force.
+        now_us: the clock, in epoch microseconds.
+        secret: returns what hashes whatever may be a secret.
     """
 
-    def __init__(self, store: BucketStore, policy: Callable[[], Policy]) -> None:
+    def __init__(
+        self,
+        store: BucketStore,
+        policy: Callable[[], Policy],
+        *,
+        now_us: Callable[[], int],
+        secret: Callable[[], bytes],
+    ) -> None:
         self._store = store
         self._policy = policy
+        self._now_us = now_us
+        self._secret = secret
 
     async def get_limit_status(
-        self, who: str, rule: str, *, method: str = "", role: str | None = None
+        self,
+        who: str,
+        rule: str,
+        *,
+        method: str = "",
+        role: str | None = None,
+        given: Mapping[str, str] | None = None,
     ) -> RuleStatus:
         """Return what ``who`` has left of the limits of a rule.
 
@@ -54,6 +71,9 @@ class Limiter:
             rule: the rule's id, its path as the policy writes it, or a request's path.
             method: of the request, where a path has several rules; "" for any.
             role: look at this role's rates only; None looks at every rate.
+            given: what limits count by beside that: ``tenant``, ``path.id`` or
+                ``header.x-version`` to their values; what is left out counts as not
+                there.
 
         Raises:
             KeyError: the policy has no such rule, or one of its limits no rate for
@@ -68,7 +88,15 @@ class Limiter:
             {role, None} & limit.rates.keys() for limit in found.limits
         ):
             raise KeyError("A limit of this rule has no rate for this role")
-        looks = looks_for(found.limits, role, who)
+        asking = asking_as(
+            who,
+            role=role,
+            rule=found,
+            given=given or {},
+            now_us=self._now_us(),
+            secret=self._secret(),
+        )
+        looks = looks_for(found.limits, role, asking)
         takes = [take.costing(0) for _, _, take in looks if take is not None]
         grants = iter(await self._store.take(takes))
         statuses = [

@@ -17,6 +17,7 @@ from typing import Final
 import psutil
 
 from proxy.core.exchange import Exchange
+from proxy.core.pressure import NEAR, OVER
 from proxy.edge.families import COUNTERS, DURATION, GAUGES, HISTOGRAMS, OVERHEAD
 from proxy.edge.numbers import HistogramRow, Numbers, Part, ValueRow
 from proxy.edge.people import MAX_ACTIVE, People
@@ -150,6 +151,8 @@ class Metrics:
         if exchange.shadow is not None:
             refused = (rule, exchange.role, exchange.shadow.slug)
             self._add("lumina_shadow_refusals", refused)
+        if exchange.pressed is not None:
+            self._note_pressed(exchange.pressed, exchange.role)
         if exchange.subject:
             self.people.note(exchange.subject)
         if exchange.aborted:
@@ -160,6 +163,14 @@ class Metrics:
             and exchange.status // 100 == _SUCCESSFUL
         ):
             self.count(exchange.counter)
+
+    def _note_pressed(self, pressed: list[tuple[str, str]], role: str) -> None:
+        for limit, how in pressed:
+            if how == NEAR:
+                self._add("lumina_limits_near", (limit, role))
+            else:
+                mode = "enforce" if how == OVER else "shadow"
+                self._add("lumina_limits_over", (limit, role, mode))
 
     def count(self, name: str) -> None:
         """Add one to a counter of the policy, named with its ``_total``."""

@@ -94,7 +94,7 @@ def _grant_of(take: Take, verdict: int, level: int) -> Grant:
     """Return the grant that two numbers of a reply are."""
     allowed = verdict > 0
     ahead_us = verdict - 1 if allowed else -verdict
-    limit, cost = take.limit, take.cost
+    limit, cost = take.limit, abs(take.cost)
     if limit.kind == BUCKET:
         return grant_of(limit, level, cost, allowed=allowed, ahead_us=ahead_us)
     return other_grant_of(limit, level, cost, allowed=allowed, ahead_us=ahead_us)
@@ -267,7 +267,7 @@ class RedisStore:
             everywhere = True
             for take in takes:
                 grant = _grant_of(take, reply[at], reply[at + 1])
-                everywhere = everywhere and grant.allowed
+                everywhere = everywhere and (grant.allowed or take.cost < 0)
                 grants.append(grant)
                 at += 2
             self._count(takes, everywhere=everywhere)

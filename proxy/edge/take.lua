@@ -7,7 +7,8 @@
 -- KEYS  what the requests take from, in order; one may occur again and again.
 -- ARGV  now in microseconds ("" for this server's clock), then for each request a
 --       number and what it takes from. The number is how many there are to take from;
---       below 0, how many there are to settle, where a cost below 0 is given back; 0
+--       below 0, how many there are to settle, where a cost below 0 is given back (to
+--       take, it is taken if it is there, and refuses nobody if it is not); 0
 --       is for one that is to hold more for a while, with the instant of the end after
 --       it. Each is written, with costs in units (cost * limit.token in Python), as
 --         refill, capacity, cost                      a bucket
@@ -119,11 +120,16 @@ end
 
 -- What one request takes from; capacities with what is lent.
 local refill, capacity, cost, level, at, first = {}, {}, {}, {}, {}, {}
+local soft, enough = {}, {}
 
 -- Reads what is written at ARGV[argument], and how it stands now. Returns whether there
 -- is enough, how long there is not, and where the next one is written.
-local function read(i, key, argument)
+local function read(i, key, argument, to_take)
   refill[i], cost[i] = tonumber(ARGV[argument]), tonumber(ARGV[argument + 2])
+  soft[i] = to_take and cost[i] < 0
+  if soft[i] then
+    cost[i] = -cost[i]
+  end
   first[i] = argument
   if refill[i] > 0 then
     local base, extra = tonumber(ARGV[argument + 1]), extras[key] or 0
@@ -178,14 +184,14 @@ end
 local function take(key, argument, count)
   local everywhere, something = true, false
   for i = 1, count do
-    local enough, ahead
-    enough, ahead, argument = read(i, KEYS[key + i], argument)
-    everywhere = everywhere and enough
+    local ahead
+    enough[i], ahead, argument = read(i, KEYS[key + i], argument, true)
+    everywhere = everywhere and (enough[i] or soft[i])
     something = something or cost[i] > 0
-    reply[2 * (key + i) - 1] = enough and 1 + ahead or -ahead
+    reply[2 * (key + i) - 1] = enough[i] and 1 + ahead or -ahead
   end
   for i = 1, count do
-    if everywhere and something and cost[i] > 0 then
+    if everywhere and something and enough[i] and cost[i] > 0 then
       spend(i, KEYS[key + i])
     end
     reply[2 * (key + i)] = left(i)
@@ -222,7 +228,7 @@ end
 -- Charges what is written at ARGV[argument], or gives back. Returns where the next one
 -- is written.
 local function settle(key, argument)
-  local _, _, next_one = read(1, key, argument)
+  local _, _, next_one = read(1, key, argument, false)
   local base, tokens = tonumber(ARGV[argument + 1]), cost[1]
   if refill[1] > 0 then
     settle_bucket(key, base, tokens)
@@ -255,7 +261,7 @@ end
 
 -- Lets what is written at ARGV[argument] hold more until an instant, and fills it in.
 local function lend(key, argument)
-  local _, _, next_one = read(1, key, argument)
+  local _, _, next_one = read(1, key, argument, false)
   local until_us = tonumber(ARGV[next_one])
   if until_us <= now then
     return next_one + 1

@@ -28,7 +28,11 @@ SHARED = {"redis_password": "redis_url", "postgres_lms_password": "database_url"
 CALLS = re.findall(r"redis\.call\('(\w+)'", text_of("proxy/edge/take.lua"))
 TAKING = (
     "redis.call('TIME') redis.call('MGET', KEYS[1]) "
-    "return redis.call('SET', KEYS[1], '1', 'PX', 1000)"
+    "redis.call('SET', KEYS[1], '1', 'PX', 1000) redis.call('DEL', KEYS[1]) "
+    "redis.call('ZADD', KEYS[1], 1, 'a') redis.call('PEXPIRE', KEYS[1], 1000) "
+    "redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', 0) "
+    "redis.call('ZCOUNT', KEYS[1], 0, 1) redis.call('ZREM', KEYS[1], 'a') "
+    "return redis.status_reply('OK')"
 )
 """Everything that the script of the buckets calls."""
 

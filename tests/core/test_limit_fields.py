@@ -1,5 +1,7 @@
 """The RateLimit fields: what clients are told of limits."""
 
+import dataclasses
+import datetime as dt
 import math
 import re
 
@@ -9,12 +11,12 @@ from hypothesis import strategies as st
 
 from proxy.core.bucket import Grant, RateLimit
 from proxy.core.counting import take
-from proxy.core.errors import Refused
-from proxy.core.limit_fields import granted, limit_fields, limit_lines, retry_after
+from proxy.core.limit_fields import limit_fields, limit_lines, refusal_of, retry_after
 from proxy.core.limits import Take, takes_for
 from proxy.core.policy import Limit, Per
 from proxy.core.reasons import Reason
-from tests.limit_builders import AUTH, BOTH, FIVE, HOUR, grants_after
+from proxy.core.windows import DAY
+from tests.limit_builders import API, AUTH, BOTH, FIVE, HOUR, grants_after
 
 FIELDS = {
     "tokens left: until it is full": (0, '"auth";r=4;t=12'),
@@ -127,36 +129,97 @@ def test_lines_are_the_fields(count: int) -> None:
     assert limit_lines(takes, grants).decode() == "".join(
         f"{name}: {value}\r\n" for name, value in fields
     )
-    assert granted(takes, grants) == limit_lines(takes, grants)
 
 
 def test_a_limit_that_cannot_be_counted_refuses_in_its_own_words() -> None:
     """503 rather than 429, without a word about what is left; a real refusal wins."""
     takes, grants = both()
     grants[0] = Grant(False, 0, 1.0, 0.0, lost=True)
-    with pytest.raises(Refused) as caught:
-        granted(takes, grants)
 
-    assert caught.value.reason is Reason.LIMITS_UNAVAILABLE
-    assert caught.value.detail == f"Cannot be counted now: {takes[0].id}."
-    assert caught.value.headers == (("Retry-After", "1"),)
+    refused = refusal_of(takes, grants)
 
+    assert refused.reason is Reason.LIMITS_UNAVAILABLE
+    assert refused.detail == f"Cannot be counted now: {takes[0].id}."
+    assert refused.headers == (("Retry-After", "1"),)
+    assert refused.violated == ()
     grants[1] = Grant(False, 0, 7.0, 9.0)
-    with pytest.raises(Refused) as caught:
-        granted(takes, grants)
-    assert caught.value.reason is Reason.RATE_LIMITED
+    assert refusal_of(takes, grants).reason is Reason.RATE_LIMITED
 
 
 def test_one_used_up_limit_refuses() -> None:
     """It is named, and its wait and the state of all are told."""
     takes, grants = both(6)
-    with pytest.raises(Refused) as caught:
-        granted(takes, grants)
+
+    refused = refusal_of(takes, grants)
 
     assert [grant.allowed for grant in grants] == [True, False]
-    assert caught.value.reason is Reason.RATE_LIMITED
-    assert caught.value.detail == "Used up: auth."
-    assert caught.value.headers == (
+    assert refused.reason is Reason.RATE_LIMITED
+    assert refused.detail == "Used up: auth."
+    assert refused.violated == ("auth",)
+    assert refused.headers == (
         ("Retry-After", retry_after(grants)),
         *limit_fields(takes, grants),
+    )
+
+
+SHADOWED = dataclasses.replace(API, shadow=True)
+OLDER = (dataclasses.replace(API, older=True), dataclasses.replace(AUTH, older=True))
+
+
+def test_a_limit_in_shadow_mode_is_not_told_of() -> None:
+    """Neither beside another nor alone, and it names no reason to refuse."""
+    takes = takes_for((SHADOWED, AUTH), role="", subject="a", client="b")
+    grants = [Grant(False, 0, 36.0, 99.0), Grant(False, 0, 12.0, 60.0)]
+
+    assert limit_fields(takes, grants) == limit_fields(takes[1:], grants[1:])
+    assert limit_lines(takes[:1], grants[:1]) == b""
+    assert refusal_of(takes, grants).violated == ("auth",)
+    assert refusal_of(takes, grants).headers[0] == ("Retry-After", "12")
+
+
+def test_older_fields_tell_of_the_scarcest_limit() -> None:
+    """Where the policy asks for them: what is left of it, and when there is more."""
+    takes = takes_for(OLDER, role="student", subject="a", client="b")
+    grants = [Grant(True, 50, 0.0, 1800.0), Grant(True, 4, 0.0, 12.0)]
+
+    assert limit_fields(takes, grants)[2:] == (
+        ("X-RateLimit-Limit", "100"),
+        ("X-RateLimit-Remaining", "50"),
+        ("X-RateLimit-Reset", "1800"),
+    )
+    grants[1] = Grant(False, 0, 11.5, 60.0)
+    assert limit_fields(takes, grants)[2:] == (
+        ("X-RateLimit-Limit", "5"),
+        ("X-RateLimit-Remaining", "0"),
+        ("X-RateLimit-Reset", "12"),
+    )
+    grants[1] = Grant(False, 5, math.inf, 0.0)
+    assert [name for name, _ in limit_fields(takes, grants)[2:]] == [
+        "X-RateLimit-Limit",
+        "X-RateLimit-Remaining",
+    ]
+    assert b"X-RateLimit-Limit: 5" in limit_lines(takes[1:], grants[1:])
+
+
+def test_a_quota_tells_when_it_begins_anew() -> None:
+    """Whatever is left of it."""
+    rate = RateLimit.window(5000, DAY)
+    daily = Limit(id="daily", per=Per.SUBJECT, rates={None: rate}, zone=dt.UTC)
+    takes = takes_for((daily,), role="", subject="a", client="b")
+
+    for left in (4999, 0):
+        assert limit_fields(takes, [Grant(True, left, 0.0, 600.0)]) == (
+            ("RateLimit-Policy", '"daily";q=5000;w=86400'),
+            ("RateLimit", f'"daily";r={left};t=600'),
+        )
+
+
+def test_what_is_counted_at_a_time_has_no_window() -> None:
+    """The draft has a unit of its own for it, and nobody knows a time."""
+    uploads = Limit(id="up", per=Per.SUBJECT, rates={None: RateLimit.holds(3)})
+    takes = takes_for((uploads,), role="", subject="a", client="b")
+
+    assert limit_fields(takes, [Grant(False, 0, 1.0, 0.0)]) == (
+        ("RateLimit-Policy", '"up";q=3;qu="concurrent-requests"'),
+        ("RateLimit", '"up";r=0'),
     )

@@ -1,5 +1,7 @@
 """Keys of buckets: who takes from which."""
 
+import dataclasses
+import datetime as dt
 import re
 
 import pytest
@@ -8,8 +10,10 @@ from hypothesis import strategies as st
 
 from proxy.core import limits as module
 from proxy.core.bucket import RateLimit
-from proxy.core.limits import asks, takes_for
-from proxy.core.policy import Limit, Per
+from proxy.core.limits import Take, arguments_of, asks, quotas_of, takes_for
+from proxy.core.owner import Asking
+from proxy.core.policy import Cost, CostOf, Limit, Part, Per
+from proxy.core.windows import DAY
 from tests.limit_builders import API, AUTH, BOTH, FIVE, HOUR, HUNDRED
 
 
@@ -173,8 +177,119 @@ def test_a_take_may_cost_more() -> None:
     )
 
 
-def test_no_more_is_given_back_than_a_bucket_holds() -> None:
-    """So that no number passes what the script can hold."""
-    [one] = takes_for((AUTH,), role="", subject="", client="192.0.2.1")
+def asking(now_us: int = 0, hold: str = "") -> Asking:
+    """Return what a request of somebody says."""
+    one = Asking(subject="ada", client="192.0.2.1", role="student")
+    one.now_us, one.hold = now_us, hold
+    one.given = {"path.id": "7"}
+    return one
 
-    assert one.costing(-(2**60)).arguments == (b"1", b"60000000", b"-60000000")
+
+def special(limit: Limit, who: Asking) -> Take:
+    """Return what somebody takes of a limit that is no plain bucket."""
+    [quota] = quotas_of((limit,), who.role).each
+    assert not quota.plain
+    return quota.take_for(who)
+
+
+def test_a_combination_has_a_bucket_of_its_own() -> None:
+    """Its first part is the hash tag, and the owner is told without braces."""
+    parts = (Part(Per.SUBJECT), Part(Per.PATH, "id"))
+    limit = Limit(id="up", per=Per.SUBJECT, parts=parts, rates={None: FIVE})
+
+    one = special(limit, asking())
+
+    assert one.key == "lb:{s:ada},p.id:7:up:*:1-12000000-60000000"
+    assert one.owner == "s:ada,p.id:7"
+    assert special(dataclasses.replace(limit, shadow=True), asking()).owner == one.owner
+    assert takes_for((API,), role="", subject="a", client="")[0].owner == "s:a"
+
+
+def test_a_quota_has_another_bucket_every_day() -> None:
+    """By the calendar of its zone; within a day it is the same."""
+    zone = dt.timezone(dt.timedelta(hours=1))
+    rate = RateLimit.window(3, DAY)
+    limit = Limit(id="daily", per=Per.SUBJECT, rates={None: rate}, zone=zone)
+    moments = [0, DAY - HOUR - 1, DAY - HOUR, 3 * DAY - HOUR]
+
+    takes = [special(limit, asking(now)) for now in moments]
+
+    assert [one.key for one in takes] == [
+        "lb:{s:ada}:daily:*:w-3-86400000000@-3600",
+        "lb:{s:ada}:daily:*:w-3-86400000000@-3600",
+        "lb:{s:ada}:daily:*:w-3-86400000000@82800",
+        "lb:{s:ada}:daily:*:w-3-86400000000@255600",
+    ]
+    assert [one.limit.until_us for one in takes[1:]] == [
+        DAY - HOUR,
+        2 * DAY - HOUR,
+        4 * DAY - HOUR,
+    ]
+    assert takes[2].arguments == (b"-1", b"3", b"1", b"%d" % (2 * DAY - HOUR))
+    assert takes[2].costing(-1).limit is takes[2].limit
+
+
+def test_a_window_without_a_zone_is_a_bug() -> None:
+    """The parser gives every quota one."""
+    limit = Limit(id="q", per=Per.SUBJECT, rates={None: RateLimit.window(3, DAY)})
+
+    with pytest.raises(TypeError, match="no time zone"):
+        special(limit, asking())
+
+
+def test_a_hold_has_an_id() -> None:
+    """So that whoever lets go lets go of its own."""
+    limit = Limit(id="up", per=Per.SUBJECT, rates={None: RateLimit.holds(2)})
+
+    one = special(limit, asking(hold="id-7"))
+
+    assert one.key == "lb:{s:ada}:up:*:h-2-0"
+    assert (one.hold, one.cost) == ("id-7", 1)
+    assert one.arguments == (b"-2", b"2", b"1", b"id-7", b"10000000")
+    assert quotas_of((limit,), "").settles
+
+
+def test_a_backoff_says_how_it_waits() -> None:
+    """To the script, as to Python."""
+    rate = RateLimit.backoff(3, 60, 600, 3600)
+
+    assert arguments_of(rate, 1) == (b"-3", b"3", b"1", b"60", b"600", b"3600")
+
+
+def test_a_cost_is_taken() -> None:
+    """Below 0 in shadow mode, so that nobody is refused for it, plain or not."""
+    fixed = Limit(id="a", per=Per.SUBJECT, rates={None: FIVE}, cost=Cost(tokens=3))
+    [plain] = takes_for((fixed,), role="", subject="ada", client="")
+    shadow = dataclasses.replace(fixed, shadow=True)
+    [soft] = takes_for((shadow,), role="", subject="ada", client="")
+    cost = Cost(of=CostOf.BODY, unit=10)
+    by_body = dataclasses.replace(shadow, cost=cost)
+    asked = asking()
+    asked.length = 45
+
+    assert (plain.cost, plain.arguments[2]) == (3, b"36000000")
+    assert (soft.cost, soft.arguments[2]) == (-3, b"-36000000")
+    assert soft.key == f"{plain.key}:shadow"
+    assert special(by_body, asked).cost == -5
+    assert quotas_of((by_body,), "").settles
+    assert not quotas_of((fixed,), "").settles
+
+
+def test_plain_limits_beside_others_are_as_ever() -> None:
+    """The same bucket whether or not a rule has others, too."""
+    limit = Limit(id="up", per=Per.SUBJECT, rates={None: RateLimit.holds(2)})
+
+    takes = takes_for((API, limit), role="", subject="ada", client="192.0.2.1")
+
+    assert takes[0].key == keys((API,), role="", subject="ada")[0]
+
+
+@pytest.mark.parametrize(
+    ("burst", "near"), [(1, 0), (4, 0), (5, 1), (100, 20), (10**6, 200_000)]
+)
+def test_a_limit_is_near_with_less_than_a_fifth(burst: int, near: int) -> None:
+    """Of very few tokens none is near before it is used up."""
+    rate = RateLimit.of(burst, HOUR)
+    limit = Limit(id="a", per=Per.SUBJECT, rates={None: rate})
+
+    assert quotas_of((limit,), "").each[0].near == near

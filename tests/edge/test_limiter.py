@@ -45,7 +45,7 @@ def store() -> MemoryStore:
 @pytest.fixture
 def limiter(store: MemoryStore, policy: Policy) -> Limiter:
     """Give what answers."""
-    return Limiter(store, lambda: policy)
+    return Limiter(store, lambda: policy, now_us=lambda: 0, secret=lambda: b"")
 
 
 async def test_the_call_of_the_specification(

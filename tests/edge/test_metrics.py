@@ -104,6 +104,7 @@ def over(
     subject: str = "",
     reason: Reason | None = None,
     shadow: Reason | None = None,
+    pressed: list[tuple[str, str]] | None = None,
     aborted: bool = False,
 ) -> Exchange:
     """Return an exchange that took ``total`` seconds; None is no upstream."""
@@ -111,7 +112,7 @@ def over(
     exchange.method, exchange.status = method, status
     exchange.rule, exchange.role, exchange.subject = rule, role, subject
     exchange.reason, exchange.aborted = reason, aborted
-    exchange.shadow = shadow
+    exchange.shadow, exchange.pressed = shadow, pressed
     exchange.started, exchange.ended = 0.0, total
     exchange.upstream_started = 0.0 if upstream is None else 1e-9
     exchange.upstream_seconds = upstream or 0.0
@@ -657,6 +658,7 @@ def busy(metrics: Metrics) -> None:
     metrics.record(over(total=0.01, upstream=0.005, subject="ada", aborted=True))
     metrics.record(over(reason=Reason.NO_RULE, status=404))
     metrics.record(over(shadow=Reason.NOT_OWNER))
+    metrics.record(over(pressed=[("api", "near"), ("api", "over")]))
     metrics.cipher("user.name", "encrypt", "ok", "00000001")
     metrics.policy_loaded("digest")
     metrics.declare_counters(["lumina_uploads_total"])
@@ -697,6 +699,20 @@ def test_every_family_says_what_it_is(metrics: Metrics, accept: str) -> None:
         assert family.type in {"counter", "gauge", "histogram"}
         assert family.samples
     assert {"lumina_uploads", OVERHEAD, *DURATIONS, *SPECIFIED} <= shown.keys()
+
+
+def test_limits_are_counted_by_how_they_press(metrics: Metrics) -> None:
+    """Near, over, or over in shadow mode; each with its limit and the acting role."""
+    near, over_it, noted = ("api", "near"), ("api", "over"), ("daily", "shadow")
+    metrics.record(over(role="student", pressed=[near, over_it, noted]))
+    metrics.record(over(role="student", pressed=[over_it]))
+
+    name = "lumina_limits_over_total"
+    limit = {"limit": "api", "role": "student"}
+    assert value(metrics, "lumina_limits_near_total", **limit) == 1
+    assert value(metrics, name, **limit, mode="enforce") == 2
+    daily = {"limit": "daily", "role": "student"}
+    assert value(metrics, name, **daily, mode="shadow") == 1
 
 
 def test_both_formats_show_the_same(metrics: Metrics) -> None:

@@ -174,6 +174,31 @@ async def test_loans_that_are_over_do_not_fill_the_memory(clock: Clock) -> None:
     assert list(store._lent) == [asked("last", FIVE).key]
 
 
+async def test_what_refuses_nobody_is_taken_if_it_is_there(store: BucketStore) -> None:
+    """A limit in shadow mode: it counts like any other, and stops nothing."""
+    kinds = [
+        asked("bucket", FIVE),
+        asked("window", TODAY),
+        asked("holds", TWO_AT_A_TIME, "a"),
+        asked("backoff", GUESSES),
+    ]
+    shadows = [one.costing(-1) for one in kinds]
+    enforced = asked("enforced", FIVE)
+    await store.take([kinds[1].costing(3)])
+
+    grants = await store.take([enforced, *shadows])
+
+    assert [grant.allowed for grant in grants] == [True, True, False, True, True]
+    looks = await store.take([one.costing(0) for one in (enforced, *kinds)])
+    assert [grant.remaining for grant in looks] == [4, 4, 0, 1, 1]
+    assert (store.taken, store.refused) == (2, 0)
+
+    refused = await store.take([enforced.costing(5), *shadows])
+    assert not refused[0].allowed
+    again = await store.take([one.costing(0) for one in (enforced, *kinds)])
+    assert [grant.remaining for grant in again] == [4, 4, 0, 1, 1]
+
+
 # Lua against Python.
 
 _examples = itertools.count()
@@ -249,7 +274,6 @@ async def test_lua_and_python_agree_on_every_kind(
                     shared.settle(takes)
                     memory.settle(takes)
                 elif verb == "take":
-                    takes = [one.costing(abs(one.cost)) for one in takes]
                     answers.append(shared.take(takes))
                     expected.append(memory.take_now(takes))
                 else:

@@ -22,7 +22,7 @@ from proxy.core.errors import Finding
 from proxy.core.listeners import DEFAULT_LISTENER
 from proxy.core.policy import ANYONE, Policy
 from proxy.core.policy_keys import required
-from proxy.core.policy_sections import read_rate
+from proxy.core.policy_limits import read_rate
 from proxy.core.policy_values import Report, refuse
 from proxy.core.reasons import Reason
 from proxy.core.workbench.case_keys import CASE, CASES, EXPECT

@@ -9,11 +9,11 @@ from proxy.core.workbench.case_keys import CASE, CASES, EXPECT
 from proxy.core.workbench.schema import (
     DIALECT,
     NAME_WORD,
-    RATE,
     ROLE_WORD,
     VERSION,
     exactly_one,
 )
+from proxy.core.workbench.schema_limits import RATE
 from proxy.core.workbench.shapes import (
     WORD,
     Schema,

@@ -4,11 +4,12 @@ import dataclasses
 from fractions import Fraction
 
 from proxy.core.bucket import RateLimit
-from proxy.core.policy import ANYONE, OnStoreFailure
+from proxy.core.policy import ANYONE, Limit, OnStoreFailure
+from proxy.core.policy_limits import UNLIMITED
 from proxy.core.workbench.decision import Decision
 from proxy.core.workbench.diff_changes import Area, Changes, Direction
 from proxy.core.workbench.diff_requests import Asked, Meeting
-from proxy.core.workbench.wording import joined, quota_text, store_text
+from proxy.core.workbench.wording import joined, limit_text
 
 _LOOSER = (OnStoreFailure.DENY, OnStoreFailure.LOCAL, OnStoreFailure.ALLOW)
 
@@ -17,17 +18,13 @@ _LOOSER = (OnStoreFailure.DENY, OnStoreFailure.LOCAL, OnStoreFailure.ALLOW)
 class _Quota:
     """A limit as somebody has it; ``rate`` None is unlimited."""
 
-    per: str
+    limit: Limit | None
     rate: RateLimit | None
-    on_failure: OnStoreFailure = OnStoreFailure.LOCAL
-    leased: bool = False
 
     @property
     def text(self) -> str:
-        if not self.rate:
-            return "unlimited"
-        unusual = store_text(self.on_failure, leased=self.leased)
-        return f"{quota_text(self.rate)} per {self.per}{unusual}"
+        """All that matters of it: two with one text are the same."""
+        return limit_text(self.limit, self.rate, " ") if self.limit else UNLIMITED
 
 
 class LimitChanges:
@@ -48,15 +45,15 @@ class LimitChanges:
             now = after.get(called) if called else None
             if called and was.rate:
                 self._became.setdefault(name, {})[called] = None
-            self._add(meeting, asked.who, name, was, now or _Quota("", None))
+            self._add(meeting, asked.who, name, was, now or _Quota(None, None))
         for name, now in after.items():
             if name not in before and name not in renamed.values():
-                self._add(meeting, asked.who, name, _Quota("", None), now)
+                self._add(meeting, asked.who, name, _Quota(None, None), now)
 
     def _add(
         self, meeting: Meeting, who: str, name: str, was: _Quota, now: _Quota
     ) -> None:
-        if was == now or not (was.rate or now.rate):
+        if was.text == now.text or not (was.rate or now.rate):
             return
         direction = _direction(was, now)
         verb = {
@@ -90,13 +87,8 @@ class LimitChanges:
 
 
 def _quotas(decision: Decision) -> dict[str, _Quota]:
-    taken = {
-        take.id: _Quota(
-            take.quota.per.value, take.limit, take.quota.on_failure, take.quota.leased
-        )
-        for take in decision.takes
-    }
-    return taken | {limit.id: _Quota("", None) for limit in decision.unlimited}
+    taken = {take.id: _Quota(take.quota.limit, take.limit) for take in decision.takes}
+    return taken | {limit.id: _Quota(None, None) for limit in decision.unlimited}
 
 
 def _renamed(before: dict[str, _Quota], after: dict[str, _Quota]) -> dict[str, str]:
@@ -104,7 +96,7 @@ def _renamed(before: dict[str, _Quota], after: dict[str, _Quota]) -> dict[str, s
     left = [name for name in after if name not in before]
     renamed: dict[str, str] = {}
     for name, quota in before.items():
-        same = next((one for one in left if after[one] == quota), None)
+        same = next((one for one in left if after[one].text == quota.text), None)
         if name not in after and same is not None:
             renamed[name] = same
             left.remove(same)
@@ -112,20 +104,37 @@ def _renamed(before: dict[str, _Quota], after: dict[str, _Quota]) -> dict[str, s
 
 
 def _direction(was: _Quota, now: _Quota) -> Direction:
-    if now.rate is None:
+    before, after = was.limit, now.limit
+    if now.rate is None or after is None:
         return Direction.OPENS
-    if was.rate is None:
+    if was.rate is None or before is None:
         return Direction.CLOSES
-    if was.per != now.per or was.leased != now.leased:
+    if not _comparable(before, after) or was.rate.kind != now.rate.kind:
         return Direction.CHANGES
-    faster = _speed(now.rate) - _speed(was.rate)
-    larger = now.rate.burst - was.rate.burst
-    looser = _LOOSER.index(now.on_failure) - _LOOSER.index(was.on_failure)
-    if faster >= 0 and larger >= 0 and looser >= 0:
+    lost = _LOOSER.index(after.on_store_failure)
+    looser: tuple[Fraction | int, ...] = (
+        _speed(now.rate) - _speed(was.rate),
+        now.rate.burst - was.rate.burst,
+        before.cost.tokens - after.cost.tokens,
+        lost - _LOOSER.index(before.on_store_failure),
+        after.shadow - before.shadow,
+    )
+    if min(looser) >= 0:
         return Direction.OPENS
-    tighter = faster <= 0 and larger <= 0 and looser <= 0
-    return Direction.CLOSES if tighter else Direction.CHANGES
+    return Direction.CLOSES if max(looser) <= 0 else Direction.CHANGES
+
+
+def _comparable(before: Limit, after: Limit) -> bool:
+    """Say whether two limits count the same things in the same way."""
+    return (
+        before.per_text == after.per_text
+        and before.precision is after.precision
+        and before.zone == after.zone
+        and dataclasses.replace(before.cost, tokens=1)
+        == dataclasses.replace(after.cost, tokens=1)
+    )
 
 
 def _speed(rate: RateLimit) -> Fraction:
-    return Fraction(rate.count, rate.period_us)
+    # Of what is counted at a time, the number is all there is.
+    return Fraction(rate.count, rate.period_us or 1)

@@ -13,10 +13,9 @@ from proxy.core.workbench.decision import Decision, Stage
 from proxy.core.workbench.wording import (
     allow_text,
     joined,
+    limit_text,
     match_text,
-    quota_text,
     rate_text,
-    store_text,
 )
 
 
@@ -136,9 +135,7 @@ def _authorisation(decision: Decision) -> Iterator[str]:
 
 def _limits(decision: Decision) -> Iterator[str]:
     for take in decision.takes:
-        quota = take.quota
-        unusual = store_text(quota.on_failure, leased=quota.leased)
-        yield f"{take.id}: {quota_text(take.limit)}, per {quota.per.value}{unusual}"
+        yield f"{take.id}: {limit_text(take.quota.limit, take.limit)}"
     for limit in decision.unlimited:
         yield f"{limit.id}: {rate_text(None)}"
     if not decision.takes and not decision.unlimited:

@@ -15,7 +15,7 @@ from proxy.core.policy_keys import (
     TIMEOUTS,
 )
 from proxy.core.policy_listeners import TLS_VERSIONS
-from proxy.core.policy_values import YES_OR_NO
+from proxy.core.policy_values import NAME, YES_OR_NO
 from proxy.core.workbench.shapes import (
     DURATION,
     POSITIVE,
@@ -23,6 +23,7 @@ from proxy.core.workbench.shapes import (
     mapping,
     unique,
     value,
+    word,
     words,
 )
 
@@ -48,6 +49,7 @@ def backend() -> Schema:
                     "up_after": POSITIVE,
                 },
             ),
+            "limits": unique(word(NAME)),
             "eject": {"anyOf": [{"const": NO_EJECTION}, mapping(EJECT, eject)]},
             "breaker": mapping(BREAKER, dict.fromkeys(BREAKER, POSITIVE)),
             "retry": words(RETRIES),

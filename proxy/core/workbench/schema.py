@@ -16,7 +16,7 @@ from proxy.core.authn import FAMILIES
 from proxy.core.conditions import MAX_LENGTH
 from proxy.core.observing import Audit
 from proxy.core.paths import INTOLERABLE, Ambiguity
-from proxy.core.policy import ANYONE, OnStoreFailure, Per, Precision, View
+from proxy.core.policy import ANYONE, View
 from proxy.core.policy_bindings import BIND
 from proxy.core.policy_fields import (
     KEY_ID,
@@ -39,7 +39,6 @@ from proxy.core.policy_keys import (
     FIELD,
     ISSUER,
     KEY,
-    LIMIT,
     LOG,
     PROTECT,
     RESPONSES,
@@ -47,15 +46,18 @@ from proxy.core.policy_keys import (
     RULE_TIMEOUTS,
     UPGRADE,
 )
+from proxy.core.policy_limits import LIMIT_HEADERS
 from proxy.core.policy_observing import ALL, NONE, PERCENT
 from proxy.core.policy_responses import NOTHING, ORIGIN, SOURCE, TOKEN
 from proxy.core.policy_roles import DEFAULT, ROLE
 from proxy.core.policy_rules import COUNTER, METHODS, RULE_ID
-from proxy.core.policy_sections import GLOB, PERIODS, UNLIMITED
+from proxy.core.policy_sections import GLOB
 from proxy.core.policy_upgrade import PROTOCOL
-from proxy.core.policy_values import DURATION, NAME, SIZE, YES_OR_NO
+from proxy.core.policy_values import NAME, YES_OR_NO
 from proxy.core.responses import SameSite
 from proxy.core.workbench.network_schema import backend, listener
+from proxy.core.workbench.schema_limits import A_SIZE as _SIZE
+from proxy.core.workbench.schema_limits import limit_schema
 from proxy.core.workbench.shapes import DURATION as _DURATION
 from proxy.core.workbench.shapes import POSITIVE as _POSITIVE
 from proxy.core.workbench.shapes import VARIABLE as _VARIABLE
@@ -88,16 +90,6 @@ _SHARE: Schema = {
     "examples": ["10%"],
 }
 NAME_WORD = _word(NAME)
-RATE = _value(
-    re.compile(
-        f"{UNLIMITED}|[0-9]{{1,15}} ?/ ?(?:{'|'.join(PERIODS)}|{DURATION.pattern})"
-    ),
-    *("5/minute", "100/hour", "10/30s", UNLIMITED),
-)
-_SIZE: Schema = {
-    "anyOf": [{"type": "integer", "minimum": 0}, *_value(SIZE)["anyOf"]],
-    "examples": ["64KiB", "10MB", "1GiB"],
-}
 _PROTOCOLS = _set({**_word(PROTOCOL), "examples": ["websocket"]})
 ROLE_WORD: Schema = {**_word(ROLE), "not": {"enum": [ANYONE, DEFAULT]}}
 VERSION: Schema = {"enum": [1, "1"]}
@@ -180,22 +172,7 @@ def exactly_one(*names: str) -> list[Schema]:
     return [{"required": [name]} for name in names]
 
 
-def _limit() -> Schema:
-    role = {**_word(ROLE), "not": {"const": ANYONE}}
-    return _object(
-        LIMIT,
-        {
-            "rate": {"anyOf": [RATE, _table(role, RATE)]},
-            "per": _words([per.value for per in Per]),
-            "burst": _POSITIVE,
-            "on_store_failure": _words([way.value for way in OnStoreFailure]),
-            "precision": _words([one.value for one in Precision]),
-        },
-    )
-
-
 def _rule() -> Schema:
-    path, name = {"pattern": r"^\$"}, {"minLength": 1}
     kinds = [kind.value for kind in Ambiguity if kind not in INTOLERABLE]
     return _object(
         RULE,
@@ -216,15 +193,7 @@ def _rule() -> Schema:
             "listener": NAME_WORD,
             "backend": NAME_WORD,
             "limits": _list({"anyOf": [NAME_WORD, {"$ref": "#/$defs/limit"}]}),
-            "protect": _object(
-                PROTECT,
-                {
-                    "request": _table(path, NAME_WORD),
-                    "response": _table(path, NAME_WORD),
-                    "query": _table(name, NAME_WORD),
-                    "form": _table(name, NAME_WORD),
-                },
-            ),
+            "protect": _protect(),
             "count": _word(COUNTER),
             "tolerate": _set(_words(kinds)),
             "max_body": _SIZE,
@@ -233,6 +202,19 @@ def _rule() -> Schema:
             "responses": {"anyOf": [{"const": NOTHING}, {"$ref": "#/$defs/responses"}]},
             "timeouts": _object(RULE_TIMEOUTS, dict.fromkeys(RULE_TIMEOUTS, _DURATION)),
             "upgrade": {"anyOf": [_PROTOCOLS, _upgrade()]},
+        },
+    )
+
+
+def _protect() -> Schema:
+    path, name = {"pattern": r"^\$"}, {"minLength": 1}
+    return _object(
+        PROTECT,
+        {
+            "request": _table(path, NAME_WORD),
+            "response": _table(path, NAME_WORD),
+            "query": _table(name, NAME_WORD),
+            "form": _table(name, NAME_WORD),
         },
     )
 
@@ -296,6 +278,7 @@ def policy_schema() -> Schema:
         "roles": _set({"anyOf": [ROLE_WORD, _heir()]}),
         "addresses": _table(NAME_WORD, _ADDRESSES),
         "limits": _table(NAME_WORD, {"$ref": "#/$defs/limit"}),
+        "limit_headers": _words(LIMIT_HEADERS),
         "fields": _table(NAME_WORD, _field()),
         "views": _table(_word(ROLE), view),
         "log": _object(LOG, {"keys": _set(_words(KEYS)), "sample": _SHARE}),
@@ -309,7 +292,7 @@ def policy_schema() -> Schema:
         "$defs": {
             "backend": backend(),
             "issuer": _issuer(),
-            "limit": _limit(),
+            "limit": limit_schema(),
             "responses": _responses(),
             "rule": _rule(),
         },

@@ -5,10 +5,20 @@ For people who compare what they read here with their YAML. Nothing here decides
 
 from collections.abc import Iterable
 
-from proxy.core.bucket import MICROSECONDS, RateLimit
-from proxy.core.policy import ANYONE, OnStoreFailure, Rule, Upgrade
+from proxy.core.bucket import HOLDS, MICROSECONDS, WINDOW, RateLimit
+from proxy.core.policy import (
+    ANYONE,
+    Cost,
+    CostOf,
+    Limit,
+    OnStoreFailure,
+    Precision,
+    Rule,
+    Upgrade,
+)
+from proxy.core.policy_limits import UNLIMITED
 from proxy.core.policy_rules import METHODS
-from proxy.core.policy_sections import UNLIMITED
+from proxy.core.windows import WINDOWS
 
 _PERIODS = {
     MICROSECONDS: "second",
@@ -16,6 +26,7 @@ _PERIODS = {
     3600 * MICROSECONDS: "hour",
     86_400 * MICROSECONDS: "day",
 }
+_WINDOWS = {period: name for name, period in WINDOWS.items()}
 _UNITS = ((3600 * MICROSECONDS, "h"), (60 * MICROSECONDS, "m"), (MICROSECONDS, "s"))
 
 
@@ -28,6 +39,10 @@ def rate_text(rate: RateLimit | None) -> str:
     """
     if rate is None:
         return UNLIMITED
+    if rate.kind == HOLDS:
+        return f"{rate.count} at a time"
+    if rate.kind == WINDOW:
+        return f"{rate.count}/{_WINDOWS[rate.period_us]}"
     return f"{rate.count}/{_PERIODS.get(rate.period_us) or _duration(rate.period_us)}"
 
 
@@ -41,6 +56,40 @@ def quota_text(rate: RateLimit | None) -> str:
     if rate is None or rate.burst == rate.count:
         return rate_text(rate)
     return f"{rate_text(rate)}, burst {rate.burst}"
+
+
+def limit_text(limit: Limit, rate: RateLimit | None, before_per: str = ", ") -> str:
+    """Return a limit as somebody has it, with everything about it that is unusual.
+
+    Args:
+        limit: the limit.
+        rate: as somebody has it; None where it is unlimited.
+        before_per: what stands before whose bucket it is.
+
+    Example:
+        ``100/hour, burst 20, per subject and path.id, 3 tokens each``.
+    """
+    if rate is None:
+        return UNLIMITED
+    text = quota_text(rate)
+    if limit.zone is not None:
+        text += f" by the calendar of {limit.zone}"
+    text += f"{before_per}per {limit.per_text}{cost_text(limit.cost)}"
+    if limit.shadow:
+        text += ", in shadow mode"
+    leased = limit.precision is Precision.LEASED
+    return text + store_text(limit.on_store_failure, leased=leased)
+
+
+def cost_text(cost: Cost) -> str:
+    """Return what a request costs, after a comma; "" where it is one token."""
+    if cost.of is CostOf.BODY:
+        return f", a token for each {cost.unit} bytes"
+    if cost.of is CostOf.HEADER:
+        return f", as many tokens as {cost.name} says, {cost.most} at most"
+    if cost.of is CostOf.RESPONSE_HEADER:
+        return f", as many tokens as the answer's {cost.name} says, {cost.most} at most"
+    return "" if cost.tokens == 1 else f", {cost.tokens} tokens each"
 
 
 def store_text(on_failure: OnStoreFailure, *, leased: bool) -> str:
