@@ -22,6 +22,7 @@ from prometheus_client import PlatformCollector
 
 from proxy import __version__
 from proxy.core.errors import PolicyError
+from proxy.core.listeners import DEFAULT_LISTENER, Listener
 from proxy.data_keys import DataKeys
 from proxy.edge.admin import Admin, AdminPorts
 from proxy.edge.control import Declined, Lost
@@ -29,7 +30,6 @@ from proxy.edge.exposition import expose
 from proxy.edge.families import SAME
 from proxy.edge.metrics import Metrics
 from proxy.edge.policy_watch import PolicyWatch
-from proxy.edge.sockets import bind_shared, port_of
 from proxy.edge.totals import Processes, Totals
 from proxy.edge.worker_process import WorkerProcess, ask_all
 from proxy.orders import ORDERS, relayed
@@ -37,7 +37,15 @@ from proxy.settings import Recorded, Settings
 from proxy.signals import Signals
 from proxy.slots import Slot
 from proxy.snapshots import snapshot_of, source_of
-from proxy.starting import StartError, listening_at
+from proxy.starting import (
+    StartError,
+    bind_for,
+    found,
+    listening_at,
+    log_places,
+    places_of,
+    refuse_moves,
+)
 
 log = logging.getLogger("lumina")
 
@@ -90,6 +98,7 @@ class Supervisor:
         )
         self._slots: list[Slot] = []
         self._given: dict[str, object] = {}
+        self._listeners: Mapping[str, Listener] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         # Who begins has the policy that is in force when it is done.
         self._policy_lock = asyncio.Lock()
@@ -115,7 +124,7 @@ class Supervisor:
         await self._keys.open()
         loaded = self._source.load()
         snapshot_of(loaded.policy, self._environment, self._keys)
-        self._given = self._gift(loaded.files)
+        self._given, self._listeners = self._gift(loaded.files), loaded.policy.listeners
         self._source.put_in_force(loaded)
         self._metrics.policy_loaded(loaded.policy.digest)
         self._source.keep()
@@ -131,12 +140,13 @@ class Supervisor:
     # -- start and end
 
     async def _start(self) -> None:
-        metrics, data = self._settings.metrics_listen, self._settings.listen
+        metrics = self._settings.metrics_listen
+        places = places_of(self._settings, self._listeners)
         with listening_at(metrics):
             await self._admin.start(metrics.host, metrics.port)
-        with listening_at(data):
-            bound = bind_shared(data.host, data.port, self._settings.workers)
-        self._slots = [Slot(data.host, sockets) for sockets in bound]
+        bound = bind_for(places, self._settings.workers)
+        places = found(places, bound[0])
+        self._slots = [Slot(places, sockets) for sockets in bound]
         begun = [asyncio.ensure_future(self._begin(slot)) for slot in self._slots]
         try:
             await asyncio.gather(*begun)
@@ -147,9 +157,10 @@ class Supervisor:
         for slot in self._slots:
             self._do(self._keep(slot))
         self._do(self._pull_often())
+        log_places(places)
         log.info(
-            "listening on %s:%d, metrics on %s:%d, policy %s, %d workers",
-            *(data.host, port_of(bound[0]), metrics.host, self._admin.port),
+            "listening on %s, metrics on %s:%d, policy %s, %d workers",
+            *(places[DEFAULT_LISTENER], metrics.host, self._admin.port),
             *(self._source.state()["digest"], len(self._slots)),
         )
 
@@ -214,10 +225,8 @@ class Supervisor:
         slot.open()
         worker = await WorkerProcess.spawn(slot.sockets)
         try:
-            sockets = [one.fileno() for one in slot.sockets]
-            await worker.ask(
-                "start", {**self._given, "sockets": sockets}, seconds=_COMPILING
-            )
+            given = {**self._given, "sockets": slot.descriptors}
+            await worker.ask("start", given, seconds=_COMPILING)
         except BaseException:
             worker.kill()
             await worker.ended()
@@ -242,7 +251,7 @@ class Supervisor:
             delay = slot.delay()
             if delay:
                 # New connections go to the others meanwhile.
-                slot.close()
+                slot.close(unix=False)
                 await asyncio.sleep(delay)
             self._metrics.count("lumina_worker_restarts_total")
             try:
@@ -263,6 +272,7 @@ class Supervisor:
         async with self._policy_lock:
             try:
                 loaded = await asyncio.to_thread(self._source.load)
+                refuse_moves(self._listeners, loaded.policy.listeners)
                 await asyncio.to_thread(
                     snapshot_of, loaded.policy, self._environment, self._keys
                 )

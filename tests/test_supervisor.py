@@ -154,6 +154,7 @@ async def test_ready_is_told_of_all(tmp_path: Path, redis: RedisServer) -> None:
                     "policy": "ok",
                     "keys": "ok",
                     "issuers": "ok",
+                    "audit": "ok",
                     "limits": "ok",
                     "backends": "ok",
                     "listening": "yes",

@@ -57,6 +57,7 @@ OWN_METRICS = (
     "lumina_key_",
     "lumina_keystore_",
     "lumina_limiter_",
+    "lumina_listener_",
     "lumina_limits_",
     "lumina_log_",
     "lumina_overhead_",
