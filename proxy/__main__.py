@@ -14,12 +14,15 @@ COMMANDS = (
     "why",
     "test",
     "diff",
+    "replay",
     "audit",
     "policy",
     "schema",
     "limits",
+    "token",
     "keys",
     "init",
+    "learn",
 )
 """In the order in which the help lists them; each is a file of ``proxy.cli``."""
 

@@ -104,7 +104,9 @@ class App:
             policy=self._source.state,
             limits=self._serving.limits,
             commands=self._serving.trust.orders,
+            queries=self._serving.trust.questions,
             refusal=self._serving.refusal,
+            learned=self._serving.learned,
         )
         self._admin = Admin(ports, self._settings.metrics_token)
 

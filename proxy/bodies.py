@@ -26,6 +26,7 @@ from proxy.core.protection import (
 from proxy.core.reasons import Reason
 from proxy.core.upgrade import offer_of
 from proxy.ports import Recorder, Snapshot
+from proxy.vaulting import begin_decrypting, begin_encrypting, store
 
 CHUNKED: Final = b"Transfer-Encoding: chunked\r\n"
 """The field line of a body whose length its client did not say."""
@@ -124,14 +125,20 @@ class Bodies:
             raise Refused(Reason.MEDIA_TYPE_NOT_ALLOWED)
         note = self._recorder.cipher
         cipher, bound = _whose(snapshot, rule, exchange)
+        if rule.vaulted:
+            await begin_encrypting(snapshot, cipher, rule, exchange)
+        sealed: bytes
         if rule.protect_form is not None and is_form(kind):
-            return encrypt_form(cipher, rule.protect_form, plain, note, bound=bound)
-        if rule.protect_request is not None and is_json(kind):
+            sealed = encrypt_form(cipher, rule.protect_form, plain, note, bound=bound)
+        elif rule.protect_request is not None and is_json(kind):
             see = functools.partial(snapshot.policy.view, exchange.role)
-            return encrypt_body(
-                cipher, rule.protect_request, plain, note, see, bound=bound
-            )
-        raise Refused(Reason.MEDIA_TYPE_NOT_ALLOWED)
+            places = rule.protect_request
+            sealed = encrypt_body(cipher, places, plain, note, see, bound=bound)
+        else:
+            raise Refused(Reason.MEDIA_TYPE_NOT_ALLOWED)
+        if rule.vaulted:
+            await store(snapshot, cipher.entries.new)
+        return sealed
 
     async def decrypted(
         self,
@@ -158,6 +165,8 @@ class Bodies:
             raise
         exchange.upstream_seconds = self._clock() - exchange.upstream_started
         cipher, bound = _whose(snapshot, rule, exchange)
+        if rule.vaulted and sealed:
+            await begin_decrypting(snapshot, cipher, selection, sealed)
         plain = sealed and decrypt_body(
             (snapshot.policy, cipher),
             selection,

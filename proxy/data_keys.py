@@ -11,6 +11,7 @@ from proxy.core.policy import Policy
 from proxy.edge.keystore.configured import open_keks, open_store
 from proxy.edge.keystore.custody import Custody
 from proxy.edge.keystore.ports import KeysUnavailableError
+from proxy.edge.keystore.vault import StoreVault
 from proxy.starting import StartError
 
 
@@ -36,6 +37,7 @@ class DataKeys:
         self._keyring: Keyring | None = None
         self._changed: Callable[[], object] = lambda: None
         self.custody: Custody | None = None
+        self._vault: StoreVault | None = None
         url = environment.get("KEYSTORE", "")
         if url:
             legacy = _legacy(environment)
@@ -43,6 +45,7 @@ class DataKeys:
                 store, keks = open_store(url), open_keks(environment)
             except KeystoreError as error:
                 raise StartError(f"{error}.") from None
+            self._vault = StoreVault(store, self._index_key)
             self.custody = Custody(
                 store,
                 keks,
@@ -63,6 +66,9 @@ class DataKeys:
                 self._keyring = await self.custody.open()
             except (KeysUnavailableError, KeystoreError) as error:
                 raise StartError(f"KEYSTORE: {error}.") from None
+
+    def _index_key(self) -> bytes:
+        return self.custody.index_key if self.custody else b""
 
     def start(self, changed: Callable[[], object]) -> None:
         """Keep keys fresh; call ``changed`` when others are to be put in force."""
@@ -90,6 +96,11 @@ class DataKeys:
             lease=self.custody.lease,
             missed=self.custody.missed,
         )
+
+    @property
+    def vault(self) -> StoreVault | None:
+        """What is in the keystore beside its keys; None without a keystore."""
+        return self._vault
 
     @property
     def state(self) -> str:

@@ -1,44 +1,74 @@
-"""What operators tell a running proxy over the metrics port, and who does it.
+"""What operators tell and ask a running proxy over the metrics port.
 
-Each order is done by every process that serves, whichever of them was asked: one
-process does it itself, a supervisor has its workers do it.
+One process does it itself. A supervisor has its workers do it: every one what each has
+for itself, and any one what they share.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from proxy.edge.control import Declined
 from proxy.edge.worker_process import WorkerProcess, ask_all
 
-REFRESH_KEYS = "/keys/refresh"
-ORDERS = (REFRESH_KEYS,)
-"""The paths of all orders."""
+REFRESH_KEYS: Final = "/keys/refresh"
+REVOKE: Final = "/revocations"
+RESTORE: Final = "/revocations/restore"
+REVOCATIONS: Final = "/revocations"
+
+ORDERS: Final = (REFRESH_KEYS, REVOKE, RESTORE)
+QUESTIONS: Final = (REVOCATIONS,)
+"""The paths of all orders and questions."""
 
 Order = Callable[[Mapping[str, Any]], Awaitable[Mapping[str, object]]]
 """Does what it is told; raises ValueError with a sentence for people."""
+Question = Callable[[], Awaitable[Mapping[str, object]]]
+Workers = Callable[[], Sequence[WorkerProcess]]
 
-_DOING = 15.0
+_DOING: Final = 15.0
 """Seconds for a worker to do as it is told."""
 
 
-def relayed(path: str, workers: Callable[[], Sequence[WorkerProcess]]) -> Order:
-    """Return what has every worker do an order."""
+def relayed(path: str, workers: Workers) -> Order:
+    """Return what has workers do an order."""
 
     async def order(told: Mapping[str, Any]) -> Mapping[str, object]:
-        answers = await ask_all(workers(), "order", [path, dict(told)], _DOING)
-        declined = [str(one) for one in answers if isinstance(one, Declined)]
-        if declined:
-            raise ValueError(declined[0])
-        done = [one for one in answers if not isinstance(one, BaseException)]
-        if not done:
-            raise ValueError("No process of the proxy answers")
-        return combined(done)
+        asked = workers() if path == REFRESH_KEYS else workers()[:1]
+        return _combined(await _done(asked, "order", [path, dict(told)]))
 
     return order
 
 
-def combined(done: Sequence[Mapping[str, Any]]) -> dict[str, object]:
+def asked(path: str, workers: Workers) -> Question:
+    """Return what has a worker answer a question."""
+
+    async def question() -> Mapping[str, object]:
+        return (await _done(workers()[:1], "question", path))[0]
+
+    return question
+
+
+async def _done(
+    workers: Sequence[WorkerProcess], what: str, argument: object
+) -> list[Mapping[str, Any]]:
+    """Return the answers of workers.
+
+    Raises:
+        ValueError: one of them declined, or none of them answered.
+    """
+    answers = await ask_all(workers, what, argument, _DOING)
+    declined = [str(one) for one in answers if isinstance(one, Declined)]
+    if declined:
+        raise ValueError(declined[0])
+    done = [one for one in answers if not isinstance(one, BaseException)]
+    if not done:
+        raise ValueError("No process of the proxy answers")
+    return done
+
+
+def _combined(done: Sequence[Mapping[str, Any]]) -> Mapping[str, object]:
     """Return one answer for several processes: where they differ, what is not "ok"."""
+    if len(done) == 1:
+        return done[0]
     issuers: dict[str, str] = {}
     for one in done:
         for name, outcome in one["issuers"].items():

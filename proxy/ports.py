@@ -5,13 +5,14 @@ They are the consumer's: an edge has what is named here without knowing it, and
 """
 
 import dataclasses
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from proxy.core.audit_chain import Value
 from proxy.core.authn import Authenticator, Unsettled
 from proxy.core.bucket import Grant
 from proxy.core.ciphers import Ciphers
+from proxy.core.entries import Name
 from proxy.core.errors import Refused
 from proxy.core.exchange import Exchange
 from proxy.core.limits import Take
@@ -167,6 +168,27 @@ class Auditor(Protocol):
         ...
 
 
+class Vault(Protocol):
+    """Who keeps what is in the keystore beside its keys."""
+
+    @property
+    def index_key(self) -> bytes:
+        """The key under which subjects are found."""
+        ...
+
+    def random_bytes(self, count: int, /) -> bytes:
+        """Return random bytes for a key."""
+        ...
+
+    def fetch(self, names: Iterable[Name]) -> Awaitable[Mapping[Name, bytes]]:
+        """Return the entries that are there; awaited, may raise KEYS_UNAVAILABLE."""
+        ...
+
+    def add(self, entries: Mapping[Name, bytes]) -> Awaitable[None]:
+        """Add entries; awaited, may raise KEYS_UNAVAILABLE."""
+        ...
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Snapshot:
     """What is in force: swapped whole at a reload, held by each request.
@@ -176,12 +198,14 @@ class Snapshot:
         authenticator: verifies tokens.
         ciphers: encrypt and decrypt.
         limit_secret: hashes what limits count by and may be a secret.
+        vault: has what is in the keystore beside its keys; None without one.
     """
 
     policy: Policy
     authenticator: Authenticator
     ciphers: Ciphers
     limit_secret: bytes = b""
+    vault: Vault | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

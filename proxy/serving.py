@@ -12,10 +12,12 @@ from collections.abc import Mapping
 
 from proxy import bindings
 from proxy.core.authn import Trusted
+from proxy.core.learning import Learned
 from proxy.core.policy import OnStoreFailure, Policy
 from proxy.data_keys import DataKeys
 from proxy.edge.bucket_store import MemoryStore
 from proxy.edge.health import HealthChecks
+from proxy.edge.learner import Learner
 from proxy.edge.limiter import Limiter
 from proxy.edge.limits import WireLimits
 from proxy.edge.metrics import Metrics
@@ -29,7 +31,7 @@ from proxy.edge.upstreams import Upstreams
 from proxy.listening import Listening
 from proxy.logs import Logs
 from proxy.pipeline import Pipeline
-from proxy.ports import Snapshot
+from proxy.ports import Snapshot, Upstream
 from proxy.settings import Settings
 from proxy.snapshots import LIMIT_PURPOSE
 from proxy.starting import Sockets, StartError
@@ -43,6 +45,11 @@ _GC_THRESHOLD = 20_000
 _DENY_SECONDS = 5.0
 """For how long a refusal is repeated without a look at the store; so long, what an
 operator gives back may go unnoticed by other processes."""
+
+
+def _watched(upstreams: Upstreams, learned: Learned | None) -> Upstream:
+    """Return who exchanges requests; nobody looks on unless something is learned."""
+    return upstreams if learned is None else Learner(upstreams, learned, bindings.wall)
 
 
 class Serving:
@@ -64,6 +71,8 @@ class Serving:
             certificate cannot be used.
     """
 
+    _keys: DataKeys | None = None
+
     def __init__(
         self,
         settings: Settings,
@@ -72,16 +81,16 @@ class Serving:
         trusted: Trusted,
     ) -> None:
         self._settings, self._metrics = settings, metrics
-        self._keys: DataKeys | None = None
         self.draining = False
         limits, upstreams, self.tunnels = WireLimits(), Upstreams(), Tunnels()
         self._upstreams = upstreams
         self._health = HealthChecks(upstreams.tls_of, upstreams.health_changed)
         self._store = self._make_store()
-        self.trust = Trust(trusted, metrics)
+        self.trust = Trust(trusted, metrics, settings.redis_url, self.tunnels)
         self._refusals, logs = Refusals(bindings.wall), Logs(settings)
         self._logs = logs
         self._observers = Observers(metrics, self._refusals, logs.access, logs.audit)
+        self._learned = Learned() if settings.learn else None
         self._listening = Listening(
             settings,
             snapshot,
@@ -104,7 +113,7 @@ class Serving:
         return Pipeline(
             snapshot,
             store=self._store,
-            upstream=self._upstreams,
+            upstream=_watched(self._upstreams, self._learned),
             recorder=self._observers,
             auditor=self._logs.audit,
             inquiries=self.trust,
@@ -280,6 +289,10 @@ class Serving:
     async def refusal(self, request_id: str) -> Mapping[str, object] | None:
         """Return what is known of a refusal; None for nothing."""
         return self._refusals.find(request_id)
+
+    async def learned(self) -> Mapping[str, object] | None:
+        """Return what was learned; None where nothing is."""
+        return None if self._learned is None else self._learned.document()
 
     # -- life
 

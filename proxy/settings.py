@@ -112,6 +112,7 @@ class Settings:
         policy: the file or folder of the policy.
         policy_state: the folder in which the last policies are kept for a rollback;
             None keeps none.
+        learn: whether to note what passes, for `lumina-proxy learn`.
         policy_poll: seconds between two looks whether the policy has changed; 0 for
             none.
         redis_url: where the buckets are; None keeps them in this process.
@@ -150,6 +151,7 @@ class Settings:
     workers: int = 1
     policy_state: pathlib.Path | None = None
     policy_poll: float = 2.0
+    learn: bool = False
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> "Settings":
@@ -180,6 +182,7 @@ class Settings:
             workers=reader.count("WORKERS", 1, _MAX_WORKERS),
             policy_state=reader.folder("POLICY_STATE"),
             policy_poll=reader.seconds("POLICY_POLL", 2.0),
+            learn=reader.switch("LEARN"),
         )
         if settings.workers > 1 and settings.redis_url is None:
             reader.problems.append(
@@ -248,6 +251,12 @@ class _Reader:
                 f"{name} is not redis://host:port, rediss://host:port or unix:///path."
             )
         return text or None
+
+    def switch(self, name: str) -> bool:
+        text = self.text(name) or "off"
+        if text not in ("on", "off"):
+            self.problems.append(f"{name}: {text!r} is neither on nor off.")
+        return text == "on"
 
     def folder(self, name: str) -> pathlib.Path | None:
         text = self.text(name)

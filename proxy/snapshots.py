@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from proxy.bindings import nonces
 from proxy.core.authn import Authenticator, Trusted
 from proxy.core.ciphers import Ciphers
+from proxy.core.field import Mode
 from proxy.core.keyring import Keyring
 from proxy.core.keyset import Keyset
 from proxy.core.policy import Policy
@@ -60,7 +61,22 @@ def snapshot_of(
     authenticator = Authenticator(
         policy.issuers, trusted=trusted, keep_claims=policy.asks_claims
     )
-    return Snapshot(policy, authenticator, ciphers, ciphers.secret(LIMIT_PURPOSE))
+    vault = keys.vault if keys else None
+    if vault is None:
+        _refuse_vaulted(policy)
+    secret = ciphers.secret(LIMIT_PURPOSE)
+    return Snapshot(policy, authenticator, ciphers, secret, vault)
+
+
+def _refuse_vaulted(policy: Policy) -> None:
+    """Refuse fields that have something in a keystore which there is not."""
+    for field in policy.fields.values():
+        if field.mode is Mode.TOKEN or field.subject is not None:
+            what = "subject's keys" if field.subject else "values"
+            raise StartError(
+                f"KEYSTORE is not set, and a keystore has the {what} of the field "
+                f"{field.id}."
+            )
 
 
 def _try_certificates(policy: Policy) -> None:

@@ -59,7 +59,9 @@ class Worker:
             "ready": self._ready,
             "limits": self._limits,
             "order": self._order,
+            "question": self._question,
             "refusal": self._refusal,
+            "learned": self._learned,
             "drain": self._drain,
             "hurry": self._hurry,
         }
@@ -176,8 +178,16 @@ class Worker:
         except ValueError as error:
             raise Declined(str(error)) from None
 
+    async def _question(self, path: str) -> AsyncGenerator[object, None]:
+        if self._serving is None:
+            raise Declined("This process does not serve yet")
+        yield await self._serving.trust.questions[path]()
+
     async def _refusal(self, request_id: str) -> AsyncGenerator[object, None]:
         yield None if self._serving is None else await self._serving.refusal(request_id)
+
+    async def _learned(self, _: object) -> AsyncGenerator[object, None]:
+        yield None if self._serving is None else await self._serving.learned()
 
     async def _drain(self, _: object) -> AsyncGenerator[object, None]:
         self._told.set()

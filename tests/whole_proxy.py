@@ -9,7 +9,7 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jwt
 
@@ -120,7 +120,9 @@ class WholeProxy:
             upstream=self.upstreams,
             recorder=self.seen,
             auditor=AuditLines(),
-            inquiries=Trust(Trusted(), Metrics(now=time.time, version="0")),
+            inquiries=Trust(
+                Trusted(), Metrics(now=time.time, version="0"), None, tunnels
+            ),
             clocks=Clocks(
                 wall=wall,
                 monotonic=time.perf_counter,
@@ -191,6 +193,7 @@ async def whole_proxy(
             await proxy.listener.stop()
             await proxy.upstreams.close()
     assert proxy.seen.bugs == []
+    tasks.add(cast("asyncio.Task[object]", asyncio.current_task()))
     await eventually(lambda: asyncio.all_tasks() <= tasks and open_sockets() <= sockets)
 
 

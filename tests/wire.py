@@ -34,11 +34,11 @@ class Answer:
 
     def on_status(self, phrase: bytes) -> None:
         """Note the phrase."""
-        self.phrase += phrase.decode()
+        self.phrase += phrase.decode("latin-1")
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Note a line."""
-        self.lines.append((name.decode(), value.decode("latin-1")))
+        self.lines.append((name.decode("latin-1"), value.decode("latin-1")))
 
     def on_body(self, chunk: bytes) -> None:
         """Note bytes of the body."""

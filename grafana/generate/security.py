@@ -221,6 +221,15 @@ REFUSALS = [
         shade=VERMILLION,
     ),
     lines(
+        "Revocations",
+        "Tokens, sessions, subjects or issuers that are revoked, and for how long "
+        "nobody has told the proxy of others.",
+        query("max(lumina_revocations{@})", "in force"),
+        query("max(lumina_revocations_age_seconds{@})", "seconds unheard"),
+        unit="short",
+        colors={"in force": BLUE, "seconds unheard": VERMILLION},
+    ),
+    lines(
         "Log-ins",
         "Log-ins that succeeded and that failed. Many failures and few successes: "
         "somebody guesses passwords.",

@@ -18,7 +18,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from proxy.cli.drafting import with_output, write_draft
+from proxy.cli.openapi_file import read_openapi
 from proxy.core.authn import VerificationKey
+from proxy.core.workbench.openapi import operations_of
 
 SECRET_BYTES = 32
 REDIS_YEARS = 10
@@ -60,14 +63,43 @@ SECRETS={secrets}
 """
 
 
-@click.group("init", short_help="Write what a deployment needs before its first start.")
-def init() -> None:
+@click.group(
+    "init",
+    short_help="Write what a deployment needs before its first start.",
+    invoke_without_command=True,
+)
+@click.option(
+    "--openapi",
+    metavar="FILE|URL",
+    help="Draft a policy from this OpenAPI document (2.0, 3.0, 3.1; JSON or YAML).",
+)
+@with_output
+@click.pass_context
+def init(context: click.Context, openapi: str | None, output: Path | None) -> None:
     """Write what a deployment needs before its first start.
+
+    With --openapi, a policy: a rule for each operation, whom the document asks for a
+    token, and the fields with personal names. It passes `check`, and enforces nothing
+    until somebody has read it (`mode: shadow`).
 
     \b
     Examples:
+        lumina-proxy init --help
         lumina-proxy init production --help
     """  # noqa: D301 - the \b of click is a backspace
+    if context.invoked_subcommand is not None:
+        if openapi is not None or output is not None:
+            raise click.UsageError("--openapi and --output are for no other command")
+        return
+    if openapi is None:
+        click.echo(context.get_help())
+        context.exit(2)
+    document = read_openapi(openapi)
+    try:
+        operations, backend = operations_of(document)
+    except ValueError as error:
+        _exit(f"{openapi}: {error}")
+    write_draft(operations, output, source=openapi, backend=backend)
 
 
 @init.command()

@@ -268,6 +268,23 @@ def destroy(key: int, *, accept_uncounted: bool) -> None:
 
 
 @keys.command()
+@click.argument("subject")
+@click.option("--tenant", default="", help="Of which tenant; none usually.")
+@click.confirmation_option(prompt="This person's values are lost for ever. Go on?")
+def forget(subject: str, tenant: str) -> None:
+    """Destroy the key of SUBJECT: what is encrypted under it is lost for ever.
+
+    SUBJECT is what the policy's `subject` says of a request, such as the token's sub.
+    Values of fields with a key per subject become unreadable everywhere, in backups of
+    the LMS too; backups of the keystore still have the key until they are destroyed.
+    Replicas follow within the keystore's bound.
+    """
+    if not run(lambda where: changing.forgotten(where, tenant, subject)):
+        fail("nobody of this name has a key")
+    click.echo("forgotten")
+
+
+@keys.command()
 def rewrap() -> None:
     """Wrap every key anew under the first key-encryption key that is configured.
 

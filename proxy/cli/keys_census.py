@@ -14,6 +14,7 @@ from proxy.cli.keystore import fail, progress, run
 from proxy.cli.loading import DEFAULT_POLICY, PolicyPath, read_policy
 from proxy.core import key_changes
 from proxy.core.census import Counting
+from proxy.core.entries import SUBJECT, TOKEN
 from proxy.core.errors import PolicyError
 from proxy.core.key_records import Census, Document
 from proxy.edge.keystore.changing import Where, changed
@@ -49,6 +50,7 @@ def census(
     backups too if they are to stay readable: a key whose count is zero can be
     destroyed.
 
+    Tokens and subjects' keys, which the keystore itself holds, are counted besides.
     Values of the modes digits and pepper name no key and are not counted; nor is what
     is compressed.
 
@@ -59,6 +61,7 @@ def census(
     """  # noqa: D301 - the \b of click is a backspace
     begun = time.time()
     counting = Counting(_mail_domains(policy))
+    run(lambda where: _count_entries(counting, where))
     for source in sources:
         _count(counting, source)
     shown = ", ".join(one.rpartition("@")[2] for one in sources)
@@ -74,6 +77,13 @@ def census(
         click.echo(f"{key_id:08x}  {n} values{stranger}")
     if not found.values:
         click.echo("no value is encrypted")
+
+
+async def _count_entries(counting: Counting, where: Where) -> None:
+    """Count what the keystore itself has under its keys."""
+    for kind in (TOKEN, SUBJECT):
+        async for entry in where[0].scan(kind):
+            counting.add(entry + b"\n")
 
 
 async def _noted(where: Where, found: Census) -> Document:

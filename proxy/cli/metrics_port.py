@@ -8,6 +8,7 @@ import sys
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 import click
@@ -39,6 +40,20 @@ def ask(url: str, path: str, token: str | None) -> dict[str, Any]:
     address = f"{url.rstrip('/')}{path}"
     token = token or Environment(os.environ).get("METRICS_TOKEN", "")
     answer = _document(_ask(_request(address, token), url))
+    if answer is None:
+        fail(f"{url} is not the metrics port of a proxy")
+    return answer
+
+
+def tell(
+    url: str, path: str, order: Mapping[str, Any], token: str | None
+) -> dict[str, Any]:
+    """Return what comes of an order at a path, or exit with what was wrong."""
+    token = token or Environment(os.environ).get("METRICS_TOKEN", "")
+    request = _request(f"{url.rstrip('/')}{path}", token)
+    request.data = json.dumps(order).encode()
+    request.add_header("Content-Type", "application/json")
+    answer = _document(_ask(request, url))
     if answer is None:
         fail(f"{url} is not the metrics port of a proxy")
     return answer

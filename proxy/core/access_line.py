@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from proxy.core.exchange import Exchange
+from proxy.core.stages import stage_of
 
 _PLAIN: Final = re.compile(r"[ !#-\[\]-~]*").fullmatch
 """What JSON writes as it stands."""
@@ -36,6 +37,11 @@ def _shadow(exchange: Exchange) -> str:
     return "null" if exchange.shadow is None else f'"{exchange.shadow.slug}"'
 
 
+def _stage(exchange: Exchange) -> str:
+    reason = exchange.reason or exchange.shadow
+    return "null" if reason is None else f'"{stage_of(reason).value}"'
+
+
 _WRITERS: Final[dict[str, Callable[[Exchange], str]]] = {
     "request_id": _text("request_id"),
     "client": _text("client"),
@@ -47,6 +53,8 @@ _WRITERS: Final[dict[str, Callable[[Exchange], str]]] = {
     "subject": _text("subject"),
     "reason": _reason,
     "shadow": _shadow,
+    "stage": _stage,
+    "policy": _text("policy"),
     "seconds": lambda exchange: f"{exchange.total_seconds:.6f}",
     "upstream_seconds": lambda exchange: f"{exchange.upstream_seconds:.6f}",
     "own_seconds": lambda exchange: f"{exchange.overhead_seconds:.6f}",

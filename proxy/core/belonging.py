@@ -17,7 +17,7 @@ from urllib.parse import unquote
 from proxy.core.authn import Principal
 from proxy.core.claims import refused
 from proxy.core.errors import Refused
-from proxy.core.field import Bind, Field, Source
+from proxy.core.field import Bind, Source
 from proxy.core.reasons import Reason
 from proxy.core.routing import Pattern
 
@@ -45,23 +45,20 @@ class BoundField:
     rest: bool = False
 
 
-def bound_field(field: Field, pattern: Pattern) -> BoundField | None:
-    """Return how a rule with this path binds a field; None when it cannot or need not.
+def bound_field(field: str, bind: Bind, pattern: Pattern) -> BoundField:
+    """Return how a rule with this path binds a field.
 
     Raises:
         KeyError: the path has no such parameter.
     """
-    bind = field.bind
-    if bind is None:
-        return None
     if bind.source is Source.CLAIM:
-        return BoundField(field.id, bind)
+        return BoundField(field, bind)
     free = [n for n, one in enumerate(pattern.segments, start=1) if one is None]
     if pattern.rest:
         free.append(len(pattern.segments) + 1)
     segment = dict(zip(pattern.params, free, strict=True))[bind.name]
     rest = bool(pattern.rest) and bind.name == pattern.params[-1]
-    return BoundField(field.id, bind, segment, rest)
+    return BoundField(field, bind, segment, rest)
 
 
 def tenant_of(claim: tuple[str, ...], principal: Principal | None) -> str:

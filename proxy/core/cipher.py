@@ -22,6 +22,7 @@ from typing import Protocol
 from cryptography.exceptions import InvalidTag
 
 from proxy.core.ciphertext import key_name, looks_sealed
+from proxy.core.entries import Entries, LostError, Name
 from proxy.core.errors import Refused
 from proxy.core.field import Field, Mode
 from proxy.core.field_keys import FieldKeys, Scope
@@ -34,6 +35,8 @@ from proxy.core.mode_digits import DigitsMode
 from proxy.core.mode_fernet import FernetMode
 from proxy.core.mode_pepper import PepperMode
 from proxy.core.mode_random import RandomMode
+from proxy.core.mode_subject import OWNED, SubjectKeys, SubjectMode
+from proxy.core.mode_token import TokenMode
 from proxy.core.pseudonyms import Pseudonyms
 from proxy.core.reasons import Reason
 from proxy.core.undecryptable import Failure, Undecryptable, WrongContextError
@@ -80,12 +83,19 @@ class Cipher:
         known: tells whether another tenant has a key of this id.
         shared: the keys of fields that all tenants share; None for ``keyset``.
 
+    Attributes:
+        entries: what is in the keystore of the message that is being changed.
+        subjects: wraps the keys of subjects.
+
     Raises:
         ValueError: a field names a key that is not there, or does not name one and
             must. The sentence is for people.
     """
 
-    __slots__ = ("_encrypting", "_known", "_lease", "_modes", "_pseudonyms", "_readers")
+    __slots__ = (
+        *("_encrypting", "_known", "_lease", "_modes", "_pseudonyms", "_readers"),
+        *("_vaulted", "entries", "subjects"),
+    )
 
     def __init__(
         self,
@@ -104,11 +114,15 @@ class Cipher:
         self._readers: dict[str, tuple[FieldMode, ...]] = {}
         self._pseudonyms: dict[str, Pseudonyms] = {}
         self._encrypting: dict[str, str] = {}
+        self.entries = Entries()
+        owned = FieldKeys(keyset, scope, OWNED)
+        self.subjects = SubjectKeys(owned, nonce)
+        self._vaulted: dict[str, TokenMode | SubjectMode] = {}
         for name, field in fields.items():
             keys = FieldKeys(keyset, scope, field)
             if field.shared and shared is not None:
                 keys = FieldKeys(shared, Scope(scope.deployment), field)
-            mode = _make(field)(keys, keyset, nonce)
+            mode = self._vault(keys, nonce) or _make(field)(keys, keyset, nonce)
             older = sorted(field.reads, key=lambda mode: mode.value)
             self._modes[name] = mode
             self._encrypting[name] = f"{keys.encrypting:08x}"
@@ -117,6 +131,23 @@ class Cipher:
                 mode,
                 *(_UNSHAPED[one](keys, keyset, nonce) for one in older),
             )
+
+    def _vault(self, keys: FieldKeys, nonce: Callable[[], bytes]) -> FieldMode | None:
+        """Make the mode of a field that has something in the keystore."""
+        made: TokenMode | SubjectMode
+        if keys.field.mode is Mode.TOKEN:
+            made = TokenMode(keys, nonce, self.entries)
+        elif keys.field.subject is not None:
+            made = SubjectMode(keys, nonce, self.entries, self.subjects)
+        else:
+            return None
+        self._vaulted[keys.field.id] = made
+        return made
+
+    def asks(self, field: str, leaf: str) -> Name | None:
+        """Return the entry of the keystore that decrypting a leaf needs."""
+        mode, text = self._vaulted.get(field), text_of(leaf)
+        return None if mode is None or text is None else mode.asks(text)
 
     def encrypt(self, field: str, leaf: str, bound: bytes = b"") -> str:
         """Encrypt the JSON text of a value; the result is the JSON text of a string.
@@ -178,6 +209,8 @@ class Cipher:
         readers = self._readers[field]
         try:
             plain = _first_answer(readers, text, bound)
+        except LostError:
+            raise Undecryptable(field, Failure.KMS_UNAVAILABLE) from None
         except WrongContextError:
             raise Undecryptable(field, Failure.WRONG_CONTEXT) from None
         except UnknownKeyError as error:
@@ -208,7 +241,7 @@ class Cipher:
             if name != field and mode.recognises(text):
                 try:
                     mode.decrypt(text, b"")
-                except (InvalidTag, KeyError, ValueError):
+                except (InvalidTag, KeyError, LostError, ValueError):
                     continue
                 return True
         return False

@@ -76,7 +76,9 @@ class Ciphers:
     def secret(self, purpose: str) -> bytes:
         """Return 32 bytes that every replica with these keys has, for one purpose."""
         keyset = self._keyring.shared
-        return keyset.subkey(keyset.primary, purpose, "")
+        # Of a keystore, the key that no rotation replaces.
+        stable = keyset.primary if keyset.lookups is None else keyset.lookups
+        return keyset.subkey(stable, purpose, "")
 
     def _made(self, tenant: str) -> Cipher:
         keyset = self._keyring.of(tenant)

@@ -17,6 +17,7 @@ class Mode(enum.Enum):
     DETERMINISTIC: equal values have equal ciphertexts, so that look-ups work.
     DIGITS: digits become other digits, as many; equal ones equal ones.
     PEPPER: passwords become other passwords, and never come back.
+    TOKEN: a random word stands for the value, which the keystore holds.
     FERNET: what an older service wrote; decrypted, and never written.
     """
 
@@ -24,6 +25,7 @@ class Mode(enum.Enum):
     DETERMINISTIC = "deterministic"
     DIGITS = "digits"
     PEPPER = "pepper"
+    TOKEN = "token"  # noqa: S105 - a word of the policy
     FERNET = "fernet"
 
     @property
@@ -106,6 +108,10 @@ class Field:
         min_length: the shortest password, in characters; PEPPER only.
         bind: what values are bound to besides, so that nobody moves them to another
             row; None for nothing. RANDOM only.
+        subject: whose a value is, and so whose key it is under; None for the
+            tenant's. RANDOM only.
+        token_length: how many characters a token has; None for as many as there may
+            be. TOKEN only.
         on_error: what is shown of a value that does not decrypt.
         shared: whether its keys are those of no tenant, whoever asks.
     """
@@ -121,5 +127,7 @@ class Field:
     max_bytes: int | None = None
     min_length: int = MIN_PASSWORD
     bind: Bind | None = None
+    subject: Bind | None = None
+    token_length: int | None = None
     on_error: OnError = OnError.FAIL
     shared: bool = False

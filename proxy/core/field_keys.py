@@ -66,6 +66,10 @@ class FieldKeys:
         """
         return self._keyset.subkey(key_id, purpose, self.field.id, length)
 
+    def has(self, key_id: int) -> bool:
+        """Tell whether a key of this id is there."""
+        return key_id in self._keyset.key_ids
+
     def context(self, key_id: int, suite: int) -> bytes:
         """Return the context of one suite under one key, bound to nothing more."""
         tenant = "" if key_id in self._keyset.shared else self.scope.tenant

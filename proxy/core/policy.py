@@ -235,6 +235,8 @@ class Rule:
         tolerate: ambiguities of the path that this rule lets pass.
         max_body_bytes: the largest request body; None means the process's limit.
         binds: the protected fields whose values are bound to something, and to what.
+        subjects: those that it writes whose values are somebody's, and whose.
+        vaulted: whether something of it is in the keystore.
         upgrade: what connections may become; None means that they stay HTTP.
         guard: what is asked for beside a role; None for nothing.
         shadow: whether who may, and how often, is decided and noted but not enforced.
@@ -255,6 +257,8 @@ class Rule:
     tolerate: frozenset[Ambiguity] = frozenset()
     max_body_bytes: int | None = None
     binds: tuple[BoundField, ...] = ()
+    subjects: tuple[BoundField, ...] = ()
+    vaulted: bool = False
     timeouts: Timeouts | None = None
     responses: Responses | None = None
     hardening: Hardening | None = None
@@ -340,7 +344,9 @@ class Policy:
         """Whether somebody looks at claims of the token beside subject and roles."""
         return bool(self.tenant) or any(
             (rule.guard and rule.guard.asks_claims)
-            or any(one.bind.source is Source.CLAIM for one in rule.binds)
+            or any(
+                one.bind.source is Source.CLAIM for one in rule.binds + rule.subjects
+            )
             for rule in self.rules
         )
 

@@ -1,11 +1,12 @@
 """What rules bind values to, and tenants: read, and seen that requests can say it."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from proxy.core import policy_values as values
 from proxy.core.belonging import BoundField, bound_field
-from proxy.core.field import Bind, Field, Source
+from proxy.core.field import Bind, Field, Mode, Source
 from proxy.core.fields import Selection
 from proxy.core.parameters import Parameters
 from proxy.core.policy import Rule
@@ -32,38 +33,61 @@ def read_binds(
     entries: Mapping[str, Node],
     rule: tuple[Pattern, bool],
     fields: Mapping[str, Field],
-    places: Iterable[Selection | Parameters | None],
-) -> tuple[BoundField, ...]:
-    """Return how a rule binds what it protects.
+    protected: Mapping[str, Selection | Parameters | None],
+) -> dict[str, Any]:
+    """Return how a rule binds what it protects, by the names that a rule has for it.
 
     Args:
         report: gets what no request could say.
         entries: of the rule.
         rule: its path, and whether it needs a token.
         fields: every field.
-        places: what it protects.
+        protected: what it protects.
     """
-    node, (pattern, token) = entries.get("protect"), rule
-    names = {name for part in places if part is not None for name in part.fields}
-    found = []
-    for field in (fields[name] for name in sorted(names) if name in fields):
+    written = {part: protected[part] for part in ("protect_request", "protect_form")}
+    every, some = _of(protected, fields), _of(written, fields)
+    binds = [(one.id, one.bind) for one in every if one.bind]
+    subjects = [(one.id, one.subject) for one in some if one.subject]
+    return {
+        "binds": tuple(_bound(report, entries, rule, binds)),
+        "subjects": tuple(_bound(report, entries, rule, subjects)),
+        "vaulted": any(one.mode is Mode.TOKEN or one.subject for one in every),
+    }
+
+
+def _of(
+    parts: Mapping[str, Selection | Parameters | None], fields: Mapping[str, Field]
+) -> list[Field]:
+    """Return the fields that are protected in some parts."""
+    names = {name for part in parts.values() if part for name in part.fields}
+    return [fields[name] for name in sorted(names) if name in fields]
+
+
+def _bound(
+    report: Report,
+    entries: Mapping[str, Node],
+    rule: tuple[Pattern, bool],
+    fields: Iterable[tuple[str, Bind]],
+) -> Iterator[BoundField]:
+    pattern, token = rule
+    for field, bind in fields:
         try:
-            one = bound_field(field, pattern)
+            one = bound_field(field, bind, pattern)
         except KeyError:
-            _refuse(report, node, field, "the path has no such parameter")
+            why = "the path has no such parameter"
+            _refuse(report, entries["protect"], field, bind, why)
             continue
-        if one is not None and one.bind.source is Source.CLAIM and not token:
-            _refuse(report, node, field, "the rule asks for no token")
-        elif one is not None:
-            found.append(one)
-    return tuple(found)
+        if bind.source is Source.CLAIM and not token:
+            why = "the rule asks for no token"
+            _refuse(report, entries["protect"], field, bind, why)
+        else:
+            yield one
 
 
-def _refuse(report: Report, node: Node | None, field: Field, why: str) -> None:
-    if node is not None:
-        message = f"{field.id!r} is bound to {field.bind}, and {why}"
-        hint = "what is bound has to be written and read alike"
-        report.error(node.at, message, hint)
+def _refuse(report: Report, node: Node, field: str, bind: Bind, why: str) -> None:
+    message = f"{field!r} is bound to {bind}, and {why}"
+    hint = "what is bound has to be written and read alike"
+    report.error(node.at, message, hint)
 
 
 def warn_of_tenants(

@@ -14,7 +14,7 @@ from proxy.core.policy import ANYONE, Rule, View
 from proxy.core.policy_values import Report
 from proxy.core.yaml_source import Place, Table
 
-_NOT_LOOKED_UP = frozenset({Mode.RANDOM, Mode.PEPPER})
+_NOT_LOOKED_UP = frozenset({Mode.RANDOM, Mode.PEPPER, Mode.TOKEN})
 """Modes of which a query can hold nothing that the backend would find."""
 
 _WRITES = frozenset({"POST", "PUT", "PATCH"})

@@ -14,6 +14,7 @@ from proxy.core import policy_values as values
 from proxy.core.ciphertext import longest
 from proxy.core.field import MIN_PASSWORD, Bind, Field, Mode, OnError, Step
 from proxy.core.mode_pepper import LENGTH as PEPPERED_LENGTH
+from proxy.core.mode_token import MIN_LENGTH as TOKEN_LENGTH
 from proxy.core.policy_bindings import read_bind
 from proxy.core.policy_keys import FIELD, required
 from proxy.core.policy_sections import Section, named
@@ -28,6 +29,7 @@ KEYS: Mapping[Mode, tuple[str, ...]] = {
         "reads",
         "on_error",
         "bind",
+        "subject",
         "shared",
     ),
     Mode.DETERMINISTIC: (
@@ -36,6 +38,7 @@ KEYS: Mapping[Mode, tuple[str, ...]] = {
     ),
     Mode.DIGITS: ("key", "shared"),
     Mode.PEPPER: ("key", "min_length", "max_length", "shared"),
+    Mode.TOKEN: ("max_length", "max_bytes", "on_error", "shared"),
     Mode.FERNET: ("on_error",),
 }
 """What a field of each mode may say besides its mode."""
@@ -51,7 +54,7 @@ NO_STEPS = "none"
 ON_ERROR = tuple(one.value for one in OnError)
 KEY_ID = re.compile(r"[0-9a-f]{8}")
 
-_LATER_MODES = ("vector", "token")
+_LATER_MODES = ("vector",)
 _USUAL = frozenset({Step.STRIP, Step.NFC})
 _USUAL_OF_MAIL = _USUAL | {Step.LOWER}
 
@@ -104,7 +107,9 @@ def _field(report: Report, name: str, node: Node) -> Field:
         max_bytes=_max_bytes(report, mode, entries, compact, domain),
         min_length=report.read(entries.get("min_length"), values.integer, MIN_PASSWORD),
         on_error=report.read(entries.get("on_error"), _on_error, OnError.FAIL),
-        bind=_bind(report, mode, entries),
+        bind=_bind(report, mode, entries.get("bind")),
+        subject=_bind(report, mode, entries.get("subject")),
+        token_length=_token_length(report, mode, entries.get("max_length")),
         shared=report.read(entries.get("shared"), values.yes_or_no, False),
     )
 
@@ -180,10 +185,15 @@ def _steps(
     return steps
 
 
-def _bind(report: Report, mode: Mode, entries: Mapping[str, Node]) -> Bind | None:
+def _bind(report: Report, mode: Mode, node: Node | None) -> Bind | None:
     # Of another mode it is reported as foreign, and that is enough.
-    node = entries.get("bind") if mode is Mode.RANDOM else None
-    return report.read(node, read_bind, None)
+    return report.read(node if mode is Mode.RANDOM else None, read_bind, None)
+
+
+def _token_length(report: Report, mode: Mode, node: Node | None) -> int | None:
+    if mode is not Mode.TOKEN:
+        return None
+    return report.read(node, values.integer, None)
 
 
 def _on_error(node: Node) -> OnError:
@@ -224,6 +234,8 @@ def _max_bytes(
         report.error(at, message)
     elif mode is Mode.PEPPER:
         return None
+    elif mode is Mode.TOKEN:
+        return most
     elif most is not None and most > fits:
         report.error(
             entries["max_bytes"].at,
@@ -243,6 +255,8 @@ def _length_of(mode: Mode, compact: bool, domain: str | None) -> Callable[[int],
         return lambda n: mode_random.ciphertext_length(n, compact=compact)
     if mode is Mode.PEPPER:
         return lambda _: PEPPERED_LENGTH
+    if mode is Mode.TOKEN:
+        return lambda _: TOKEN_LENGTH
     if domain:
         return lambda n: mail_address.length(n, domain)
     return mode_deterministic.ciphertext_length

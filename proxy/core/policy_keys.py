@@ -230,7 +230,8 @@ KEY: Keys = {
 FIELD: Keys = {
     "mode": Key(
         "How values are encrypted: random; deterministic, for look-ups; digits, for "
-        "numbers; pepper, for passwords; fernet, for what an older service wrote.",
+        "numbers; pepper, for passwords; token, for short columns; fernet, for what an "
+        "older service wrote.",
         required=True,
     ),
     "overhead": Key("compact: shorter ciphertexts that do not commit to their key."),
@@ -252,6 +253,10 @@ FIELD: Keys = {
     "bind": Key(
         "What a value is bound to besides its field: claim(sub), whoever asks; or "
         "path(id), a parameter of the path. It decrypts nowhere else."
+    ),
+    "subject": Key(
+        "Whose a value is: claim(sub) or path(id). Each has a key of their own, and "
+        "`keys forget` destroys it."
     ),
     "shared": Key(
         "true keeps the field under the keys that all tenants share, so that a request "

@@ -63,6 +63,7 @@ OWN_METRICS = (
     "lumina_overhead_",
     "lumina_policy_",
     "lumina_request_",
+    "lumina_revocations",
     "lumina_shadow_",
     "lumina_system_",
     "lumina_tunnels_",
@@ -136,9 +137,7 @@ def read_rule(report: Report, node: Node, known: Known) -> Rule | None:
         limits=tuple(_as_in_rule(one, known, shadow=shadow) for one in limits),
         **protected,
         **plain,
-        binds=read_binds(
-            report, entries, (match[1], token), known.fields, protected.values()
-        ),
+        **read_binds(report, entries, (match[1], token), known.fields, protected),
         upgrade=upgrade,
         timeouts=timeouts,
         responses=responses,

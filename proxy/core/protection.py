@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from proxy.core import masks
 from proxy.core.belonging import UNBOUND
 from proxy.core.cipher import Cipher
+from proxy.core.entries import Name
 from proxy.core.errors import Refused
 from proxy.core.field import OnError
 from proxy.core.fields import REMOVED, Selection, splice
@@ -229,14 +230,33 @@ def decrypt_body(
         raise
 
 
+def asked_of(cipher: Cipher, selection: Selection, sealed: bytes) -> list[Name]:
+    """Return the entries of the keystore that an answer's body needs.
+
+    Args:
+        cipher: of the tenant.
+        selection: the protected leaves.
+        sealed: the backend's body; what cannot be read asks for nothing.
+    """
+    asked: list[Name] = []
+
+    def gather(field: str, leaf: str) -> str:
+        name = cipher.asks(field, leaf)
+        if name is not None:
+            asked.append(name)
+        return leaf
+
+    try:
+        splice(sealed, selection, gather)
+    except Refused:
+        return []  # decrypting says what is wrong
+    return asked
+
+
 def _instead(on_error: OnError, refused: Undecryptable, leaf: str) -> str:
     """Return what the policy shows of a value that does not decrypt."""
-    match on_error:
-        case OnError.NULL:
-            return NULL
-        case OnError.MASK:
-            return _UNREAD[View.MASK_FIXED]
-        case OnError.CIPHERTEXT:
-            return leaf
-        case OnError.FAIL:
-            raise refused
+    if on_error is OnError.FAIL:
+        raise refused
+    if on_error is OnError.CIPHERTEXT:
+        return leaf
+    return NULL if on_error is OnError.NULL else _UNREAD[View.MASK_FIXED]

@@ -30,6 +30,7 @@ class AdminPorts:
         limits: (who, rule id or path, role or None) to rows. Raises KeyError with a
             sentence when there is no such rule, or no rate for the role.
         refusal: a request id to what is known of its refusal; None for nothing.
+        learned: what was seen pass; None where nobody looks.
         queries: what GET answers, by path.
         commands: what POST does, by path.
     """
@@ -39,6 +40,7 @@ class AdminPorts:
     policy: Callable[[], Mapping[str, object]]
     limits: Callable[[str, str, str | None], Awaitable[Mapping[str, object]]]
     refusal: Callable[[str], Awaitable[Mapping[str, object] | None]]
+    learned: Callable[[], Awaitable[Mapping[str, object] | None]]
     queries: Mapping[str, Callable[[], Awaitable[Mapping[str, object]]]] = (
         dataclasses.field(default_factory=dict)
     )
@@ -65,6 +67,7 @@ class Admin:
                 web.get("/policy", self._policy),
                 web.get("/limits/{who:[^/]+}", self._limits),
                 web.get("/refusals/{id:[^/]+}", self._refusal),
+                web.get("/learned", self._learned),
                 *(web.get(path, self._query) for path in ports.queries),
                 *(web.post(path, self._command) for path in ports.commands),
             ]
@@ -176,6 +179,12 @@ class Admin:
         found = await self._ports.refusal(request.match_info["id"])
         if found is None:
             return _problem(404, "No refusal of this id is remembered")
+        return web.json_response(dict(found))
+
+    async def _learned(self, _: web.Request) -> web.Response:
+        found = await self._ports.learned()
+        if found is None:
+            return _problem(404, "This proxy does not learn; start it with LEARN=on")
         return web.json_response(dict(found))
 
 

@@ -114,6 +114,11 @@ GAUGES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
         "Distinct subjects in this minute and the four before it.",
         (),
     ),
+    "lumina_revocations": ("Revocations in force.", ()),
+    "lumina_revocations_age_seconds": (
+        "Seconds since revocations were known to be current.",
+        (),
+    ),
     "lumina_jwks_age_seconds": (
         "Seconds since the keys of an issuer were known to be current.",
         ("issuer",),
@@ -199,6 +204,8 @@ SAME: Final = frozenset(
     (
         "lumina_build_info",
         "lumina_jwks_age_seconds",
+        "lumina_revocations",
+        "lumina_revocations_age_seconds",
         "lumina_policy_info",
         "lumina_policy_last_reload_timestamp_seconds",
         "lumina_system_cpu_usage",

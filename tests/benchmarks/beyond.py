@@ -6,10 +6,13 @@ project.
 
 import dataclasses
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+
+import redis
 
 from tests.benchmarks import large
 from tests.benchmarks.load import allow_connections, idle_bytes
@@ -35,6 +38,7 @@ DOCUMENT = {
     "notes": "analytical engines " * 45,
 }
 RULES = 10_000
+SUBJECTS = 1_000_000
 IDLE_CONNECTIONS = min(10_000, allow_connections())
 
 
@@ -81,6 +85,64 @@ def _rules(count: int) -> str:
         "allow: [student], limits: [api]}"
         for n in range(count - 1)
     )
+
+
+def subjects(site: Site, rounds: int, seconds: int) -> list[Finding]:
+    """A million subjects that the store of limits knows, beside a thousand."""
+    name = "lumina-rs256"
+    few = cpu_of(take_turns(site, {name: PEERS[name]}, rounds, seconds), name)
+    tell(f"{SUBJECTS} subjects take a token")
+    with redis.Redis(port=site.redis) as client:
+        pattern = next(client.scan_iter("*user-*", count=10_000), None)
+        if not isinstance(pattern, bytes):
+            raise BenchmarkError("no bucket of a subject is in Redis")
+        value = client.get(pattern)
+        kind = client.type(pattern)
+        if kind != b"string" or not isinstance(value, bytes):
+            raise BenchmarkError(f"a bucket is {kind!r}, not a string")
+        before, _, after = pattern.partition(re.search(rb"user-\d+", pattern)[0])  # type: ignore[index]
+        for start in range(0, SUBJECTS, 10_000):
+            with client.pipeline(transaction=False) as pipe:
+                for number in range(start, start + 10_000):
+                    pipe.set(b"%buser-%d%b" % (before, number + 10**6, after), value)
+                pipe.execute()
+        known = client.dbsize()
+    peers = {f"{name}-known": PEERS[name]}
+    many = cpu_of(take_turns(site, peers, rounds, seconds), f"{name}-known")
+    what = f"{known:,} known subjects beside 1,000: CPU"
+    return [Finding(what, many / few, 1.05)]
+
+
+def workers(site: Site, rounds: int, seconds: int) -> list[Finding]:
+    """What a request costs with two processes on two cores, beside one on one."""
+    peers = {
+        f"lumina-workers-{count}": Peer(
+            f"{count} processes",
+            "RS256",
+            lumina("policy.yaml", {"WORKERS": str(count)}),
+            cores=cores,
+        )
+        for count, cores in ((1, "0"), (2, "0,1"))
+    }
+    rows = take_turns(site, peers, rounds, seconds)
+    one, two = (cpu_of(rows, name) for name in peers)
+    what = f"2 workers beside 1: CPU {two * MICRO:.1f} µs, {one * MICRO:.1f} µs"
+    return [Finding(what, two / one, 1.1)]
+
+
+def logs(site: Site, rounds: int, seconds: int) -> list[Finding]:
+    """What the access log costs."""
+    file = str(site.folder / "access.log")
+    peers = {
+        "lumina-unlogged": PEERS["lumina-rs256"],
+        "lumina-logged": Peer(
+            "access log", "RS256", lumina("policy.yaml", {"ACCESS_LOG": file})
+        ),
+    }
+    rows = take_turns(site, peers, rounds, seconds)
+    without, with_log = (cpu_of(rows, name) for name in peers)
+    added = (with_log - without) * MICRO
+    return [Finding("access log: CPU added to a request", added, 6.0, "µs")]
 
 
 def latency(site: Site, _rounds: int, seconds: int) -> list[Finding]:
@@ -144,6 +206,9 @@ def bodies(site: Site, _rounds: int, _seconds: int) -> list[Finding]:
 SECTIONS: dict[str, Callable[[Site, int, int], list[Finding]]] = {
     "encryption": encryption,
     "rules": rules,
+    "subjects": subjects,
+    "workers": workers,
+    "logs": logs,
     "latency": latency,
     "idle": idle,
     "bodies": bodies,

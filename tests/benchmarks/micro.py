@@ -105,6 +105,7 @@ class Rig:
             "ENCRYPTION_KEY": credentials.encryption_key,
             "LISTEN": "127.0.0.1:0",
             "METRICS_LISTEN": "127.0.0.1:0",
+            "ACCESS_LOG": "none",
             **({"REDIS_URL": "redis://127.0.0.1:9/0"} if redis else {}),
         }
         self.app = App(Settings.read(environment), environment)

@@ -84,12 +84,14 @@ class Peer:
         algorithm: of the tokens that it is sent; "" for none.
         launch: from site, folder, port and algorithm to the way it is started.
         body: the file of a body that is sent with POST; None for GET without one.
+        cores: that it may use, as taskset lists them.
     """
 
     job: str
     algorithm: str
     launch: Callable[[Site, Path, int, str], Launch]
     body: Path | None = None
+    cores: str = str(PEER_CORE)
 
 
 def nginx(template: str, **values: str) -> Callable[[Site, Path, int, str], Launch]:
@@ -143,6 +145,8 @@ def lumina(
             "JWT_SECRET": site.credentials.secret,
             "JWT_PUBLIC_KEY": site.credentials.public_key,
             "DRAIN_GRACE": "0",
+            # As in the peers, which write none either.
+            "ACCESS_LOG": "none",
             "ENCRYPTION_KEY": site.credentials.encryption_key,
             **(extra or {}),
         }
@@ -232,7 +236,7 @@ def start(site: Site, name: str, peer: Peer) -> Iterator[tuple[Running, int]]:
     launch = peer.launch(site, folder, port, peer.algorithm)
     with running(
         launch.command,
-        core=PEER_CORE,
+        core=peer.cores,
         folder=folder,
         ready=launch.ready,
         env=launch.env,

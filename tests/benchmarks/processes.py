@@ -64,7 +64,7 @@ def accepts(port: int) -> bool:
 def running(
     command: Sequence[str],
     *,
-    core: int,
+    core: int | str,
     folder: Path,
     ready: Callable[[], bool],
     env: Mapping[str, str] | None = None,
@@ -73,7 +73,7 @@ def running(
 
     Args:
         command: the program and its arguments.
-        core: the only core it may use, counted from 0.
+        core: the only core it may use, counted from 0; or several, as taskset has it.
         folder: where its output is kept.
         ready: polled until it says that the program serves.
         env: variables beside the inherited ones.

@@ -23,7 +23,7 @@ def an_exchange() -> Exchange:
     exchange.rule, exchange.role, exchange.subject = "user", "teacher", "ada"
     exchange.status = 200
     exchange.upstream_started, exchange.upstream_seconds = 10.0005, 0.002
-    exchange.ended = 10.003
+    exchange.ended, exchange.aborted = 10.003, False
     return exchange
 
 
@@ -52,6 +52,8 @@ def test_line_is_one_json_object() -> None:
         "subject": "ada",
         "reason": None,
         "shadow": None,
+        "stage": None,
+        "policy": "",
         "seconds": 0.003,
         "upstream_seconds": 0.002,
         "own_seconds": 0.001,
@@ -84,6 +86,7 @@ def test_reasons_are_named() -> None:
 
     assert (line["status"], line["reason"]) == (429, Reason.RATE_LIMITED.slug)
     assert (line["shadow"], line["aborted"]) == (Reason.TOKEN_MISSING.slug, True)
+    assert line["stage"] == "limits"
 
 
 @given(st.text(), st.text())

@@ -15,7 +15,7 @@ from proxy.core.belonging import (
 )
 from proxy.core.ciphers import Ciphers
 from proxy.core.errors import Refused
-from proxy.core.field import Bind, Field, Mode, Source
+from proxy.core.field import Bind, Field, Source
 from proxy.core.keyring import Keyring
 from proxy.core.keyset import Keyset
 from proxy.core.reasons import Reason
@@ -36,17 +36,14 @@ def somebody(**claims: object) -> Principal:
     )
 
 
-def bound(bind: Bind | None) -> BoundField | None:
+def bound(bind: Bind) -> BoundField:
     """Return how a rule binds a field."""
-    field = Field(id="note.text", mode=Mode.RANDOM, bind=bind)
-    return bound_field(field, PATTERN)
+    return bound_field("note.text", bind, PATTERN)
 
 
 def value(bind: Bind, path: str, principal: Principal | None) -> bytes:
     """Return what a value is bound to."""
-    field = bound(bind)
-    assert field
-    return bound_values((field,), principal, path)["note.text"]
+    return bound_values((bound(bind),), principal, path)["note.text"]
 
 
 @pytest.mark.parametrize(
@@ -130,8 +127,7 @@ def test_what_a_request_does_not_say_is_not_made_up(
 
 
 def test_a_field_is_bound_where_it_can_be() -> None:
-    """To nothing, to a claim, or to a parameter that the path has."""
-    assert bound(None) is None
+    """To a claim, or to a parameter that the path has."""
     assert bound(SUB) == BoundField("note.text", SUB)
     assert bound(ID) == BoundField("note.text", ID, segment=2)
     assert bound(FILE) == BoundField("note.text", FILE, segment=4, rest=True)

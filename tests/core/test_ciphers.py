@@ -5,7 +5,7 @@ import pytest
 from proxy.core.ciphers import MAX_TENANTS, Ciphers
 from proxy.core.errors import Refused
 from proxy.core.field import Field
-from proxy.core.key_records import KeyState
+from proxy.core.key_records import KeyRecord, KeyState
 from proxy.core.keyring import Keyring, Lease, keyring_from_document
 from proxy.core.keyset import Keyset, key_id_of
 from proxy.core.reasons import Reason
@@ -142,3 +142,20 @@ def test_ciphers_show_nothing() -> None:
 
     assert repr(ciphers) == "<Ciphers>"
     assert not hasattr(ciphers, "__dict__")
+
+
+def test_a_secret_outlives_a_rotation() -> None:
+    """Of a keystore it is of the key that stays; of ENCRYPTION_KEY, of the first."""
+
+    def secret(*records: KeyRecord) -> bytes:
+        keyring = keyring_from_document(a_document(*records), KEYS)
+        return ciphers_of(keyring).secret("limits")
+
+    before = a_record(ROOTS[0], lookups=True)
+    after = a_record(ROOTS[0], KeyState.ACTIVE, lookups=True)
+
+    assert secret(before) == secret(after, a_record(ROOTS[1], version=2))
+    assert ciphers_of(Keyring(Keyset([NEW, OLD]))).secret("limits") == (
+        ciphers_of(Keyring(Keyset([NEW]))).secret("limits")
+    )
+    assert len(secret(before)) == 32

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from proxy.core.forwarding import (
     client_address,
+    client_of,
     forwarded_lines,
     is_trusted,
     request_id_of,
@@ -126,3 +127,17 @@ def test_client_is_the_peer_or_an_address_of_the_chain(
     behind = ", ".join([*hops, "192.0.2.1", "10.0.0.2"]).encode()
     client = client_address("10.0.0.1", trusted=TRUSTED, forwarded_for=behind)
     assert client == "192.0.2.1"
+
+
+@pytest.mark.parametrize(
+    ("peer", "trusted", "expected"),
+    [("192.0.2.1", False, "192.0.2.1"), ("10.0.0.1", True, "203.0.113.7")],
+)
+def test_client_is_whom_a_trusted_peer_names(
+    peer: str, *, trusted: bool, expected: str
+) -> None:
+    """And of everybody else the peer itself."""
+    lines = raw(("Host", "a"), ("X-Forwarded-For", "203.0.113.7"))
+    request = Request("GET", "/", "1.1", lines, peer=peer, peer_trusted=trusted)
+
+    assert client_of(request, examine(lines, "1.1"), TRUSTED) == expected

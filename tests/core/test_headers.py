@@ -1,8 +1,18 @@
 """What crosses, what does not, and who is believed."""
 
+import re
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from proxy.core.errors import Refused
+from proxy.core.header_names import (
+    IDENTITY_PREFIXES,
+    KEEP,
+    NOTE_AND_KEEP,
+    REQUEST,
+)
 from proxy.core.headers import (
     examine,
     field_lines,
@@ -251,3 +261,42 @@ def test_our_own_fields_become_lines() -> None:
         b"Allow: GET\r\n",
         b"Retry-After: 1\r\n",
     ]
+
+
+TOKEN = "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+MARKS = st.sampled_from([mark for mark in TOKEN if not mark.isalnum()])
+
+
+@st.composite
+def spelled(draw: st.DrawFn) -> str:
+    """Return a protected name in some spelling, or any name at all."""
+    known = draw(st.sampled_from(sorted([*REQUEST, *IDENTITY_PREFIXES]))).decode()
+    name = "".join(
+        draw(MARKS) if letter == "-" and draw(st.booleans()) else letter
+        for letter in known
+    )
+    respelled = "".join(
+        letter.upper() if draw(st.booleans()) else letter for letter in name
+    )
+    return draw(
+        st.sampled_from([known, respelled, f"{respelled}x"])
+        | st.text(TOKEN, min_size=1, max_size=12)
+    )
+
+
+@given(st.lists(st.tuples(spelled(), st.text("ab ,;-", max_size=8)), max_size=8))
+def test_no_spelling_of_a_name_gets_past(lines: list[tuple[str, str]]) -> None:
+    """What is forwarded is kept by its very name, or is like no name of the table."""
+    section = raw(("Host", "a"), *lines)
+    try:
+        kept = examine(section, "1.1").kept
+    except Refused as refused:
+        assert refused.reason in {Reason.MALFORMED, Reason.EXPECTATION_UNKNOWN}  # noqa: PT017
+        return
+
+    for lower, _, _ in kept:
+        plain = re.sub(rb"[^a-z0-9]", b"-", lower)
+        assert REQUEST.get(lower, KEEP) in {KEEP, NOTE_AND_KEEP}
+        assert lower == plain or REQUEST.get(plain, KEEP) == KEEP
+        assert not plain.startswith(IDENTITY_PREFIXES)
+    assert kept == [field for field in section if field in kept]

@@ -93,6 +93,13 @@ rules:
   - {id: busy, match: GET /busy, allow: [teacher], backend: busy}
   - {id: gone, match: GET /gone, allow: [teacher], backend: gone}
   - {id: untrusted, match: GET /untrusted, allow: [teacher], backend: untrusted}
+  - {id: written, match: GET /written, allow: [teacher], backend: lms, audit: required}
+  - id: pages
+    match: GET /pages
+    allow: [teacher]
+    backend: lms
+    audit: noted
+    responses: {cors: {origins: ["https://lms.example"]}}
   - {id: own, match: "GET /own/{id}", allow: [teacher], backend: lms, owner: id}
   - {id: scoped, match: GET /scoped, allow: [teacher], backend: lms, scopes: [all]}
   - {id: level, match: GET /level, allow: [teacher], backend: lms, when: claims.n > 1}
@@ -224,6 +231,8 @@ def canaries(tmp_path: Path) -> Iterator[Canaries]:
             "UNTRUSTED_URL": f"https://127.0.0.1:{untrusted.port}",
             "METRICS_TOKEN": METRICS_TOKEN,
             "REDIS_URL": redis.url,
+            "AUDIT_LOG": str(tmp_path / "audit.jsonl"),
+            "ACCESS_LOG": str(tmp_path / "access.jsonl"),
             **a_keystore(tmp_path),
         }
         sidecar = Sidecar(tmp_path, POLICY, environment, ("-m", "tests.e2e.impatient"))
@@ -248,6 +257,8 @@ def provoke_refusals_of_messages(canaries: Canaries) -> None:
     ask("GET", "/person/1" + query, headers={"Expect": "the unexpected"})
     ask("GET", "/nowhere" + query)
     ask("DELETE", "/teachers" + query)
+    asked = {"Origin": "https://other.example", "Access-Control-Request-Method": "GET"}
+    ask("OPTIONS", "/pages" + query, headers=asked)
     ask("GET", "/few")
     ask("GET", "/few")
     canaries.redis.kill()
@@ -321,6 +332,17 @@ def provoke_refusals_of_answers(canaries: Canaries) -> None:
     ask("GET", "/gone")
     ask("GET", "/untrusted")
     ask("POST", "/bug", b"")
+    lose_the_audit_log(canaries)
+
+
+def lose_the_audit_log(canaries: Canaries) -> None:
+    """Let it not be written for a while; it is continued afterwards."""
+    log = Path(canaries.environment["AUDIT_LOG"])
+    old = log.rename(log.with_suffix(".old"))
+    log.mkdir()
+    canaries.ask("GET", "/written")
+    log.rmdir()
+    old.rename(log)
 
 
 def serve(canaries: Canaries) -> None:
@@ -380,6 +402,10 @@ def test_no_secret_gets_out(canaries: Canaries) -> None:
     status = sidecar.stop()
     log = sidecar.log.read_text()
     canaries.keep("the log", log)
+    for name, known in (("ACCESS_LOG", "/person/1"), ("AUDIT_LOG", "request.refused")):
+        lines = Path(canaries.environment[name]).read_text("utf-8")
+        assert known in lines
+        canaries.keep(name, lines)
 
     assert status == 0
     assert canaries.reasons == {reason.slug for reason in Reason}

@@ -50,6 +50,10 @@ class Process:
             raise KeyError("The policy has no such rule")
         return {"rule": rule, "remaining": 4, "limits": []}
 
+    async def learned(self) -> Mapping[str, object] | None:
+        """Have learned something, if it is ready."""
+        return {"endpoints": []} if self.is_ready else None
+
     async def refusal(self, request_id: str) -> Mapping[str, object] | None:
         """Know one refusal."""
         known = {"request_id": "a-1", "reason": "no-rule"}
@@ -95,6 +99,7 @@ async def running(token: str | None = None) -> AsyncIterator[Port]:
             policy=process.policy,
             limits=process.limits,
             refusal=process.refusal,
+            learned=process.learned,
         ),
         token,
     )
@@ -407,6 +412,7 @@ async def test_address_that_is_taken_is_an_error() -> None:
                 policy=process.policy,
                 limits=process.limits,
                 refusal=process.refusal,
+                learned=process.learned,
             ),
             None,
         )
@@ -447,6 +453,7 @@ async def commanded() -> AsyncIterator[tuple[int, list[Mapping[str, Any]]]]:
         policy=process.policy,
         limits=process.limits,
         refusal=process.refusal,
+        learned=process.learned,
         queries={"/orders": query},
         commands={"/orders": command},
     )

@@ -135,6 +135,7 @@ def an_exchange(rule: str, reason: Reason | None = None) -> Exchange:
     """Return a request that is over."""
     exchange = Exchange("GET", 1.0, "192.0.2.1")
     exchange.rule, exchange.reason = rule, reason
+    exchange.aborted = False
     exchange.status = 200 if reason is None else reason.status
     return exchange
 

@@ -663,6 +663,8 @@ def busy(metrics: Metrics) -> None:
     metrics.policy_loaded("digest")
     metrics.declare_counters(["lumina_uploads_total"])
     for name, labels in {
+        "lumina_revocations": (),
+        "lumina_revocations_age_seconds": (),
         "lumina_jwks_age_seconds": ("people",),
         "lumina_jwks_fetch_failures": ("people",),
         "lumina_limiter_takes": ("allowed",),

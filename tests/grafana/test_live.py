@@ -35,6 +35,8 @@ ELSEWHERE = {
     "lumina_upstream_ejections_total": "the backend of the stand has one server",
     "lumina_upstream_certificate_expiry_timestamp_seconds": "and it speaks http",
     "lumina_upstream_certificate_reload_success": "as above",
+    "lumina_listener_certificate_expiry_timestamp_seconds": "nginx has the certificate",
+    "lumina_listener_certificate_reload_success": "as above",
 }
 """Metrics that no source here exports, and why."""
 
@@ -72,6 +74,7 @@ MAY_FIRE = {
     "LuminaProxyCpuSaturated": "as LuminaOverheadBurnFast",
     "LuminaPasswordGuessing": "by how many rounds there were",
     "LuminaForgedTokens": "as above",
+    "LuminaRevocationsStale": "by how long Redis was away",
     "LuminaTokensRefused": "as above",
     "HostCpuHigh": "as LuminaOverheadBurnFast",
     "HostMemoryHigh": "as LuminaOverheadBurnFast",

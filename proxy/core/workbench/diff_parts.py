@@ -22,7 +22,7 @@ _DECIDED = frozenset(
     {
         *("id", "methods", "pattern", "backend", "allow", "limits"),
         *("protect_request", "protect_response", "tolerate", "max_body_bytes"),
-        "binds",  # compared with the field
+        *("binds", "subjects", "vaulted"),  # compared with the field
         "upgrade",
         *("guard", "shadow", "listener"),
     }

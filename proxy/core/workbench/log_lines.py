@@ -64,13 +64,11 @@ def read_line(text: str) -> LogLine:
         found = json.loads(brace + rest)
     except (ValueError, RecursionError):
         raise ValueError("it is not a JSON object") from None
-    if not isinstance(found, dict):
-        raise ValueError("it is not a JSON object")  # noqa: TRY004 - of the text
     values: dict[str, Any] = {name: _text(found.get(name)) for name in _TEXTS}
     values["path"] = values["path"].partition("?")[0]
     status = found.get("status")
     return LogLine(
-        ts=_instant(found.get("ts")),
+        ts=_instant(found.get("time", found.get("ts"))),
         status=status if isinstance(status, int) else 0,
         **values,
     )
@@ -87,4 +85,4 @@ def _instant(value: object) -> float:
     try:
         return dt.datetime.fromisoformat(_text(value)).timestamp()
     except (ValueError, OverflowError):
-        raise ValueError("its ts is no time") from None
+        raise ValueError("its time is none") from None

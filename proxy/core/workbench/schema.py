@@ -247,6 +247,7 @@ def _field() -> Schema:
             "reads": _set(_words(READABLE)),
             "on_error": _words(ON_ERROR),
             "bind": _value(BIND, "claim(sub)", "path(id)"),
+            "subject": _value(BIND, "claim(sub)", "path(id)"),
             "shared": {"enum": [True, False, *YES_OR_NO]},
         },
     )

@@ -5,10 +5,12 @@ faster; otherwise it begins again with what that one wrote.
 """
 
 import dataclasses
+import hmac
 import os
 from collections.abc import Callable, Mapping, Sequence
 
 from proxy.core import key_records
+from proxy.core.entries import SUBJECT, owner_name
 from proxy.core.key_changes import added, draft_record, rewrapped
 from proxy.core.key_records import Document, KeyRecord, KeystoreError, WrappedKey
 from proxy.core.keyset import KEY_BYTES, key_id_of
@@ -24,6 +26,11 @@ Change = Callable[[Document], Document]
 
 Opened = tuple[Document, bytes]
 """A verified document, and the key that authenticates the next one."""
+
+
+def index_key_of(seal: bytes) -> bytes:
+    """Return the key under which subjects are found, of a keystore's seal."""
+    return hmac.digest(seal, b"lumina-subject-index-1", "sha256")
 
 
 async def opened(where: Where) -> Opened:
@@ -185,6 +192,28 @@ async def wrapped_anew(
         if await store.save(key_records.write(after, seal), after.revision):
             return after
     raise KeystoreError("somebody else changes the keystore all the time")
+
+
+async def forgotten(where: Where, tenant: str, subject: str) -> bool:
+    """Destroy the key of a subject; return False when there is none.
+
+    What is encrypted under it is lost for ever, in every backup too. Replicas forget it
+    at their next refresh.
+
+    Raises:
+        KeystoreError: there is no keystore, or others are always faster.
+        KeysUnavailableError: the store or the key service does not answer.
+    """
+    store, _ = where
+    _, seal = await opened(where)
+    kind, name = owner_name(index_key_of(seal), tenant, subject)
+    entry = (await store.entries(kind, [name])).get(name)
+    if entry is None:
+        return False
+    await store.drop_entries(SUBJECT, [entry[:4]])
+    await store.drop_entries(kind, [name])
+    await changed(where, lambda document: document)
+    return True
 
 
 async def roots_of(where: Where) -> tuple[Document, dict[int, bytes]]:

@@ -25,7 +25,7 @@ from proxy.core.key_changes import Due, due, pending, promoted
 from proxy.core.key_records import Document, KeyRecord, KeystoreError
 from proxy.core.keyring import Keyring, Lease, keyring_from_document
 from proxy.core.keyset import Keyset
-from proxy.edge.keystore.changing import add_key
+from proxy.edge.keystore.changing import add_key, index_key_of
 from proxy.edge.keystore.ports import KekRing, Keystore, KeysUnavailableError
 
 log = logging.getLogger("lumina")
@@ -54,6 +54,7 @@ class Custody:
 
     Attributes:
         lease: whether encrypting is allowed.
+        index_key: under which subjects are found; empty before the start.
         document: the last good one; None before the first.
         last_error: why the last refresh failed; None when it went well.
     """
@@ -79,6 +80,7 @@ class Custody:
         self._used = used
         self._on_change = on_change
         self._random = random_bytes
+        self.index_key = b""
         # By id and wrapping: what is wrapped anew is unwrapped anew.
         self._opened: dict[tuple[int, str, bytes], bytes] = {}
         self._counted: dict[int, int] = {}
@@ -201,6 +203,7 @@ class Custody:
             ]
         )
         unverified.verify(seal)
+        self.index_key = index_key_of(seal)
         found = {_place(one): key for one, key in zip(missing, opened, strict=True)}
         self._opened = {
             place: found.get(place) or self._opened[place]

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import os
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -90,6 +90,18 @@ class FileStore:
         rows = [(kind, name) for name in names]
         words = sql.DROP_ENTRY.format(p=_P)
         return await self._run(lambda c: c.executemany(words, rows).rowcount)
+
+    async def scan(self, kind: str) -> AsyncIterator[bytes]:
+        """Yield every entry of a kind."""
+        words, after = sql.SCAN.format(p=_P), b""
+
+        def page(connection: sqlite3.Connection) -> list[tuple[bytes, bytes]]:
+            return connection.execute(words, (kind, after)).fetchall()
+
+        while rows := await self._run(page):
+            for name, entry in rows:
+                yield bytes(entry)
+                after = bytes(name)
 
     async def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         return await asyncio.to_thread(self._work, work)

@@ -5,7 +5,7 @@ at the start, at refreshes and by operators' commands, and never for a request b
 entries that nothing else holds.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from proxy.core.key_records import WrappedKey
@@ -91,6 +91,10 @@ class Keystore(Protocol):
 
     async def drop_entries(self, kind: str, names: Iterable[bytes]) -> int:
         """Remove entries for good; return how many there were."""
+        ...
+
+    def scan(self, kind: str) -> AsyncIterator[bytes]:
+        """Yield every entry of a kind."""
         ...
 
     async def close(self) -> None:

@@ -77,6 +77,17 @@ class PostgresStore:
         async with self._transaction() as connection:
             return (await connection.execute(words, (kind, list(names)))).rowcount
 
+    async def scan(self, kind: str) -> AsyncIterator[bytes]:
+        """Yield every entry of a kind."""
+        after, rows = b"", [(b"", b"")]
+        while rows:
+            async with self._transaction() as connection:
+                found = await connection.execute(_psql(sql.SCAN), (kind, after))
+                rows = await found.fetchall()
+            for name, entry in rows:
+                yield bytes(entry)
+                after = bytes(name)
+
     @contextlib.asynccontextmanager
     async def _transaction(self) -> AsyncIterator[psycopg.AsyncConnection]:
         """Yield the connection, which serves one transaction at a time."""

@@ -4,7 +4,7 @@ Redis may forget: with an eviction policy, and at a restart without persistence.
 keystore may not, so a server that evicts is refused; persistence is the operator's.
 """
 
-from collections.abc import Awaitable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping
 from typing import Any, TypeVar, cast
 
 import redis.asyncio
@@ -100,6 +100,22 @@ class RedisKeystore:
         """Remove entries for good; return how many there were."""
         keys = [_entry(kind, name) for name in names]
         return int(await self._ask(self._client.delete(*keys))) if keys else 0
+
+    async def scan(self, kind: str) -> AsyncIterator[bytes]:
+        """Yield every entry of a kind; one may come twice."""
+        cursor = 0
+        while True:
+            page = self._client.scan(cursor, match=f"{_ENTRY}:{kind}:*", count=500)
+            at, keys = await self._ask(cast("Awaitable[Any]", page))
+            entries: list[Any] = (
+                await self._ask(self._client.mget(keys)) if keys else []
+            )
+            for entry in entries:
+                if entry is not None:
+                    yield entry
+            cursor = int(at)
+            if not cursor:
+                return
 
     async def _ask(self, call: Awaitable[T]) -> T:
         try:

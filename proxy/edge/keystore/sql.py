@@ -37,4 +37,8 @@ ADD_ENTRY = (
     "INSERT INTO lumina_key_entry (kind, name, entry) VALUES ({p}, {p}, {p}) "
     "ON CONFLICT (kind, name) DO NOTHING"
 )
+SCAN = (
+    "SELECT name, entry FROM lumina_key_entry WHERE kind = {p} AND name > {p} "
+    "ORDER BY name LIMIT 500"
+)
 DROP_ENTRY = "DELETE FROM lumina_key_entry WHERE kind = {p} AND name = {p}"

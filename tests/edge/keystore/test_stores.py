@@ -126,6 +126,17 @@ async def test_entries_are_dropped(open_one: Open) -> None:
     assert await store.entries("token", [b"a", b"b"]) == {b"b": b"two"}
 
 
+async def test_all_entries_of_a_kind_are_found(open_one: Open) -> None:
+    """However many there are; names may be any bytes."""
+    store = open_one()
+    entries = {b"%d\xff\x00" % n: b"entry %d" % n for n in range(1203)}
+    await store.add_entries("token", entries)
+    await store.add_entries("other", {b"a": b"else"})
+
+    assert {one async for one in store.scan("token")} == set(entries.values())
+    assert [one async for one in store.scan("nothing")] == []
+
+
 def test_what_is_dropped_is_not_left_in_the_file(tmp_path: Path) -> None:
     """A forgotten key is gone from the disk, as far as a file can say."""
     path = tmp_path / "keys.sqlite3"
