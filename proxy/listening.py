@@ -118,11 +118,6 @@ class Listening:
         for name, pipeline in self._pipelines.items():
             pipeline.snapshot = _at(snapshot, name)
 
-    def renew_holds(self) -> None:
-        """Renew what limits hold for requests that are under way."""
-        for pipeline in self._pipelines.values():
-            pipeline.taking.renew()
-
     def _renewed(self, name: str, told: ListenerTls) -> Tls:
         known = self._tls.get(name)
         if known is None or known[0] != told:

@@ -28,13 +28,16 @@ from proxy.edge.renewals import Renewals
 from proxy.edge.tls import TlsError
 from proxy.edge.tunnels import Tunnels
 from proxy.edge.upstreams import Upstreams
+from proxy.limit_orders import LimitOrders
 from proxy.listening import Listening
 from proxy.logs import Logs
+from proxy.orders import Order, Question
 from proxy.pipeline import Pipeline
 from proxy.ports import Snapshot, Upstream
 from proxy.settings import Settings
 from proxy.snapshots import LIMIT_PURPOSE
 from proxy.starting import Sockets, StartError
+from proxy.taking import Taking
 from proxy.trust import Trust
 
 log = logging.getLogger("lumina")
@@ -63,6 +66,7 @@ class Serving:
 
     Attributes:
         trust: keeps what is known of issuers.
+        limit_orders: answers what operators ask about limits.
         draining: whether it was told to end.
         tunnels: the connections that are not HTTP any more.
 
@@ -91,6 +95,8 @@ class Serving:
         self._logs = logs
         self._observers = Observers(metrics, self._refusals, logs.access, logs.audit)
         self._learned = Learned() if settings.learn else None
+        # One for all listeners: what somebody holds or is refused counts at each.
+        self._taking = Taking(self._store, bindings.clocks(), self._deny_seconds)
         self._listening = Listening(
             settings,
             snapshot,
@@ -98,13 +104,8 @@ class Serving:
             limits,
             self.tunnels,
         )
-        self._renewals = Renewals(self._listening.renew_holds)
-        self._limiter = Limiter(
-            self._store,
-            lambda: self.policy,
-            now_us=bindings.now_us,
-            secret=lambda: self._listening.snapshot.limit_secret,
-        )
+        self._renewals = Renewals(self._taking.renew)
+        self.limit_orders = self._make_limit_orders()
         self._watch()
         self._apply(snapshot)
 
@@ -121,8 +122,17 @@ class Serving:
             trusted=settings.trusted_proxies,
             body_bytes=limits.body_bytes,
             buffered_bytes=limits.buffered_bytes,
-            deny_seconds=self._deny_seconds,
+            taking=self._taking,
         )
+
+    def _make_limit_orders(self) -> LimitOrders:
+        limiter = Limiter(
+            self._store,
+            lambda: self.policy,
+            now_us=bindings.now_us,
+            secret=lambda: self._listening.snapshot.limit_secret,
+        )
+        return LimitOrders(limiter, self._store, self._taking, self._logs.audit)
 
     def _deny_seconds(self) -> float:
         """Return for how long a refusal may be repeated without asking the store."""
@@ -275,16 +285,15 @@ class Serving:
             for limit in rule.limits
         )
 
-    async def limits(
-        self, who: str, rule: str, role: str | None
-    ) -> Mapping[str, object]:
-        """Return what somebody has left of a rule's limits; see ``AdminPorts``."""
-        status = await self._limiter.get_limit_status(who, rule, role=role)
-        return {
-            "rule": status.rule,
-            "remaining": status.remaining,
-            "limits": [dataclasses.asdict(limit) for limit in status.limits],
-        }
+    @property
+    def orders(self) -> Mapping[str, Order]:
+        """What operators may tell."""
+        return {**self.trust.orders, **self.limit_orders.orders}
+
+    @property
+    def questions(self) -> Mapping[str, Question]:
+        """What operators may ask."""
+        return {**self.trust.questions, **self.limit_orders.questions}
 
     async def refusal(self, request_id: str) -> Mapping[str, object] | None:
         """Return what is known of a refusal; None for nothing."""

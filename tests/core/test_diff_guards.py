@@ -20,6 +20,12 @@ def asking(*lines: str) -> str:
         ("mode: shadow", "", "- rules: it is enforced, no longer in shadow mode"),
         ("", "scopes: [write]", "- rules: the scope write is needed"),
         ("scopes: [write]", "", "+ rules: the scope write is no longer needed"),
+        (
+            "",
+            "require: {acr: mfa, max_age: 1m}",
+            "- rules: require: nothing -> acr is mfa and the log-in is at most 60s ago",
+        ),
+        ("require: {amr: otp}", "", "+ rules: require: amr has otp -> nothing"),
         ("", "owner: id", "- rules: owner: nothing -> id"),
         ("owner: id", "", "+ rules: owner: id -> nothing"),
         ("", "when: role == 'a'", "- rules: when: nothing -> role == 'a'"),
@@ -82,7 +88,7 @@ def asking(*lines: str) -> str:
             "+ rules: where requests may not come from: 10.0.0.0/8 -> nowhere",
         ),
     ],
-    ids=range(18),
+    ids=range(20),
 )
 def test_asking_for_more_closes(old: str, new: str, expected: str) -> None:
     """And for less opens; what is neither is a change."""
