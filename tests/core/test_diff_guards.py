@@ -103,3 +103,16 @@ def test_the_same_in_other_words_is_no_difference() -> None:
     other = asking("owner: id", "addresses: {allow: [10.0.0.0/8]}")
 
     assert differences(one, other) == ([], [])
+
+
+def test_policy_in_shadow_mode_passes_what_no_rule_matches() -> None:
+    """Which is more than its rules say, and is told of the policy as a whole."""
+    one = POLICY.replace('  files: {servers: ["http://127.0.0.1:9001"]}\n', "").replace(
+        "backend: files", "backend: lms"
+    )
+    shadow = one.replace("version: 1", "version: 1\nmode: shadow")
+    opened, _ = differences(one, shadow)
+    closed, _ = differences(shadow, one)
+
+    assert opened[0] == "+ access: what no rule matches is passed"
+    assert closed[0] == "- access: what no rule matches is refused"

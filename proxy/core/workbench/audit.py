@@ -153,6 +153,10 @@ def _rest(policy: Policy, draft: Draft) -> Found:
             table = cast(Table, draft.sections["listeners"][name][1])
             message = f"{name} listens at {listener.address} without TLS"
             yield Lint.LISTENER_IN_CLEAR, table.values["listen"], message
+    for table, rule in draft.rules:
+        if rule.shadow:
+            message = f"{rule.id} is in shadow mode"
+            yield Lint.NOT_ENFORCED, where(table, "mode", "id"), message
     if policy.fields and policy.deployment == DEFAULT_DEPLOYMENT:
         key, _ = next(iter(draft.sections["fields"].values()))
         yield Lint.DEFAULT_DEPLOYMENT, key, "the deployment has no name of its own"

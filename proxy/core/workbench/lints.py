@@ -126,6 +126,11 @@ class Lint(enum.Enum):
         "note",
         "what other machines send without TLS can be read and changed on the way",
     )
+    NOT_ENFORCED = (
+        "not-enforced",
+        "note",
+        "who forgets that a rule is in shadow mode leaves a door open",
+    )
     DEFAULT_DEPLOYMENT = (
         "default-deployment",
         "note",
