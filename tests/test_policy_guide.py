@@ -47,9 +47,9 @@ SHOWN = [
     block
     for document in DOCUMENTS
     for block in blocks(named(document))
-    if block.language == "yaml"
+    if block.language == "yaml" and "/deploy/" not in block.where
 ]
-"""Every policy, or part of one, that a document shows."""
+"""Every policy, or part of one, that a document shows; a chart's values are none."""
 
 
 def completed(text: str) -> str:
