@@ -3,10 +3,10 @@
 from proxy.core.bucket import HOLDS
 from proxy.core.costs import number_of, tokens_of
 from proxy.core.exchange import Owed
+from proxy.core.limit import CostOf
 from proxy.core.limits import KNOWN_AFTERWARDS, Take
 from proxy.core.login import Tries
 from proxy.core.message import Body
-from proxy.core.policy import CostOf
 
 
 class Bill(Owed):

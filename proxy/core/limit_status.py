@@ -4,11 +4,12 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 from proxy.core.bucket import BACKOFF, Grant
+from proxy.core.limit import Limit, Login
 from proxy.core.limit_fields import next_token_after
 from proxy.core.limits import Quota, Take
 from proxy.core.login import Tries, spelled
 from proxy.core.owner import Asking
-from proxy.core.policy import Limit, Login, Rule
+from proxy.core.policy import Rule
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

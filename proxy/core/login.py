@@ -26,10 +26,10 @@ from proxy.core.bucket import MAX_FAILURES, RateLimit
 from proxy.core.errors import Refused
 from proxy.core.fields import splice
 from proxy.core.headers import is_json
+from proxy.core.limit import Limit, Login, OnStoreFailure, Per
 from proxy.core.limits import Quota, Take
 from proxy.core.owner import owner_of, quoted, secret_hash
 from proxy.core.parameters import is_form
-from proxy.core.policy import Limit, Login, OnStoreFailure, Per
 from proxy.core.reasons import Reason
 
 _CLIENT_ERROR: Final = 400

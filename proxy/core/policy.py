@@ -9,18 +9,18 @@ but for ``Limit.rates`` where it says so.
 """
 
 import dataclasses
-import datetime as dt
 import enum
 from collections.abc import Iterable, Mapping
 
 from proxy.core.authn import Issuer
 from proxy.core.backends import Backend, Timeouts
 from proxy.core.belonging import BoundField
-from proxy.core.bucket import RateLimit
 from proxy.core.field import Field, Source
 from proxy.core.fields import Selection
 from proxy.core.guard import Guard
 from proxy.core.hardening import Hardening
+from proxy.core.limit import Limit, Login
+from proxy.core.listeners import DEFAULT_LISTENER, Listener
 from proxy.core.message import Request
 from proxy.core.observing import ALL, USUAL, Logging, Observed
 from proxy.core.parameters import Parameters
@@ -55,146 +55,6 @@ class View(enum.Enum):
         return self not in {View.PLAIN, View.PSEUDONYM, View.MASK_FIXED, View.DROP}
 
 
-class Per(enum.Enum):
-    """What has a bucket of its own.
-
-    CLIENT is an address, of IPv6 its /64. SUBJECT, ROLE, RULE and TENANT are those of
-    the request, EVERYONE is one bucket for all of them. HEADER is the value of a field
-    and PATH that of a parameter of the path, which have a name.
-    """
-
-    CLIENT = "client"
-    SUBJECT = "subject"
-    ROLE = "role"
-    RULE = "rule"
-    TENANT = "tenant"
-    EVERYONE = "everyone"
-    HEADER = "header"
-    PATH = "path"
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Part:
-    """A part of what has a bucket of its own.
-
-    Attributes:
-        per: what it is.
-        name: of the field, in lower case, or of the parameter; "" for the others.
-    """
-
-    per: Per
-    name: str = ""
-
-    @property
-    def text(self) -> str:
-        """As the policy writes it."""
-        return f"{self.per.value}.{self.name}" if self.name else self.per.value
-
-
-class CostOf(enum.Enum):
-    """What says how many tokens a request costs."""
-
-    FIXED = "fixed"
-    HEADER = "header"
-    BODY = "body"
-    RESPONSE_HEADER = "response_header"
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Cost:
-    """How many tokens a request costs.
-
-    Attributes:
-        of: what says so.
-        tokens: the fixed cost; where a field says it, the cost when it is not there.
-        name: of the field, in lower case.
-        unit: bytes of the request's body that cost a token.
-        most: the highest cost.
-    """
-
-    of: CostOf = CostOf.FIXED
-    tokens: int = 1
-    name: str = ""
-    unit: int = 0
-    most: int = 0
-
-
-ONE_TOKEN = Cost()
-
-
-class OnStoreFailure(enum.Enum):
-    """What a limit does while the shared store of buckets does not answer.
-
-    LOCAL: the process's own buckets answer, each with its share of the rate. ALLOW: the
-    limit does not count. DENY: it refuses.
-    """
-
-    LOCAL = "local"
-    ALLOW = "allow"
-    DENY = "deny"
-
-
-class Precision(enum.Enum):
-    """How a limit is counted.
-
-    EXACT: each take asks the store. LEASED: a process takes tokens ahead, so that most
-    takes ask nobody, and what others have in hand is missing from the bucket.
-    """
-
-    EXACT = "exact"
-    LEASED = "leased"
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Limit:
-    """A rate limit with a name.
-
-    Attributes:
-        id: the name in the policy, or ``<rule id>#<index>`` for one written inline.
-        per: whose bucket; of several parts the first.
-        parts: all that together has a bucket of its own; empty where that is ``per``.
-        rates: the rate of each role; the key None is the rate of every role that has
-            no key of its own. A value of None means unlimited.
-        on_store_failure: what it does while the store does not answer.
-        precision: how it is counted.
-        shadow: whether it, or its rule, is in shadow mode, and so has buckets of its
-            own: what is not enforced takes nothing from what is.
-        cost: what a request costs.
-        zone: where a window begins and ends; None for limits that are no windows.
-        older: whether clients are told with the older fields, too.
-        everywhere: whether every rule has it.
-    """
-
-    id: str
-    per: Per
-    rates: Mapping[str | None, RateLimit | None]
-    on_store_failure: OnStoreFailure = OnStoreFailure.LOCAL
-    precision: Precision = Precision.EXACT
-    shadow: bool = False
-    parts: tuple[Part, ...] = ()
-    cost: Cost = ONE_TOKEN
-    zone: dt.tzinfo | None = None
-    older: bool = False
-    everywhere: bool = False
-
-    @property
-    def per_text(self) -> str:
-        """Whose bucket, in words."""
-        if not self.parts:
-            return self.per.value
-        return " and ".join(part.text for part in self.parts)
-
-    def has(self, per: Per) -> bool:
-        """Say whether ``per`` is what has a bucket, or a part of it."""
-        return per is self.per or any(part.per is per for part in self.parts)
-
-    def rate_for(self, role: str | None) -> RateLimit | None:
-        """Return the rate of ``role``, or None when it is unlimited."""
-        if role in self.rates:
-            return self.rates[role]
-        return self.rates[None]
-
-
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Upgrade:
     """What a rule lets connections become, beside HTTP.
@@ -211,36 +71,12 @@ class Upgrade:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Login:
-    """How failed log-ins are counted; see ``login``.
-
-    Attributes:
-        id: the name in the policy.
-        json: where a JSON body names the account; None where it names none.
-        form: the parameter of an urlencoded form that does; None likewise.
-        failed: statuses of the backend that say that a log-in failed.
-        per_account: the back-off of an account.
-        per_client: the back-off of a client.
-        per_known: the back-off of an account from a client that is known to it.
-        known_us: how long a client is known after a log-in, in microseconds.
-    """
-
-    id: str
-    json: Selection | None
-    form: Parameters | None
-    failed: frozenset[int]
-    per_account: RateLimit
-    per_client: RateLimit
-    per_known: RateLimit
-    known_us: int
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
     """What may happen to the requests that match it.
 
     Attributes:
         id: unique in the policy; a metric label, so from a closed set.
+        listener: the id of the listener that its requests come to.
         methods: upper-case methods, or empty for every method.
         pattern: the path.
         backend: where the request goes.
@@ -290,6 +126,7 @@ class Rule:
     guard: Guard | None = None
     login: Login | None = None
     shadow: bool = False
+    listener: str = DEFAULT_LISTENER
     observed: Observed = ALL
 
     @property
@@ -322,9 +159,12 @@ class Policy:
         health: the path at which the data port answers for itself, where no rule
             matches; None for nowhere.
         issuers: whom tokens are trusted from, by their ``iss`` value.
+        listeners: where requests come from, by id; ``DEFAULT_LISTENER`` among them.
         views: what each role (or ``anyone``) sees of each field; a pair that is
             not in here is masked, for nothing is allowed by omission.
-        router: the compiled rules.
+        rules: those of all listeners.
+        router: the rules of the default listener, compiled.
+        routers: to each listener its rules, compiled.
         unmatched: what serves a request that no rule matches, in a policy that is in
             shadow mode as a whole; None where such a request is refused.
         logging: what the access log has of each request.
@@ -347,12 +187,23 @@ class Policy:
     views: Mapping[str, Mapping[str, View]]
     rules: tuple[Rule, ...]
     router: "Router[Rule]"
+    routers: Mapping[str, "Router[Rule]"]
+    listeners: Mapping[str, Listener]
     unmatched: Rule | None = None
     logging: Logging = USUAL
     hardening: Hardening | None = None
     hardenings: Mapping[str, Hardening | None] = dataclasses.field(default_factory=dict)
     has_cors: bool = False
     tenant: tuple[str, ...] = ()
+
+    def at(self, listener: str) -> "Policy":
+        """Return what is in force at one listener, as if there were no other.
+
+        A listener that there is not has no rules.
+        """
+        rules = tuple(rule for rule in self.rules if rule.listener == listener)
+        router = self.routers.get(listener) or Router[Rule](())
+        return dataclasses.replace(self, rules=rules, router=router)
 
     @property
     def asks_claims(self) -> bool:

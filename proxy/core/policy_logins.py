@@ -8,8 +8,8 @@ from typing import Final
 from proxy.core import policy_values as values
 from proxy.core.bucket import MAX_FAILURES, MICROSECONDS, RateLimit
 from proxy.core.fields import Selection
+from proxy.core.limit import Login
 from proxy.core.parameters import Parameters
-from proxy.core.policy import Login
 from proxy.core.policy_keys import required
 from proxy.core.policy_login_keys import ACCOUNT, BACKOFF, LOGIN
 from proxy.core.policy_sections import Section, named

@@ -4,10 +4,10 @@ import pytest
 
 from proxy.core.bill import Bill
 from proxy.core.bucket import MICROSECONDS, RateLimit
+from proxy.core.limit import Cost, CostOf, Limit, Per
 from proxy.core.limits import Take, quotas_of
 from proxy.core.message import Whole
 from proxy.core.owner import Asking
-from proxy.core.policy import Cost, CostOf, Limit, Per
 
 HUNDRED = RateLimit.of(100, 60 * MICROSECONDS)
 BODY = Cost(of=CostOf.BODY, unit=10)

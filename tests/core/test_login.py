@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from proxy.core.bucket import MAX_FAILURES, MICROSECONDS, RateLimit
 from proxy.core.errors import Refused
 from proxy.core.fields import Selection
+from proxy.core.limit import Login
 from proxy.core.login import Tries, account_of, spelled
 from proxy.core.parameters import Parameters
-from proxy.core.policy import Login
 from proxy.core.reasons import Reason
 
 MINUTE = 60 * MICROSECONDS

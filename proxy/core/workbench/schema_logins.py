@@ -3,8 +3,8 @@
 from proxy.core.policy_login_keys import ACCOUNT, BACKOFF, LOGIN
 from proxy.core.policy_logins import STATUS
 from proxy.core.policy_values import DURATION
-from proxy.core.workbench.schema_limits import POSITIVE
 from proxy.core.workbench.shapes import (
+    POSITIVE,
     WORD,
     Schema,
     mapping,

@@ -6,17 +6,8 @@ For people who compare what they read here with their YAML. Nothing here decides
 from collections.abc import Iterable
 
 from proxy.core.bucket import HOLDS, MICROSECONDS, WINDOW, RateLimit
-from proxy.core.policy import (
-    ANYONE,
-    Cost,
-    CostOf,
-    Limit,
-    Login,
-    OnStoreFailure,
-    Precision,
-    Rule,
-    Upgrade,
-)
+from proxy.core.limit import Cost, CostOf, Limit, Login, OnStoreFailure, Precision
+from proxy.core.policy import ANYONE, Rule, Upgrade
 from proxy.core.policy_limits import UNLIMITED
 from proxy.core.policy_rules import METHODS
 from proxy.core.windows import WINDOWS
