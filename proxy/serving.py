@@ -216,7 +216,6 @@ class Serving:
             self._pipeline.snapshot = dataclasses.replace(
                 snapshot, ciphers=ciphers, limit_secret=secret
             )
-            log.info("other keys of the keystore are in force")
 
     # -- what is in force
 
