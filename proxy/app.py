@@ -94,9 +94,9 @@ class App:
             metrics=self._expose,
             ready=self._ready,
             policy=self._source.state,
-            limits=self._serving.limits,
-            commands=self._serving.trust.orders,
-            queries=self._serving.trust.questions,
+            limits=self._serving.limit_orders.status,
+            commands=self._serving.orders,
+            queries=self._serving.questions,
             refusal=self._serving.refusal,
             learned=self._serving.learned,
         )

@@ -31,7 +31,9 @@ from proxy.edge.renewals import Renewals
 from proxy.edge.tls import TlsError
 from proxy.edge.tunnels import Tunnels
 from proxy.edge.upstreams import Upstreams
+from proxy.limit_orders import LimitOrders
 from proxy.logs import Logs
+from proxy.orders import Order, Question
 from proxy.pipeline import Pipeline
 from proxy.ports import Snapshot, Upstream
 from proxy.settings import Settings
@@ -71,6 +73,7 @@ class Serving:
 
     Attributes:
         trust: keeps what is known of issuers.
+        limit_orders: answers what operators ask about limits.
         draining: whether it was told to end.
         tunnels: the connections that are not HTTP any more.
 
@@ -108,12 +111,7 @@ class Serving:
             trusts=_trusts(settings.trusted_proxies),
             on_failure=lambda error: log.error("a connection failed", exc_info=error),
         )
-        self._limiter = Limiter(
-            self._store,
-            lambda: self.policy,
-            now_us=bindings.now_us,
-            secret=lambda: self._pipeline.snapshot.limit_secret,
-        )
+        self.limit_orders = self._make_limit_orders()
         self._watch()
         self._apply(snapshot)
 
@@ -131,6 +129,17 @@ class Serving:
             body_bytes=limits.body_bytes,
             buffered_bytes=limits.buffered_bytes,
             deny_seconds=self._deny_seconds,
+        )
+
+    def _make_limit_orders(self) -> LimitOrders:
+        limiter = Limiter(
+            self._store,
+            lambda: self.policy,
+            now_us=bindings.now_us,
+            secret=lambda: self._pipeline.snapshot.limit_secret,
+        )
+        return LimitOrders(
+            limiter, self._store, self._pipeline.taking, self._logs.audit
         )
 
     def _deny_seconds(self) -> float:
@@ -289,16 +298,15 @@ class Serving:
             for limit in rule.limits
         )
 
-    async def limits(
-        self, who: str, rule: str, role: str | None
-    ) -> Mapping[str, object]:
-        """Return what somebody has left of a rule's limits; see ``AdminPorts``."""
-        status = await self._limiter.get_limit_status(who, rule, role=role)
-        return {
-            "rule": status.rule,
-            "remaining": status.remaining,
-            "limits": [dataclasses.asdict(limit) for limit in status.limits],
-        }
+    @property
+    def orders(self) -> Mapping[str, Order]:
+        """What operators may tell."""
+        return {**self.trust.orders, **self.limit_orders.orders}
+
+    @property
+    def questions(self) -> Mapping[str, Question]:
+        """What operators may ask."""
+        return {**self.trust.questions, **self.limit_orders.questions}
 
     async def refusal(self, request_id: str) -> Mapping[str, object] | None:
         """Return what is known of a refusal; None for nothing."""

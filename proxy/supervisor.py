@@ -373,13 +373,13 @@ class Supervisor:
         return serving > 0 and not self._draining, checks
 
     async def _limits(
-        self, who: str, rule: str, role: str | None
+        self, who: str, rule: str, role: str | None, given: Mapping[str, str]
     ) -> Mapping[str, object]:
         """Ask the first worker that answers: all look at the same buckets."""
         for worker in self._workers:
             try:
                 status: Mapping[str, object] = await worker.ask(
-                    "limits", (who, rule, role), seconds=_ANSWERING
+                    "limits", (who, rule, role, dict(given)), seconds=_ANSWERING
                 )
             except Declined as declined:
                 raise KeyError(str(declined)) from None

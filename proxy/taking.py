@@ -16,7 +16,7 @@ from proxy.core.limits import Quotas, Take, quotas_of
 from proxy.core.message import Request
 from proxy.core.owner import Asking
 from proxy.core.policy import Rule
-from proxy.core.pressure import NEAR, OVER, SHADOW, Pressure
+from proxy.core.pressure import NEAR, OVER, SHADOW, PressedRow, Pressure
 from proxy.core.reasons import Reason
 from proxy.ports import BucketStore, Clocks, Snapshot
 
@@ -160,6 +160,15 @@ class Taking:
             exchange.pressed = []
         exchange.pressed.append((take.id, outcome))
         self.pressure.note(take, grant, outcome, exchange.role, self._clock())
+
+    def pressed(self, most: int) -> list[PressedRow]:
+        """Return who was near a limit or over it lately, the most pressed first."""
+        return self.pressure.rows(self._clock(), most)
+
+    def forget(self, key: str) -> None:
+        """Forget what is known of a bucket, for somebody changed it."""
+        self.pressure.forget(key)
+        self.denials.forget(key)
 
     def settle(self, exchange: Exchange) -> None:
         """Settle what a request owes, now that it is over."""

@@ -158,9 +158,9 @@ class Worker:
     async def _limits(self, asked: list[Any]) -> AsyncGenerator[object, None]:
         if self._serving is None:
             raise Declined("This process does not serve yet")
-        who, rule, role = asked
+        who, rule, role, given = asked
         try:
-            yield await self._serving.limits(who, rule, role)
+            yield await self._serving.limit_orders.status(who, rule, role, given)
         except KeyError as error:
             raise Declined(str(error.args[0])) from None
 
@@ -169,14 +169,14 @@ class Worker:
             raise Declined("This process does not serve yet")
         path, order = told
         try:
-            yield await self._serving.trust.orders[path](order)
+            yield await self._serving.orders[path](order)
         except ValueError as error:
             raise Declined(str(error)) from None
 
     async def _question(self, path: str) -> AsyncGenerator[object, None]:
         if self._serving is None:
             raise Declined("This process does not serve yet")
-        yield await self._serving.trust.questions[path]()
+        yield await self._serving.questions[path]()
 
     async def _refusal(self, request_id: str) -> AsyncGenerator[object, None]:
         yield None if self._serving is None else await self._serving.refusal(request_id)

@@ -28,6 +28,7 @@ test_needs=(
   "/usr/lib/postgresql/*/bin/postgres postgresql"
   "pgbouncer pgbouncer"
   "rsyslogd rsyslog"
+  "chromium chromium"
   "npm npm"
 )
 bench_needs=(
@@ -44,7 +45,6 @@ bench_needs=(
 )
 grafana_needs=(
   "${test_needs[@]}"
-  "chromium chromium"
   "/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf fonts-dejavu-core"
 )
 stack_needs=(

@@ -1,14 +1,18 @@
 """Guards and shadow mode on the data path, with the pipeline's ports in memory."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
+from proxy.core.bucket import Grant
 from proxy.core.exchange import Exchange
+from proxy.core.limits import Take
 from proxy.core.message import Whole
 from proxy.core.reasons import Reason
+from proxy.edge.waiter import Waiter
+from tests.test_pipeline import Ports as PipelinePorts
 from tests.test_pipeline import (
-    Ports,
     a_pipeline,
     a_request,
     a_snapshot,
@@ -16,6 +20,16 @@ from tests.test_pipeline import (
     bearer,
     run,
 )
+
+
+class Ports(PipelinePorts):
+    """Ports whose store knows takes that are only counted."""
+
+    def take(self, takes: Sequence[Take]) -> Waiter[list[Grant]]:
+        """Answer with a token from each bucket, or with none."""
+        self.told.append("take " + " ".join(take.key.split("}")[0] for take in takes))
+        return Waiter.of([Grant(self.allowed, 4, 7.0, 12.0) for _ in takes])
+
 
 POLICY = """
 version: 1

@@ -23,7 +23,7 @@ ANSWERS = 'lumina_request_duration_seconds_count{@, rule=~"login.*", method="POS
 IDENTITY = (
     "token-missing|token-malformed|token-expired|token-not-yet-valid|"
     "algorithm-not-allowed|issuer-not-trusted|key-unknown|signature-invalid|"
-    "claim-invalid|audience-mismatch|token-revoked"
+    "claim-invalid|audience-mismatch|token-revoked|login-too-weak"
 )
 RIGHTS = (
     "role-not-allowed|address-not-allowed|scope-missing|not-owner|condition-.*|"

@@ -1,8 +1,8 @@
 """What a rule asks beside a role: where from, with which scopes, whose, and when.
 
 Every part may refuse and none can allow what another refuses, so their order only
-decides which reason is told: the address, which needs no token, first; then scopes,
-owner and condition.
+decides which reason is told: the address, which needs no token, first; then the log-in,
+scopes, owner and condition.
 """
 
 import dataclasses
@@ -17,6 +17,7 @@ from proxy.core.errors import Refused
 from proxy.core.headers import RequestHeaders
 from proxy.core.reasons import Reason
 from proxy.core.routing import Pattern
+from proxy.core.step_up import StepUp
 
 _UNSEEN: Final = frozenset((b"authorization", b"cookie"))
 """Secrets, of which a condition would only be another reader."""
@@ -59,6 +60,7 @@ class Guard:
         owner: the parameter of the path that must be the token's subject; None for
             none.
         condition: what must be true; None for nothing.
+        step_up: what is asked of the log-in; None for nothing.
         places: the parameters of the path, each with the number of its segment.
         rest: the parameter that is the rest of the path; "" for none.
     """
@@ -67,6 +69,7 @@ class Guard:
     scopes: tuple[str, ...] = ()
     owner: str | None = None
     condition: Condition | None = None
+    step_up: StepUp | None = None
     places: tuple[tuple[str, int], ...] = ()
     rest: str = ""
 
@@ -79,9 +82,10 @@ class Guard:
         scopes: tuple[str, ...],
         owner: str | None,
         condition: Condition | None,
+        step_up: StepUp | None = None,
     ) -> "Guard | None":
         """Return the guard of a rule with this path; None when it asks for nothing."""
-        if not (addresses or scopes or owner or condition):
+        if not (addresses or scopes or owner or condition or step_up):
             return None
         free = [n for n, one in enumerate(pattern.segments, start=1) if one is None]
         if pattern.rest:
@@ -91,6 +95,7 @@ class Guard:
             scopes=scopes,
             owner=owner,
             condition=condition,
+            step_up=step_up,
             places=tuple(zip(pattern.params, free, strict=True)),
             rest=pattern.params[-1] if pattern.rest else "",
         )
@@ -115,10 +120,13 @@ class Guard:
         """Check everything but the address.
 
         Raises:
-            Refused: SCOPE_MISSING, NOT_OWNER, CONDITION_NOT_MET or CONDITION_FAILED.
+            Refused: LOGIN_TOO_WEAK, SCOPE_MISSING, NOT_OWNER, CONDITION_NOT_MET or
+                CONDITION_FAILED.
         """
         principal = asked.principal
         if principal is not None:
+            if self.step_up is not None:
+                self.step_up.check(principal, asked.now)
             if self.scopes:
                 self._check_scopes(principal)
             if self.owner is not None:

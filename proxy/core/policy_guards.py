@@ -10,10 +10,11 @@ from proxy.core.addresses import Addresses, AddressSet
 from proxy.core.conditions import Condition, ConditionError, Mistake
 from proxy.core.forwarding import Network
 from proxy.core.guard import Guard
-from proxy.core.policy_keys import ADDRESSES
+from proxy.core.policy_keys import ADDRESSES, REQUIRE
 from proxy.core.policy_sections import Section, named
 from proxy.core.policy_values import Report, refuse, unknown
 from proxy.core.routing import Pattern
+from proxy.core.step_up import StepUp
 from proxy.core.yaml_source import Node, Place, Scalar
 
 ENFORCE, SHADOW = MODES = ("enforce", "shadow")
@@ -89,7 +90,7 @@ def read_guard(
 ) -> Guard | None:
     """Read what a rule asks beside a role; None when that is nothing."""
     if not context.token:
-        for key in ("scopes", "owner"):
+        for key in ("require", "scopes", "owner"):
             if key in entries:
                 message = f"{key!r} needs a token, and this rule asks for none"
                 report.error(entries[key].at, message, "let roles use it, not anyone")
@@ -99,6 +100,7 @@ def read_guard(
         scopes=_scopes(report, entries.get("scopes")),
         owner=report.read(entries.get("owner"), lambda n: _owner(n, context), None),
         condition=_condition(report, entries.get("when"), context),
+        step_up=_step_up(report, entries.get("require")),
     )
 
 
@@ -118,6 +120,26 @@ def _addresses(report: Report, node: Node | None, context: Context) -> Addresses
     if not sets:
         return None
     return Addresses(allow=sets.get("allow"), deny=sets.get("deny"))
+
+
+def _step_up(report: Report, node: Node | None) -> StepUp | None:
+    entries = report.entries(node, REQUIRE)
+    if not entries:
+        return None
+    return StepUp(
+        acr=report.read(entries.get("acr"), _login_words, ()),
+        amr=report.read(entries.get("amr"), _login_words, ()),
+        max_age=report.read(entries.get("max_age"), values.positive_duration, None),
+    )
+
+
+def _login_words(node: Node) -> tuple[str, ...]:
+    words = values.strings(node)
+    for word in words:
+        if not SCOPE.fullmatch(word):
+            hint = "printable ASCII without spaces and quotes"
+            raise refuse(node, "this cannot be said in a challenge", hint)
+    return words
 
 
 def _scopes(report: Report, node: Node | None) -> tuple[str, ...]:

@@ -273,6 +273,7 @@ RULE: Keys = {
         required=True,
     ),
     "allow": Key("A list of roles; or anyone, who needs no token.", required=True),
+    "require": Key("What the log-in behind the token must have been like."),
     "scopes": Key("The token must have all of these scopes."),
     "owner": Key("The parameter of the path that must be the token's sub."),
     "when": Key(
@@ -319,6 +320,17 @@ UPGRADE: Keys = {
     "idle": Key("Without a byte either way for so long it ends; 1h when missing."),
     "close_on_expiry": Key(
         "false lets it outlive the token that it was opened with; true when missing."
+    ),
+}
+
+REQUIRE: Keys = {
+    "acr": Key(
+        "How strong, as the issuer calls it: the token's acr is one of these, of which "
+        "the first is asked for."
+    ),
+    "amr": Key("By what means: the token's amr has all of these, such as otp."),
+    "max_age": Key(
+        "How long ago the log-in may be: the token's auth_time, such as 5m."
     ),
 }
 

@@ -147,6 +147,12 @@ class Reason(enum.Enum):
         Party.ISSUER,
         "What only the issuer of this token can tell cannot be asked at the moment.",
     )
+    LOGIN_TOO_WEAK = (
+        "login-too-weak",
+        401,
+        Party.CLIENT,
+        "This rule needs another way of logging in, or a later log-in.",
+    )
     ROLE_NOT_ALLOWED = (
         "role-not-allowed",
         403,

@@ -26,6 +26,7 @@ _OF: dict[Reason, Stage] = {
     Reason.NO_RULE: Stage.MATCH,
     Reason.METHOD_NOT_ALLOWED: Stage.MATCH,
     Reason.ORIGIN_NOT_ALLOWED: Stage.MATCH,
+    Reason.LOGIN_TOO_WEAK: Stage.AUTHORISE,
     Reason.RATE_LIMITED: Stage.LIMITS,
     Reason.BODY_TOO_LARGE: Stage.ENCRYPT,
     Reason.KEYS_UNAVAILABLE: Stage.ENCRYPT,

@@ -27,8 +27,9 @@ class AdminPorts:
         metrics: an Accept value to (body, content type).
         ready: whether requests are served as they should be, and a word per check.
         policy: what is in force, and the last reload.
-        limits: (who, rule id or path, role or None) to rows. Raises KeyError with a
-            sentence when there is no such rule, or no rate for the role.
+        limits: (who, rule id or path, role or None, what else limits count by) to
+            rows. Raises KeyError with a sentence when there is no such rule, or no
+            rate for the role.
         refusal: a request id to what is known of its refusal; None for nothing.
         learned: what was seen pass; None where nobody looks.
         queries: what GET answers, by path.
@@ -38,7 +39,9 @@ class AdminPorts:
     metrics: Callable[[str], Awaitable[tuple[bytes, str]]]
     ready: Callable[[], Awaitable[tuple[bool, Mapping[str, str]]]]
     policy: Callable[[], Mapping[str, object]]
-    limits: Callable[[str, str, str | None], Awaitable[Mapping[str, object]]]
+    limits: Callable[
+        [str, str, str | None, Mapping[str, str]], Awaitable[Mapping[str, object]]
+    ]
     refusal: Callable[[str], Awaitable[Mapping[str, object] | None]]
     learned: Callable[[], Awaitable[Mapping[str, object] | None]]
     queries: Mapping[str, Callable[[], Awaitable[Mapping[str, object]]]] = (
@@ -169,8 +172,13 @@ class Admin:
         if not rule:
             return _problem(400, "Say which rule: ?rule=ID, its id or its path")
         who, role = request.match_info["who"], request.query.get("role")
+        given = {
+            name: value
+            for name, value in request.query.items()
+            if name not in ("rule", "role")
+        }
         try:
-            found = await self._ports.limits(who, rule, role or None)
+            found = await self._ports.limits(who, rule, role or None, given)
         except KeyError as error:
             return _problem(404, str(error.args[0]))
         return web.json_response(dict(found))

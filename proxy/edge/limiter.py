@@ -1,10 +1,18 @@
-"""What is left of the limits of a rule: for operators, and as a Python call."""
+"""What is left of the limits of a rule: for operators, and as Python calls."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
+from proxy.core.bucket import HOLDS, MICROSECONDS
 from proxy.core.errors import Refused
-from proxy.core.limit_status import LimitStatus, asking_as, looks_for, status_of
+from proxy.core.limit_status import (
+    LimitStatus,
+    Look,
+    asking_as,
+    looks_for,
+    status_of,
+)
+from proxy.core.limits import Take
 from proxy.core.policy import Policy, Rule
 from proxy.edge.bucket_store import BucketStore
 
@@ -32,7 +40,7 @@ class RuleStatus:
 
 
 class Limiter:
-    """Looks at buckets without taking from them.
+    """Looks at buckets without taking from them, and fills them.
 
     Args:
         store: where the buckets are.
@@ -82,6 +90,77 @@ class Limiter:
             ``status = await limiter.get_limit_status("user_123", "/api/auth/login")``,
             then ``status.remaining``.
         """
+        found, looks = self._looks(who, rule, method, role, given)
+        takes = [take.costing(0) for _, _, take in looks if take is not None]
+        grants = iter(await self._store.take(takes))
+        statuses = [
+            status_of(look, None if look[2] is None else next(grants)) for look in looks
+        ]
+        return RuleStatus(found.id, tuple(statuses))
+
+    def found(
+        self,
+        who: str,
+        rule: str,
+        *,
+        role: str | None = None,
+        limit: str | None = None,
+        given: Mapping[str, str] | None = None,
+    ) -> list[Take]:
+        """Return the buckets of ``who``, to ``reset`` them or to ``lend`` to them.
+
+        Args:
+            who: as ``get_limit_status``; and so ``rule``, ``role`` and ``given``.
+            rule: see there.
+            role: see there.
+            limit: the name of one limit; None for all of the rule.
+            given: see there.
+
+        Raises:
+            KeyError: there is no such rule, rate or limit, or none that is limited;
+                its argument is a sentence.
+        """
+        _, looks = self._looks(who, rule, "", role, given)
+        if limit is not None and limit not in {one.id for one, _, _ in looks}:
+            raise KeyError("The rule has no such limit")
+        takes = [
+            take
+            for one, _, take in looks
+            if take is not None and limit in (None, one.id)
+        ]
+        if not takes:
+            raise KeyError("Nobody is limited there")
+        return takes
+
+    def reset(self, takes: Sequence[Take]) -> None:
+        """Make buckets full again, as if nobody had ever asked."""
+        self._store.settle([take.costing(-take.limit.burst) for take in takes])
+
+    def lend(self, takes: Sequence[Take], tokens: int, seconds: float) -> None:
+        """Let buckets hold more for a while, and fill that in at once.
+
+        Args:
+            takes: the buckets.
+            tokens: how many more; at least 1.
+            seconds: for how long.
+
+        Raises:
+            KeyError: one of them is of requests at a time; its argument is a sentence.
+        """
+        if any(take.limit.kind == HOLDS for take in takes):
+            raise KeyError("Of requests at a time nobody can be lent more")
+        until_us = self._now_us() + int(seconds * MICROSECONDS)
+        for take in takes:
+            self._store.lend(take.costing(tokens), until_us)
+
+    def _looks(
+        self,
+        who: str,
+        rule: str,
+        method: str,
+        role: str | None,
+        given: Mapping[str, str] | None,
+    ) -> tuple[Rule, list[Look]]:
         found = self._rule(rule, method)
         if role is not None and not all(
             {role, None} & limit.rates.keys() for limit in found.limits
@@ -95,13 +174,7 @@ class Limiter:
             now_us=self._now_us(),
             secret=self._secret(),
         )
-        looks = looks_for(found.limits, role, asking)
-        takes = [take.costing(0) for _, _, take in looks if take is not None]
-        grants = iter(await self._store.take(takes))
-        statuses = [
-            status_of(look, None if look[2] is None else next(grants)) for look in looks
-        ]
-        return RuleStatus(found.id, tuple(statuses))
+        return found, looks_for(found.limits, role, asking)
 
     def _rule(self, name: str, method: str) -> Rule:
         policy = self._policy()

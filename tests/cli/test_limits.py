@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 from proxy.__main__ import main
 from tests.proxy_process import ProxyProcess, proxy_process
 
+OTHERS = ("top", "reset", "grant")
 TOKEN = "tökén-of-the-metrics-port"
 POLICY = """\
 version: 1
@@ -42,14 +43,15 @@ def proxy_fixture(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProxyPro
 
 
 def run(*arguments: str, **variables: str) -> Result:
-    """Run the command with nothing but these variables set."""
+    """Run ``limits show``, or another one, with nothing but these variables set."""
     env = {
         "METRICS_URL": None,
         "METRICS_TOKEN": None,
         "METRICS_TOKEN_FILE": None,
         **variables,
     }
-    return CliRunner().invoke(main, ["limits", *arguments], env=env)
+    command = [] if {*arguments[:1]} & {*OTHERS} else ["show"]
+    return CliRunner().invoke(main, ["limits", *command, *arguments], env=env)
 
 
 def ask(proxy: ProxyProcess, *arguments: str) -> Result:
@@ -342,3 +344,113 @@ def test_no_proxy_logs_a_token(proxy: ProxyProcess) -> None:
 
     assert "hush" not in proxy.log
     assert TOKEN not in proxy.log
+
+
+def take(proxy: ProxyProcess, count: int) -> list[int]:
+    """Return the statuses of so many log-ins from here."""
+    statuses = []
+    with socket.create_connection(("127.0.0.1", proxy.data)) as client:
+        for _ in range(count):
+            client.sendall(
+                b"POST /api/auth/login HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n"
+            )
+            answer = b""
+            while not answer.endswith(b"}"):
+                answer += client.recv(65536)
+            statuses.append(int(answer.split()[1]))
+    return statuses
+
+
+@pytest.fixture(name="fresh")
+def fresh_fixture(tmp_path: Path) -> Iterator[ProxyProcess]:
+    """A proxy of the test's own, which writes an audit log."""
+    with proxy_process(
+        tmp_path, POLICY, METRICS_TOKEN=TOKEN, AUDIT_LOG=str(tmp_path / "audit.log")
+    ) as proxy:
+        yield proxy
+
+
+def audited(folder: Path, event: str) -> list[dict[str, object]]:
+    """Return the lines of the audit log about an event."""
+    lines = (folder / "audit.log").read_text().splitlines()
+    return [one for one in map(json.loads, lines) if one["event"] == event]
+
+
+def test_whoever_presses_is_shown(fresh: ProxyProcess) -> None:
+    """Nobody at first; then who was refused, how often, and what was left."""
+    assert (
+        ask(fresh, "top").stdout == "nobody was near a limit in the last ten minutes\n"
+    )
+    take(fresh, 7)
+
+    result = ask(fresh, "top")
+    assert result.stdout.startswith("c:127.0.0.1 login: over 2, near 1, 0 of 5 left ")
+    [row] = json.loads(ask(fresh, "top", "--json", "--most=1").stdout)
+    assert (row["owner"], row["limit"], row["over"]) == ("c:127.0.0.1", "login", 2)
+    assert json.loads(ask(fresh, "top", "--json", "--most=0").stdout) == []
+
+
+def test_what_was_taken_can_be_given_back(fresh: ProxyProcess, tmp_path: Path) -> None:
+    """At once, and who wanted it and why is written down."""
+    assert take(fresh, 6)[-1] == 429
+
+    result = ask(fresh, "reset", "127.0.0.1", "login", "--reason", "ticket 7")
+
+    assert result.stdout == "full again for 127.0.0.1: login\n"
+    assert take(fresh, 1) != [429]
+    [line] = audited(tmp_path, "limits.reset")
+    assert line["who"] == "127.0.0.1"
+    assert line["reason"] == "ticket 7"
+    assert line["by"]
+
+
+def test_somebody_can_be_lent_more(fresh: ProxyProcess, tmp_path: Path) -> None:
+    """For a while, on top of what is left."""
+    assert take(fresh, 6)[-1] == 429
+    grant = ("grant", "127.0.0.1", "login", "--limit=login", "--tokens=3", "--for=2h")
+
+    result = ask(fresh, *grant, "--reason", "exam week")
+
+    assert result.stdout == "3 more for 127.0.0.1, for 2h: login\n"
+    assert [status == 429 for status in take(fresh, 4)] == [False] * 3 + [True]
+    [line] = audited(tmp_path, "limits.grant")
+    assert (line["tokens"], line["seconds"]) == (3, 7200.0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (["reset", "ada", "nowhere", "--reason=x"], 1, "The policy has no such rule"),
+        (["reset", "ada", "home", "--reason=x"], 1, "Nobody is limited there"),
+        (
+            ["reset", "ada", "login", "--limit=api", "--reason=x"],
+            1,
+            "The rule has no such limit",
+        ),
+        (
+            ["reset", "ada", "login", "--reason=a\nb"],
+            1,
+            "reason is a text without line breaks, of 500 characters",
+        ),
+        (["reset", "ada", "login"], 2, "Missing option '--reason'"),
+        (
+            ["grant", "ada", "login", "--tokens=1", "--for=soon", "--reason=x"],
+            2,
+            "--for is a duration: 30m, 2h, 7d",
+        ),
+        (
+            ["grant", "ada", "login", "--tokens=1", "--for=9999d", "--reason=x"],
+            1,
+            "seconds is a number from 1 to 31622400",
+        ),
+        (["ada", "login", "--with", "tenant"], 2, "write NAME=VALUE"),
+    ],
+)
+def test_what_cannot_be_done_is_said(
+    proxy: ProxyProcess, arguments: list[str], status: int, message: str
+) -> None:
+    """In a line, and nothing is changed."""
+    result = ask(proxy, *arguments)
+
+    assert result.exit_code == status
+    assert message in result.stderr

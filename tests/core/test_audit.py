@@ -241,6 +241,16 @@ def test_policy_without_risks_has_none() -> None:
             id="backend-unnamed",
         ),
         pytest.param(
+            edited(
+                (
+                    "match: GET /, allow: anyone",
+                    "match: GET /, allow: anyone, mode: shadow",
+                )
+            ),
+            *("not-enforced", "home is in shadow mode"),
+            id="shadow",
+        ),
+        pytest.param(
             edited(("deployment: school\n", "")),
             *("default-deployment", "the deployment has no name of its own"),
             id="deployment",

@@ -20,6 +20,12 @@ def asking(*lines: str) -> str:
         ("mode: shadow", "", "- rules: it is enforced, no longer in shadow mode"),
         ("", "scopes: [write]", "- rules: the scope write is needed"),
         ("scopes: [write]", "", "+ rules: the scope write is no longer needed"),
+        (
+            "",
+            "require: {acr: mfa, max_age: 1m}",
+            "- rules: require: nothing -> acr is mfa and the log-in is at most 60s ago",
+        ),
+        ("require: {amr: otp}", "", "+ rules: require: amr has otp -> nothing"),
         ("", "owner: id", "- rules: owner: nothing -> id"),
         ("owner: id", "", "+ rules: owner: id -> nothing"),
         ("", "when: role == 'a'", "- rules: when: nothing -> role == 'a'"),
@@ -82,7 +88,7 @@ def asking(*lines: str) -> str:
             "+ rules: where requests may not come from: 10.0.0.0/8 -> nowhere",
         ),
     ],
-    ids=range(18),
+    ids=range(20),
 )
 def test_asking_for_more_closes(old: str, new: str, expected: str) -> None:
     """And for less opens; what is neither is a change."""
@@ -97,3 +103,16 @@ def test_the_same_in_other_words_is_no_difference() -> None:
     other = asking("owner: id", "addresses: {allow: [10.0.0.0/8]}")
 
     assert differences(one, other) == ([], [])
+
+
+def test_policy_in_shadow_mode_passes_what_no_rule_matches() -> None:
+    """Which is more than its rules say, and is told of the policy as a whole."""
+    one = POLICY.replace('  files: {servers: ["http://127.0.0.1:9001"]}\n', "").replace(
+        "backend: files", "backend: lms"
+    )
+    shadow = one.replace("version: 1", "version: 1\nmode: shadow")
+    opened, _ = differences(one, shadow)
+    closed, _ = differences(shadow, one)
+
+    assert opened[0] == "+ access: what no rule matches is passed"
+    assert closed[0] == "- access: what no rule matches is refused"

@@ -13,6 +13,7 @@ from proxy.core.guard import Asked, Guard, scopes_of
 from proxy.core.headers import RequestHeaders
 from proxy.core.reasons import Reason
 from proxy.core.routing import Pattern
+from proxy.core.step_up import StepUp
 
 
 def a_guard(path: str = "/users/{id}", **asks: Any) -> Guard:
@@ -116,6 +117,17 @@ def test_token_needs_every_scope(
     guard = a_guard(scopes=("notes.read", "notes.write"))
 
     assert reason_of(guard, asked(**claims)) is expected
+
+
+def test_the_log_in_is_asked_about_first() -> None:
+    """Whoever has to log in again is told so before anything else is compared."""
+    guard = a_guard(step_up=StepUp(acr=("mfa",)), scopes=("read",))
+
+    assert reason_of(guard, asked(scope="")) is Reason.LOGIN_TOO_WEAK
+    assert reason_of(a_guard(step_up=StepUp(max_age=1.0)), asked()) is (
+        Reason.LOGIN_TOO_WEAK
+    )
+    assert not guard.asks_claims or guard.scopes
 
 
 def test_missing_scope_is_told_as_rfc_6750_says() -> None:

@@ -21,6 +21,7 @@ class Process:
     def __init__(self) -> None:
         self.accepted: list[str] = []
         self.asked: list[tuple[str, str, str | None]] = []
+        self.given: list[Mapping[str, str]] = []
         self.is_ready = True
         self.error: Exception | None = None
 
@@ -40,10 +41,11 @@ class Process:
         return {"digest": "0123456789abcdef", "last_error": None}
 
     async def limits(
-        self, who: str, rule: str, role: str | None
+        self, who: str, rule: str, role: str | None, given: Mapping[str, str]
     ) -> Mapping[str, object]:
         """Note what was asked; there is one rule."""
         self.asked.append((who, rule, role))
+        self.given.append(given)
         if self.error is not None:
             raise self.error
         if rule != "login":

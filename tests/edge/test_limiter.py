@@ -149,3 +149,84 @@ async def test_role_without_a_rate_is_an_error(limiter: Limiter, role: str) -> N
         KeyError, match="A limit of this rule has no rate for this role"
     ):
         await limiter.get_limit_status("a", "user", role=role)
+
+
+async def test_what_was_taken_can_be_given_back(
+    limiter: Limiter, store: MemoryStore, policy: Policy
+) -> None:
+    """Of all limits of a rule, or of one, and to nobody else."""
+    [login] = [rule for rule in policy.rules if rule.id == "login"]
+    for client in ("ada", "bob"):
+        takes = takes_for(login.limits, role="", subject="", client=client)
+        await store.take([take.costing(5) for take in takes])
+
+    limiter.reset(limiter.found("ada", "login", limit="auth"))
+
+    assert (await limiter.get_limit_status("ada", "login")).remaining == 5
+    assert (await limiter.get_limit_status("bob", "login")).remaining == 0
+
+
+async def test_somebody_can_be_lent_more(limiter: Limiter) -> None:
+    """Of each rate that there is, or of a role's."""
+    limiter.lend(limiter.found("ada", "user", role="student"), 20, 60.0)
+
+    status = await limiter.get_limit_status("ada", "user")
+    assert {limit.role: limit.remaining for limit in status.limits} == {
+        "student": 120,
+        "teacher": 1000,
+        "admin": None,
+    }
+
+
+@pytest.mark.parametrize(
+    ("rule", "more", "sentence"),
+    [
+        ("nowhere", {}, "The policy has no such rule"),
+        ("health", {}, "Nobody is limited there"),
+        ("user-drop", {"role": "admin"}, "Nobody is limited there"),
+        ("login", {"limit": "api"}, "The rule has no such limit"),
+        ("user", {"role": "guest"}, "A limit of this rule has no rate for this role"),
+    ],
+)
+def test_what_is_not_limited_cannot_be_changed(
+    limiter: Limiter, rule: str, more: dict[str, str], sentence: str
+) -> None:
+    """And it is said why."""
+    with pytest.raises(KeyError) as caught:
+        limiter.found("ada", rule, role=more.get("role"), limit=more.get("limit"))
+
+    assert caught.value.args == (sentence,)
+
+
+SPECIAL = """
+version: 1
+backends:
+  lms: {servers: ["http://127.0.0.1:9000"]}
+limits:
+  up: {concurrent: 2, per: [client, path.id]}
+  daily: {quota: 5/day, per: [client, header.X-Key]}
+rules:
+  - {id: up, match: "PUT /up/{id}", allow: anyone, limits: [up, daily]}
+"""
+
+
+async def test_what_a_limit_counts_by_can_be_said(store: MemoryStore) -> None:
+    """As a request would say it; and of requests at a time nothing can be lent."""
+    policy, _ = parse_policy([("policy.yaml", SPECIAL)], {})
+    limiter = Limiter(store, lambda: policy, now_us=lambda: 0, secret=lambda: b"s")
+    given = {"path.id": "7", "header.X-Key": "sesame"}
+    takes = limiter.found("192.0.2.1", "up", given=given)
+    assert [take.owner.partition(":")[0] for take in takes] == ["c", "c"]
+    await store.take([takes[1].costing(3)])
+
+    same = await limiter.get_limit_status("192.0.2.1", "up", given=given)
+    other = await limiter.get_limit_status("192.0.2.1", "up")
+
+    assert [limit.remaining for limit in same.limits] == [2, 2]
+    assert [limit.per for limit in same.limits] == [
+        "client and path.id",
+        "client and header.x-key",
+    ]
+    assert [limit.remaining for limit in other.limits] == [2, 5]
+    with pytest.raises(KeyError, match="at a time"):
+        limiter.lend(takes, 5, 60.0)

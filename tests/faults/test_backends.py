@@ -382,3 +382,39 @@ async def test_a_slow_body_is_not_a_broken_one() -> None:
         assert b"data: 7\n\n" in rest
         await eventually(lambda: len(proxy.seen.exchanges) == 1)
         assert not proxy.seen.exchanges[0].aborted
+
+
+PATIENT = (
+    SHORT
+    + """
+  - id: patient
+    match: GET /patient
+    allow: anyone
+    timeouts: {first_byte: 5s, idle: 5s}
+"""
+)
+
+
+@pytest.mark.parametrize("path", ["open/x", "patient"])
+async def test_a_rule_may_be_more_patient_than_its_backend(path: str) -> None:
+    """A long poll, and then events with a long silence between, under one rule."""
+
+    async def think(client: Client) -> None:
+        await client.reader.readuntil(b"\r\n\r\n")
+        await asyncio.sleep(0.5)
+        await client.send(HEAD + b"Content-Type: text/event-stream\r\n\r\n")
+        await client.send(b"data: 1\n\n")
+        await asyncio.sleep(0.5)
+        await client.send(b"data: 2\n\n")
+
+    request = GET.replace(b"open/x", path.encode())
+    async with whole_proxy(think, PATIENT) as proxy, client_of(proxy) as client:
+        answer = await client.request(request)
+
+        if path == "patient":
+            assert (answer.status, answer.complete) == (200, True)
+            assert answer.body == b"data: 1\n\ndata: 2\n\n"
+        else:
+            assert answer.status == 504
+        await client.close()
+        await proxy.settled()

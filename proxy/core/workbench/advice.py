@@ -56,6 +56,10 @@ _ADVICE = {
         "Try again, with a running proxy: it asks the issuer for what explain cannot. "
         "If that says the same, look at its log and at lumina_jwks_age_seconds."
     ),
+    Reason.LOGIN_TOO_WEAK: (
+        "Log in again, as the challenge in WWW-Authenticate asks for. Required is that "
+        "{login}."
+    ),
     Reason.ROLE_NOT_ALLOWED: (
         "Use a token with the role {roles}, or add a role to the rule's allow."
     ),
@@ -149,8 +153,10 @@ def _asked(decision: Decision) -> dict[str, str]:
     """Return what a rule asks beside a role, in the words of advice."""
     guard = decision.rule.guard if decision.rule else None
     condition = guard.condition if guard else None
+    step_up = guard.step_up if guard else None
     return {
         "scopes": joined(guard.scopes) if guard else "",
+        "login": joined(step_up.parts()) if step_up else "",
         "owner": str(guard.owner) if guard else "",
         "when": " ".join(condition.text.split()) if condition else "",
     }

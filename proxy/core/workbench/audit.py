@@ -147,6 +147,10 @@ def _rest(policy: Policy, draft: Draft) -> Found:
             what = "only the chain" if backend.tls.verify is Verify.CHAIN else "nothing"
             message = f"{what} of the certificates of {name} is checked"
             yield Lint.BACKEND_UNVERIFIED, table.values["tls"], message
+    for table, rule in draft.rules:
+        if rule.shadow:
+            message = f"{rule.id} is in shadow mode"
+            yield Lint.NOT_ENFORCED, where(table, "mode", "id"), message
     if policy.fields and policy.deployment == DEFAULT_DEPLOYMENT:
         key, _ = next(iter(draft.sections["fields"].values()))
         yield Lint.DEFAULT_DEPLOYMENT, key, "the deployment has no name of its own"

@@ -1,4 +1,4 @@
-"""How differ what two rules ask beside a role: addresses, scopes, owner, condition.
+"""How differ what two rules ask beside a role: addresses, log-in, scopes, owner, when.
 
 What is asked for is asked of everybody, so asking for more closes and asking for less
 opens. Of two conditions nobody can say which lets more happen.
@@ -30,12 +30,17 @@ def compare_guards(old: Rule, new: Rule) -> Found:
         yield Direction.CLOSES, f"the scope {scope} is needed"
     for scope in sorted({*before.scopes} - {*after.scopes}):
         yield Direction.OPENS, f"the scope {scope} is no longer needed"
+    yield from _words("require", _login(before), _login(after))
     yield from _words("owner", before.owner, after.owner)
     yield from _words("when", _text(before), _text(after))
 
 
 def _text(guard: Guard) -> str | None:
     return guard.condition.text if guard.condition else None
+
+
+def _login(guard: Guard) -> str | None:
+    return joined(guard.step_up.parts()) if guard.step_up else None
 
 
 def _words(key: str, was: str | None, now: str | None) -> Found:

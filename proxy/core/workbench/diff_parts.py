@@ -39,6 +39,10 @@ def compare_parts(changes: Changes, old: Policy, new: Policy) -> None:
         for key, was, now in _differing(field, new.fields.get(name, field)):
             text = f"{key} of the field {name}: {_shown(was)} -> {_shown(now)}"
             changes.add(Area.PLAINTEXT, Direction.CHANGES, text)
+    if (old.unmatched is None) != (new.unmatched is None):
+        way = Direction.OPENS if new.unmatched else Direction.CLOSES
+        verdict = "passed" if new.unmatched else "refused"
+        changes.add(Area.ACCESS, way, f"what no rule matches is {verdict}")
     if old.health != new.health:
         was, now = (one.health or NO_HEALTH for one in (old, new))
         text = f"where the data port answers for itself: {was} -> {now}"

@@ -98,7 +98,9 @@ def _guard(decision: Decision) -> Iterator[str]:
     guard = decision.rule.guard if decision.rule else None
     if guard is None:
         return
-    asked = []
+    asked: list[str] = []
+    if guard.step_up:
+        asked += guard.step_up.parts()
     if guard.scopes:
         asked.append(f"the token has the scopes {joined(guard.scopes)}")
     if guard.owner:

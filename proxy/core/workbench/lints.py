@@ -121,6 +121,11 @@ class Lint(enum.Enum):
         "warning",
         "whoever is on the way to the backend can be the backend",
     )
+    NOT_ENFORCED = (
+        "not-enforced",
+        "note",
+        "who forgets that a rule is in shadow mode leaves a door open",
+    )
     DEFAULT_DEPLOYMENT = (
         "default-deployment",
         "note",

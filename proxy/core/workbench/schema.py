@@ -54,6 +54,7 @@ from proxy.core.policy_keys import (
     KEY,
     LOG,
     PROTECT,
+    REQUIRE,
     RESPONSES,
     RULE,
     RULE_TIMEOUTS,
@@ -223,6 +224,19 @@ def exactly_one(*names: str) -> list[Schema]:
     return [{"required": [name]} for name in names]
 
 
+_WHEN: Schema = {
+    "type": "string",
+    "minLength": 1,
+    "maxLength": MAX_LENGTH,
+    "examples": ["claims.sub == path.id || role == 'admin'"],
+}
+
+
+def _require() -> Schema:
+    words = _one_or_many(_WORD)
+    return _object(REQUIRE, {"acr": words, "amr": words, "max_age": _DURATION})
+
+
 def _rule() -> Schema:
     path, name = {"pattern": r"^\$"}, {"minLength": 1}
     kinds = [kind.value for kind in Ambiguity if kind not in INTOLERABLE]
@@ -232,14 +246,10 @@ def _rule() -> Schema:
             "id": _word(RULE_ID),
             "match": {"type": "string", "pattern": _match(), "examples": _MATCHES},
             "allow": {"anyOf": [{"const": ANYONE}, _set(ROLE_WORD)]},
+            "require": _require(),
             "scopes": _set(_word(SCOPE)),
             "owner": {"type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_]*$"},
-            "when": {
-                "type": "string",
-                "minLength": 1,
-                "maxLength": MAX_LENGTH,
-                "examples": ["claims.sub == path.id || role == 'admin'"],
-            },
+            "when": _WHEN,
             "addresses": _object(ADDRESSES, {"allow": _ADDRESSES, "deny": _ADDRESSES}),
             "mode": _words(POLICY_MODES),
             "backend": NAME_WORD,
