@@ -9,7 +9,7 @@ Rules of this file:
 4. Every request ends in ``Recorder.record``, exactly once.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from proxy.admission import Admission
 from proxy.answers import Answers
@@ -70,7 +70,7 @@ class Pipeline:
         trusted: Sequence[Network] = (),
         body_bytes: int,
         buffered_bytes: int,
-        deny_seconds: Callable[[], float] = lambda: 0.0,
+        taking: Taking | None = None,
     ) -> None:
         self.snapshot = snapshot
         self._store = store
@@ -81,7 +81,7 @@ class Pipeline:
         self._new_id = clocks.request_id
         self._trusted = trusted
         self._admission = Admission(clocks.wall, inquiries)
-        self.taking = Taking(store, clocks, deny_seconds)
+        self.taking = taking or Taking(store, clocks, lambda: 0.0)
         self._answers = Answers(clocks)
         self._bodies = Bodies(
             recorder,

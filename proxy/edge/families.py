@@ -69,6 +69,10 @@ COUNTERS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
         ("issuer",),
     ),
     "lumina_limiter_batches": ("Calls to the store of limits.", ()),
+    "lumina_listener_connections_refused": (
+        "Connections whose TLS handshake or PROXY header was none, or not in time.",
+        ("listener",),
+    ),
     "lumina_upstream_retries": (
         "Requests sent again, or to another server, where that was safe.",
         ("backend",),
@@ -144,6 +148,14 @@ GAUGES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
         "Whether the files of a backend's certificates could be used when last read.",
         ("backend",),
     ),
+    "lumina_listener_certificate_expiry_timestamp_seconds": (
+        "When a listener's certificate expires, in epoch seconds.",
+        ("listener",),
+    ),
+    "lumina_listener_certificate_reload_success": (
+        "Whether the files of a listener's certificate could be used when last read.",
+        ("listener",),
+    ),
     "lumina_downstream_connections": ("Open connections of clients.", ()),
     "lumina_tunnels_open": ("Open tunnels of upgraded connections.", ("rule",)),
     "lumina_policy_info": ("The policy in force, by its digest.", ("digest",)),
@@ -179,6 +191,8 @@ WORST: Final = frozenset(
         "lumina_keystore_up",
         "lumina_limiter_store_up",
         "lumina_policy_last_reload_success",
+        "lumina_listener_certificate_expiry_timestamp_seconds",
+        "lumina_listener_certificate_reload_success",
         "lumina_upstream_certificate_expiry_timestamp_seconds",
         "lumina_upstream_certificate_reload_success",
         "lumina_upstream_up",

@@ -684,6 +684,9 @@ def busy(metrics: Metrics) -> None:
         "lumina_upstream_certificate_reload_success": ("lms",),
         "lumina_upstream_up": ("lms", "127.0.0.1:9000"),
         "lumina_downstream_connections": (),
+        "lumina_listener_connections_refused": ("default",),
+        "lumina_listener_certificate_expiry_timestamp_seconds": ("default",),
+        "lumina_listener_certificate_reload_success": ("default",),
         "lumina_tunnels_open": ("room",),
         "lumina_tunnels_closed": ("room", "expired"),
     }.items():
