@@ -101,6 +101,7 @@ class Pipeline:
             who = admission.admit(snapshot, rule, request, headers, exchange)
             if who is None:
                 who = await admission.ask(snapshot, rule, request, headers, exchange)
+            exchange.admitted = self._clock()
             # take tokens
             takes = self.taking.takes(snapshot, rule, request, headers, exchange)
             if takes:
@@ -108,6 +109,7 @@ class Pipeline:
             # write down what has to be
             if rule.observed.audit is Audit.REQUIRED:
                 await self._auditor.required("request.admitted", **exchange.described())
+            exchange.taken = self._clock()
             # encrypt
             target = bodies.encrypted_target(snapshot, rule, target, exchange)
             body, framing = bodies.outgoing(rule, request, headers, exchange)

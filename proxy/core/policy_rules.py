@@ -65,6 +65,7 @@ OWN_METRICS = (
     "lumina_request_",
     "lumina_revocations",
     "lumina_shadow_",
+    "lumina_stage_",
     "lumina_system_",
     "lumina_tunnels_",
     "lumina_upstream_",

@@ -15,20 +15,33 @@ DURATION: Final[tuple[float, ...]] = (
     *(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25),
     *(0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0),
 )
+STAGE: Final[tuple[float, ...]] = (
+    *(0.000005, 0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005),
+    *(0.001, 0.0025, 0.005, 0.025, 0.1, 1.0),
+)
+STAGES: Final = ("decide", "take", "encrypt", "answer")
 BY_RESPONSE: Final = ("rule", "method", "status")
 
-HISTOGRAMS: Final[dict[str, tuple[str, tuple[float, ...]]]] = {
+HISTOGRAMS: Final[dict[str, tuple[str, tuple[float, ...], tuple[str, ...]]]] = {
     "lumina_request_duration_seconds": (
         "From a request's complete head to the last byte of its response.",
         DURATION,
+        BY_RESPONSE,
     ),
     "lumina_upstream_duration_seconds": (
         "From sending a request to the backend to the last byte of its answer.",
         DURATION,
+        BY_RESPONSE,
     ),
     "lumina_overhead_seconds": (
         "The proxy's own share of a request: total minus upstream.",
         OVERHEAD,
+        BY_RESPONSE,
+    ),
+    "lumina_stage_duration_seconds": (
+        "Time in each stage of the proxy that requests passed.",
+        STAGE,
+        ("stage",),
     ),
 }
 
