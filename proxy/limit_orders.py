@@ -13,7 +13,7 @@ from proxy.core.errors import Refused
 from proxy.core.limits import Take
 from proxy.edge.bucket_store import MemoryStore
 from proxy.edge.limiter import Limiter
-from proxy.edge.redis_store import RedisStore
+from proxy.edge.redis_store import SharedStore
 from proxy.orders import GRANT_LIMITS, PRESSED, RESET_LIMITS, Order, Question
 from proxy.ports import Auditor
 from proxy.taking import Taking
@@ -39,7 +39,7 @@ class LimitOrders:
     def __init__(
         self,
         limiter: Limiter,
-        store: MemoryStore | RedisStore,
+        store: MemoryStore | SharedStore,
         taking: Taking,
         auditor: Auditor,
     ) -> None:
@@ -138,7 +138,7 @@ class LimitOrders:
         for take in takes:
             self._taking.forget(take.key)
         return {
-            "shared": isinstance(self._store, RedisStore),
+            "shared": isinstance(self._store, SharedStore),
             "limits": list(dict.fromkeys(take.id for take in takes)),
         }
 

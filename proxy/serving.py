@@ -18,6 +18,7 @@ from proxy.core.learning import Learned
 from proxy.core.policy import OnStoreFailure, Policy
 from proxy.data_keys import DataKeys
 from proxy.edge.bucket_store import MemoryStore
+from proxy.edge.cluster_store import ClusterStore
 from proxy.edge.health import HealthChecks
 from proxy.edge.learner import Learner
 from proxy.edge.limiter import Limiter
@@ -25,7 +26,8 @@ from proxy.edge.limits import WireLimits
 from proxy.edge.listener import Listener
 from proxy.edge.metrics import Metrics
 from proxy.edge.observers import Observers
-from proxy.edge.redis_store import RedisStore
+from proxy.edge.redis_address import RedisAddress
+from proxy.edge.redis_store import RedisStore, SharedStore
 from proxy.edge.refusals import Refusals
 from proxy.edge.renewals import Renewals
 from proxy.edge.tls import TlsError
@@ -148,12 +150,14 @@ class Serving:
         shared = self._settings.redis_url is not None and self._store.state == "ok"
         return _DENY_SECONDS if shared else 0.0
 
-    def _make_store(self) -> MemoryStore | RedisStore:
+    def _make_store(self) -> MemoryStore | SharedStore:
         url = self._settings.redis_url
         if url is None:
             log.warning("no REDIS_URL: rate limits are kept in this process only")
             return MemoryStore(bindings.now_us)
         try:
+            if RedisAddress.parse(url).kind == "cluster":
+                return ClusterStore(url, bindings.now_us)
             return RedisStore(url, bindings.now_us)
         except ValueError:
             raise StartError("REDIS_URL: an option in it has no such value.") from None

@@ -13,9 +13,12 @@ from collections.abc import Iterator, Mapping
 from proxy.core.forwarding import Network
 from proxy.core.listeners import Address
 
+_SERVER = r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?"
 _REDIS = re.compile(
-    r"(?:rediss?://(?:[^/@]*@)?(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?"
-    r"(?:/[0-9]*)?|unix://(?:[^/@]*@)?/[^?]+)(?:\?.*)?"
+    rf"(?:rediss?://(?:[^/@]*@)?{_SERVER}(?:/[0-9]*)?"
+    rf"|rediss?\+sentinel://(?:[^/@]*@)?{_SERVER}(?:,{_SERVER})*/[^/?]+(?:/[0-9]+)?"
+    rf"|rediss?\+cluster://(?:[^/@]*@)?{_SERVER}(?:,{_SERVER})*/?"
+    r"|unix://(?:[^/@]*@)?/[^?]+)(?:\?.*)?"
 )
 _MAX_WORKERS = 256
 _UNIX = "unix:"
@@ -248,7 +251,8 @@ class _Reader:
         text = self.text(name)
         if text and not _REDIS.fullmatch(text):
             self.problems.append(
-                f"{name} is not redis://host:port, rediss://host:port or unix:///path."
+                f"{name} is not redis://host:port, rediss://host:port, unix:///path, "
+                "redis+sentinel://host:port,…/name or redis+cluster://host:port,…."
             )
         return text or None
 

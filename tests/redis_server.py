@@ -10,6 +10,7 @@ from typing import Any
 
 import redis
 
+from tests.certificates import Authority
 from tests.ports import free_port
 
 _DEADLINE = 10.0
@@ -24,24 +25,42 @@ class RedisServer:
         options: further command line options.
         url: how tests connect; "" for the loopback port.
         password: what it asks for; "" for nothing.
+        authority: signs what it shows with TLS, and then nothing is plain.
     """
 
     def __init__(
-        self, folder: Path, *options: str, url: str = "", password: str = ""
+        self,
+        folder: Path,
+        *options: str,
+        url: str = "",
+        password: str = "",
+        authority: Authority | None = None,
     ) -> None:
         self.port = free_port()
         login = f":{password}@" if password else ""
-        self.url = url or f"redis://{login}127.0.0.1:{self.port}"
+        self._options: tuple[str, ...] = ("--port", str(self.port), *options)
+        usual = f"redis://{login}127.0.0.1:{self.port}"
+        if authority is not None:
+            certificate, key = authority.sign("127.0.0.1")
+            self._options = (
+                *("--port", "0", "--tls-port", str(self.port)),
+                *("--tls-cert-file", certificate, "--tls-key-file", key),
+                *("--tls-ca-cert-file", authority.file, "--tls-auth-clients", "no"),
+                *("--tls-replication", "yes", *options),
+            )
+            usual = usual.replace("redis", "rediss", 1)
+            usual += f"?ssl_ca_certs={authority.file}"
+        self.url = url or usual
         self._folder = folder
-        self._options = options
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start the process and wait until it answers."""
         self._process = subprocess.Popen(
             [
-                *("redis-server", "--port", str(self.port), "--bind", "127.0.0.1"),
+                *("redis-server", "--bind", "127.0.0.1"),
                 *("--save", "", "--appendonly", "no", "--loglevel", "warning"),
+                *("--repl-diskless-sync-delay", "0"),
                 *self._options,
             ],
             cwd=self._folder,
@@ -92,10 +111,16 @@ class RedisServer:
 
 @contextlib.contextmanager
 def redis_server(
-    folder: Path, *options: str, url: str = "", password: str = ""
+    folder: Path,
+    *options: str,
+    url: str = "",
+    password: str = "",
+    authority: Authority | None = None,
 ) -> Iterator[RedisServer]:
     """Run a Redis for the length of a ``with`` block."""
-    server = RedisServer(folder, *options, url=url, password=password)
+    server = RedisServer(
+        folder, *options, url=url, password=password, authority=authority
+    )
     try:
         server.start()
         yield server

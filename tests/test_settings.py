@@ -290,6 +290,10 @@ def test_everybody_is_no_proxy(text: str) -> None:
         "rediss://:hush@redis.example?ssl_cert_reqs=required",
         "unix:///run/redis.sock?db=1",
         "unix://user@/run/redis.sock",
+        "redis+sentinel://a:26379,[::1]:26379,c/lumina",
+        "rediss+sentinel://user:hush@a/lumina/2?sentinel_password=hush",
+        "redis+cluster://10.0.0.7:6379,10.0.0.8:6379",
+        "rediss+cluster://user:hush@a,b/?ssl_ca_certs=/run/ca.pem",
     ],
 )
 def test_redis_is_a_url(text: str) -> None:
@@ -309,6 +313,11 @@ def test_redis_is_a_url(text: str) -> None:
         "redis://hush:port",
         "redis://hush:123456",
         "redis://hush/name",
+        "redis://hush,hush",
+        "redis+sentinel://hush",
+        "redis+sentinel://hush,/name",
+        "redis+cluster://hush/name",
+        "redis+cluster://",
         "redis://[hush",
         "unix:/",
         "unix://run/hush.sock",
@@ -319,7 +328,8 @@ def test_other_places_of_redis_are_refused(text: str) -> None:
     [problem] = problems_of(REDIS_URL=text)
 
     assert problem == (
-        "REDIS_URL is not redis://host:port, rediss://host:port or unix:///path."
+        "REDIS_URL is not redis://host:port, rediss://host:port, unix:///path, "
+        "redis+sentinel://host:port,…/name or redis+cluster://host:port,…."
     )
 
 

@@ -183,7 +183,7 @@ async def whole_proxy(
     """
     tasks, sockets = asyncio.all_tasks(), open_sockets()
     async with backend(script) as port:
-        tunnels = Tunnels(wall, interval=0.02)
+        tunnels = Tunnels(wall, interval=0.02, close_seconds=1.0)
         proxy = WholeProxy(port, policy, limits or WireLimits(), wall, tunnels)
         proxy.upstreams.start()
         await proxy.listener.start(bind("127.0.0.1", 0))

@@ -285,6 +285,16 @@ PROCESSES = [
         unit="percentunit",
         limits=steps((None, BLUE), (0.8, VERMILLION)),
     ),
+    lines(
+        "Lost log lines",
+        "Lines of the access log that were dropped, because whoever takes them was too "
+        "slow. Requests never wait for the log.",
+        query(
+            "rate(lumina_log_lines_dropped_total{@}[$__rate_interval])", "{{instance}}"
+        ),
+        unit="ops",
+        shade=VERMILLION,
+    ),
 ]
 
 MONITORING = [

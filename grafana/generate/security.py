@@ -1,6 +1,7 @@
 """Security: who is refused and why, and whether what is protected stays so."""
 
 from grafana.generate.layout import dashboard
+from grafana.generate.limits import LIMITS
 from grafana.generate.panels import (
     BLUE,
     GREY,
@@ -14,7 +15,6 @@ from grafana.generate.panels import (
     query,
     steps,
     table,
-    to_rule,
 )
 
 DECISIONS = 'lumina_decisions_total{@, rule=~"$rule"'
@@ -246,54 +246,6 @@ REFUSALS = [
     ),
 ]
 
-LIMITS = [
-    lines(
-        "Over a limit, by rule",
-        "Which rules refuse because a limit is used up.",
-        query(
-            f'sum by (rule) (rate({DECISIONS}, reason="rate-limited"}}'
-            "[$__rate_interval]))",
-            "{{rule}}",
-        ),
-        unit="reqps",
-        shade=ORANGE,
-        links=[to_rule()],
-    ),
-    lines(
-        "Near a limit",
-        "Requests that left less than a fifth of a limit's tokens: who is next to be "
-        "refused.",
-        query(
-            "sum by (limit, role) (rate(lumina_limits_near_total{@}"
-            "[$__rate_interval]))",
-            "{{limit}} {{role}}",
-        ),
-        unit="reqps",
-        shade=ORANGE,
-    ),
-    lines(
-        "Over a limit, by limit",
-        "What each limit refuses, or would refuse in shadow mode.",
-        query(
-            "sum by (limit, role, mode) (rate(lumina_limits_over_total{@}"
-            "[$__rate_interval]))",
-            "{{limit}} {{role}} {{mode}}",
-        ),
-        unit="reqps",
-        shade=ORANGE,
-    ),
-    lines(
-        "Takes",
-        "Requests that took tokens from buckets, and those that found one empty.",
-        query(
-            "sum by (outcome) (rate(lumina_limiter_takes_total{@}[$__rate_interval]))",
-            "{{outcome}}",
-        ),
-        unit="reqps",
-        colors={"allowed": BLUE, "refused": ORANGE},
-    ),
-]
-
 PROTECTION = [
     lines(
         "Values by outcome",
@@ -399,6 +351,25 @@ POLICY = [
     ),
 ]
 
+AUDIT = [
+    lines(
+        "Audit log",
+        "Security events that were written to the audit log, those that were lost, and "
+        "attempts to write that failed. Nothing at all: there is no AUDIT_LOG.",
+        query("sum(rate(lumina_audit_lines_total{@}[$__rate_interval]))", "written"),
+        query(
+            "sum(rate(lumina_audit_events_dropped_total{@}[$__rate_interval]))",
+            "lost",
+        ),
+        query(
+            "sum(rate(lumina_audit_write_failures_total{@}[$__rate_interval]))",
+            "failed attempts",
+        ),
+        unit="ops",
+        colors={"written": BLUE, "lost": VERMILLION, "failed attempts": ORANGE},
+    ),
+]
+
 DASHBOARD = dashboard(
     "lumina-security",
     "lumina: Security",
@@ -408,6 +379,7 @@ DASHBOARD = dashboard(
         "Refusals": REFUSALS,
         "Limits": LIMITS,
         "Protected fields and certificates": PROTECTION,
+        "Audit": AUDIT,
         "Policy": POLICY,
     },
     rule=True,

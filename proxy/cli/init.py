@@ -33,9 +33,10 @@ _NAME = re.compile(
 _REDIS_NAMES = ("redis", *(f"redis-{number}" for number in range(1, 7)), "localhost")
 
 _RIGHTS: Mapping[str, str] = {
-    # The buckets: one script, and what it calls.
-    "lumina": "~* &* -@all +@connection +@scripting +@string +time +del +pexpire "
-    "+zadd +zrem +zcount +zremrangebyscore",
+    # The buckets and who shares them: two scripts, what they call, and where slots are.
+    "lumina": "~lb:* -@all +@connection +eval +evalsha +script|load +mget +set +del "
+    "+time +asking +expire +pexpire +zadd +zrem +zcard +zcount +zremrangebyscore "
+    "+cluster|slots",
     # Numbers, and no key's name or value.
     "exporter": "resetkeys -@all +@connection +info +config|get +latency|latest "
     "+latency|histogram +slowlog|len +slowlog|get +cluster|info",

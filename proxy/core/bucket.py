@@ -140,6 +140,26 @@ class RateLimit:
         most = MAX_FAILURES
         return cls(free, forget_us, most, 0, 1, most, BACKOFF, 0, wait_us, most_us)
 
+    def shared_by(self, instances: int) -> "RateLimit":
+        """Return one instance's share, when each of them counts by itself.
+
+        Together they give the rate, and the burst but for what does not divide; each
+        has a token at the least. More instances than can be counted exactly share as
+        far as they can. Failures are not divided: each instance counts its own.
+        """
+        burst = max(1, self.burst // instances)
+        if self.kind == WINDOW:
+            return RateLimit.window(burst, self.period_us, self.until_us)
+        if self.kind == HOLDS:
+            return RateLimit.holds(burst)
+        while self.kind == BUCKET and instances > 1:
+            try:
+                return RateLimit.of(self.count, self.period_us * instances, burst)
+            except ValueError:
+                instances //= 2
+                burst = max(1, self.burst // instances)
+        return self
+
     @property
     def window_seconds(self) -> int:
         """Seconds in which the empty bucket fills, rounded up; the period by default.

@@ -80,6 +80,8 @@ def read_limit(
     cost = _cost(report, entries.get("cost"), rates)
     if len(report.findings) > before or on_store_failure is None or precision is None:
         return None
+    if not rates:  # could not be read, which is told already
+        return None
     limit = Limit(
         id=name,
         per=parts[0].per,

@@ -15,8 +15,6 @@ from typing import cast
 import hiredis
 from redis.asyncio import ConnectionPool
 from redis.asyncio.connection import AbstractConnection
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 Reply = object
@@ -94,23 +92,6 @@ class RedisWire:
             self._on_lost()
 
 
-def pool_of(url: str) -> ConnectionPool:
-    """Return what makes connections to ``url``.
-
-    Raises:
-        ValueError: the URL is not one of ``redis://``, ``rediss://`` or ``unix://``.
-    """
-    return ConnectionPool.from_url(
-        url,
-        # RESP2: nothing is pushed, so every reply answers a send.
-        protocol=2,
-        # Opening has one bound, around all of it, and our own retries.
-        socket_timeout=None,
-        socket_connect_timeout=None,
-        retry=Retry(NoBackoff(), 0),
-    )
-
-
 async def open_wire(
     pool: ConnectionPool,
     script: str,
@@ -120,7 +101,7 @@ async def open_wire(
     """Open a connection that is seen to answer, with ``script`` loaded.
 
     Args:
-        pool: see ``pool_of``.
+        pool: see ``RedisAddress``.
         script: Lua; loading it is the probe.
         on_reply: see ``RedisWire``.
         on_lost: see ``RedisWire``.

@@ -4,8 +4,10 @@
 -- by line under the same names; change both or neither. tests/edge/test_bucket_store.py
 -- and test_other_limits.py compare them on random histories.
 --
--- KEYS  what the requests take from, in order; one may occur again and again.
--- ARGV  now in microseconds ("" for this server's clock), then for each request a
+-- KEYS  what the requests take from, in order; one may occur again and again. None in
+--       a Redis Cluster, which would have them all in one slot: there ARGV has them.
+-- ARGV  now in microseconds ("" for this server's clock); without KEYS, how many keys
+--       there are and they, all of this server; then for each request a
 --       number and what it takes from. The number is how many there are to take from;
 --       below 0, how many there are to settle, where a cost below 0 is given back (to
 --       take, it is taken if it is there, and refuses nobody if it is not); 0
@@ -34,12 +36,24 @@ if not now then
   now = tonumber(time[1]) * 1000000 + tonumber(time[2])
 end
 
+local keys, argument, stored = KEYS, 2, nil
+if #KEYS > 0 then
+  stored = redis.call('MGET', unpack(KEYS))
+else
+  -- A key of another server is an error here, before anything is written.
+  keys, stored = {}, {}
+  for i = 1, tonumber(ARGV[2]) do
+    local key = ARGV[2 + i]
+    keys[i], stored[i] = key, redis.call('MGET', key)[1]
+  end
+  argument = 3 + #keys
+end
+
 -- The states that were read or written, by key. MGET answers nil for a foreign type,
 -- and a foreign text does not match: both count as one never touched, and the next
 -- write mends them. What is lent until an instant stands behind the state.
 local levels, instants, extras, ends = {}, {}, {}, {}
-local stored = redis.call('MGET', unpack(KEYS))
-for i, key in ipairs(KEYS) do
+for i, key in ipairs(keys) do
   if stored[i] then
     local level, at = string.match(stored[i], '^(%d+):(%d+)$')
     if not level then
@@ -179,20 +193,20 @@ local function left(i)
   return math.max(0, capacity[i] - level[i])
 end
 
--- Takes for one request, from KEYS[key + 1 .. key + count], what is written from
+-- Takes for one request, from keys[key + 1 .. key + count], what is written from
 -- ARGV[argument] on. Returns where the next request is written.
 local function take(key, argument, count)
   local everywhere, something = true, false
   for i = 1, count do
     local ahead
-    enough[i], ahead, argument = read(i, KEYS[key + i], argument, true)
+    enough[i], ahead, argument = read(i, keys[key + i], argument, true)
     everywhere = everywhere and (enough[i] or soft[i])
     something = something or cost[i] > 0
     reply[2 * (key + i) - 1] = enough[i] and 1 + ahead or -ahead
   end
   for i = 1, count do
     if everywhere and something and enough[i] and cost[i] > 0 then
-      spend(i, KEYS[key + i])
+      spend(i, keys[key + i])
     end
     reply[2 * (key + i)] = left(i)
   end
@@ -274,7 +288,7 @@ local function lend(key, argument)
   return next_one + 1
 end
 
-local key, argument = 0, 2
+local key = 0
 while argument <= #ARGV do
   local count = tonumber(ARGV[argument])
   argument = argument + 1
@@ -284,7 +298,7 @@ while argument <= #ARGV do
   else
     for i = 1, math.max(-count, 1) do
       local run = count == 0 and lend or settle
-      argument = run(KEYS[key + i], argument)
+      argument = run(keys[key + i], argument)
       reply[2 * (key + i) - 1], reply[2 * (key + i)] = 0, 0
     end
     key = key + math.max(-count, 1)

@@ -20,7 +20,7 @@ from proxy.core.websocket import FrameCursor, close_frame
 
 NEVER: Final = float("inf")
 CLOSE_SECONDS: Final = 10.0
-"""What both sides get to leave, once they were told of the end."""
+"""What both sides get to answer and leave, once they were told of the end."""
 LEAVE_SECONDS: Final = 60.0
 """What a side gets to take the rest of what the other one sent before it left."""
 
@@ -70,12 +70,13 @@ class TunnelEnd:
         name: "client" or "backend".
         transport: of this side.
         other: the end of the other side.
-        done: whether the other side gets nothing more from this one.
+        done: whether what this side sends is not passed on any more.
         left: whether this side has said that it sends nothing more.
     """
 
     __slots__ = (
         "_cursor",
+        "_ended",
         "_last",
         "_over",
         "_tunnel",
@@ -98,6 +99,7 @@ class TunnelEnd:
         self.other: TunnelEnd = self
         self.done = False
         self.left = False
+        self._ended = False
         self._tunnel = tunnel
         self._over = over
         # Where frames end in what this side sends, and the frame that is to be the
@@ -106,19 +108,37 @@ class TunnelEnd:
         self._last: bytes | None = None
 
     def data_received(self, data: bytes) -> None:
-        """Pass bytes on."""
+        """Pass bytes on, unless this side has nothing more to say."""
         self._tunnel.touch()
-        if self.done or self.other.transport.is_closing():
-            return
         cursor = self._cursor
         if cursor is None:
-            self.other.transport.write(data)
+            if not self.done:
+                self._pass_on(data)
         elif self._last is None:
             cursor.advance(data)
-            self.other.transport.write(data)
+            self._pass_on(data)
         else:
-            self.other.transport.write(data[: cursor.step(data)])
+            self._pass_on_until_whole(cursor, data)
+
+    def _pass_on(self, data: bytes) -> None:
+        other = self.other.transport
+        if not other.is_closing():
+            other.write(data)
+
+    def _pass_on_until_whole(self, cursor: FrameCursor, data: bytes) -> None:
+        """Pass the rest of a frame on; what follows is dropped, but for its end.
+
+        A side that has answered the Close frame that it got needs this connection no
+        more (RFC 6455 section 7.1.1).
+        """
+        begin = 0
+        if not self.done:
+            begin = cursor.step(data)
+            self._pass_on(data[:begin])
             self._end_if_whole()
+        cursor.advance(data[begin:])
+        if cursor.closed and self.other.done:
+            self.other.end_other()
 
     def end_with(self, frame: bytes) -> None:
         """Let ``frame`` be the last that the other side gets, behind a whole one."""
@@ -127,21 +147,28 @@ class TunnelEnd:
             self._end_if_whole()
 
     def _end_if_whole(self) -> None:
-        cursor = self._cursor
+        cursor, answer = self._cursor, self.other.said_close
         if cursor is not None and not cursor.between_frames:
             return
-        other = self.other.transport
-        if not other.is_closing() and self._last and cursor and not cursor.closed:
-            other.write(self._last)
-        self._end_other()
-        self.read(on=True)  # to see this side leave; what it says is dropped
+        if self._last and cursor and not cursor.closed:
+            self._pass_on(self._last)
+        self.done = True
+        if cursor is None or answer:
+            self.end_other()
+        self.read(on=True)  # to see this side leave
 
-    def _end_other(self) -> None:
-        """Tell the other side that nothing more will come."""
+    @property
+    def said_close(self) -> bool:
+        """Whether this side has sent a Close frame."""
+        return self._cursor is not None and self._cursor.closed
+
+    def end_other(self) -> None:
+        """Close our sending half of the other side's connection, once."""
         self.done = True
         other = self.other.transport
-        if not other.is_closing() and other.can_write_eof():
+        if not self._ended and not other.is_closing() and other.can_write_eof():
             other.write_eof()
+        self._ended = True
 
     def read(self, *, on: bool) -> None:
         """Go on reading this side, or stop."""
@@ -165,7 +192,7 @@ class TunnelEnd:
         self.left = True
         self._tunnel.ended_by(self.name)
         if not self.done:
-            self._end_other()
+            self.end_other()
         return not self.other.done
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -192,6 +219,7 @@ class Tunnel:
         backend: what the connection to the backend became.
         now: the loop's time, in seconds.
         over: called once, with the tunnel, when both connections have ended.
+        close_seconds: what both sides get to leave, once they were told of the end.
 
     Attributes:
         offer: who opened it, by which rule, on which terms.
@@ -206,6 +234,7 @@ class Tunnel:
     __slots__ = (
         "_backend",
         "_client",
+        "_close_seconds",
         "_now",
         "_open",
         "_over",
@@ -225,6 +254,7 @@ class Tunnel:
         *,
         now: Callable[[], float],
         over: Callable[["Tunnel"], object],
+        close_seconds: float = CLOSE_SECONDS,
     ) -> None:
         self.offer = backend.offer
         self.websocket = backend.protocol == WEBSOCKET
@@ -234,6 +264,7 @@ class Tunnel:
         self.deadline = NEVER
         self._now = now
         self._over = over
+        self._close_seconds = close_seconds
         self._open = 2
         backend.joined = True
         self._client = TunnelEnd(self, "client", client, client_over)
@@ -291,7 +322,7 @@ class Tunnel:
             return
         self.closing = True
         self.reason = self.reason or reason
-        self.deadline = self._now() + CLOSE_SECONDS
+        self.deadline = self._now() + self._close_seconds
         self._backend.end_with(close_frame(code))
         self._client.end_with(close_frame(code, os.urandom(4)))
 

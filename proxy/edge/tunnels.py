@@ -11,7 +11,7 @@ from typing import Final
 
 from proxy.core.authn import Principal
 from proxy.core.websocket import GOING_AWAY, POLICY_VIOLATION
-from proxy.edge.tunnel import Switched, Tunnel
+from proxy.edge.tunnel import CLOSE_SECONDS, Switched, Tunnel
 
 EXPIRED: Final = "expired"
 REVOKED: Final = "revoked"
@@ -29,12 +29,18 @@ class Tunnels:
     Args:
         wall: epoch seconds, for the time claims of tokens.
         interval: seconds between two looks at each of them.
+        close_seconds: what both sides of one get to leave, once they were told to.
     """
 
     def __init__(
-        self, wall: Callable[[], float] = time.time, *, interval: float = 1.0
+        self,
+        wall: Callable[[], float] = time.time,
+        *,
+        interval: float = 1.0,
+        close_seconds: float = CLOSE_SECONDS,
     ) -> None:
         self._wall = wall
+        self._close_seconds = close_seconds
         self._interval = interval
         self._loop = asyncio.get_running_loop()
         self._tunnels: set[Tunnel] = set()
@@ -61,7 +67,12 @@ class Tunnels:
             paused: whether the client has not taken yet what was written to it.
         """
         tunnel = Tunnel(
-            client, client_over, backend, now=self._loop.time, over=self._over
+            client,
+            client_over,
+            backend,
+            now=self._loop.time,
+            over=self._over,
+            close_seconds=self._close_seconds,
         )
         self._tunnels.add(tunnel)
         tunnel.begin(held, backend.early, paused=paused)

@@ -60,6 +60,10 @@ class Waiter(Generic[T]):
         if resume is not None:
             resume()
 
+    def resume_with(self, resume: Callable[[], object]) -> None:
+        """Call ``resume`` when there is a result, in the stack of who gives it."""
+        self._resume = resume
+
     def given_up(self) -> None:
         """Note that whoever waited was cancelled; for those who have more to do."""
 

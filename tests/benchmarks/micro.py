@@ -22,6 +22,7 @@ from redis.asyncio.connection import AbstractConnection
 
 from proxy.app import App
 from proxy.edge.downstream import DownstreamConnection
+from proxy.edge.redis_batch import Batch
 from proxy.edge.redis_store import RedisStore
 from proxy.edge.redis_wire import RedisWire
 from proxy.edge.upstream import UpstreamConnection
@@ -114,11 +115,12 @@ class Rig:
         store = serving._store
         self.store = store if isinstance(store, RedisStore) else None
         if self.store is not None:
-            store = self.store
+            link = self.store._link
             opened = cast("AbstractConnection", Connection())
-            store._wire = RedisWire(opened, store._replied, store._lost)
+            link._wire = RedisWire(opened, link._replied, link._lost)
+            link.open = True
             # A timer that is there already is not set again.
-            store._timer = asyncio.get_running_loop().call_later(3600, list)
+            link._timer = asyncio.get_running_loop().call_later(3600, list)
         ((_, pool),) = serving._upstreams._pools()
         self.upstream: list[tuple[UpstreamConnection, Wire]] = []
         for _ in range(CONNECTIONS):
@@ -143,11 +145,11 @@ class Rig:
         for number, (client, _) in enumerate(self.downstream):
             client.data_received(self.requests[number])
         store = self.store
-        if store is not None and store._wire is not None:
+        if store is not None and store._link._wire is not None:
             await asyncio.sleep(0)
-            for batch in list(store._in_flight):
-                keys = len(batch.keys)
-                store._wire.data_received(
+            for batch in list(store._link._in_flight):
+                keys = len(cast("Batch", batch).keys)
+                store._link._wire.data_received(
                     b"*%d\r\n" % (2 * keys) + b":1\r\n:3000000000\r\n" * keys
                 )
         for connection, wire in self.upstream:

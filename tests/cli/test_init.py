@@ -25,16 +25,20 @@ DOMAIN = "lms.example.test"
 SHARED = {"redis_password": "redis_url", "postgres_lms_password": "database_url"}
 """One secret in two files: whoever needs it reads it in one form or the other."""
 
-CALLS = re.findall(r"redis\.call\('(\w+)'", text_of("proxy/edge/take.lua"))
+CALLS = re.findall(
+    r"redis\.call\('(\w+)'",
+    text_of("proxy/edge/take.lua") + text_of("proxy/edge/heartbeat.py"),
+)
 TAKING = (
     "redis.call('TIME') redis.call('MGET', KEYS[1]) "
     "redis.call('SET', KEYS[1], '1', 'PX', 1000) redis.call('DEL', KEYS[1]) "
     "redis.call('ZADD', KEYS[1], 1, 'a') redis.call('PEXPIRE', KEYS[1], 1000) "
     "redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', 0) "
     "redis.call('ZCOUNT', KEYS[1], 0, 1) redis.call('ZREM', KEYS[1], 'a') "
+    "redis.call('EXPIRE', KEYS[1], 10) redis.call('ZCARD', KEYS[1]) "
     "return redis.status_reply('OK')"
 )
-"""Everything that the script of the buckets calls."""
+"""Everything that the scripts call."""
 
 
 def written(folder: Path, *flags: str) -> Result:
@@ -203,13 +207,16 @@ def test_each_user_of_redis_may_do_its_job_and_no_more(
         with redis.Redis.from_url(address) as client:
             return client.execute_command(*words)
 
+    def taken(*arguments: str) -> object:
+        return asks("lumina", lumina_password, "EVAL", TAKING, *arguments)
+
     exporter = json.loads((room / "redis_exporter_passwords").read_text())
     exporter_password = next(iter(exporter.values()))
     lumina_password = (room / "redis_password").read_text().strip()
     guarded.start()
     try:
         assert asyncio.run(opened()) == "ok"
-        assert asks("lumina", lumina_password, "EVAL", TAKING, "1", "bucket") == b"OK"
+        assert taken("2", "lb:a", "lb:b") == b"OK"
         assert asks("exporter", exporter_password, "INFO", "server")
         for user, password, *words in (
             ("exporter", exporter_password, "GET", "x"),
@@ -217,6 +224,7 @@ def test_each_user_of_redis_may_do_its_job_and_no_more(
             ("lumina", lumina_password, "FLUSHALL"),
             ("lumina", lumina_password, "CONFIG", "GET", "*"),
             ("lumina", lumina_password, "KEYS", "*"),
+            ("lumina", lumina_password, "MGET", "another's"),
         ):
             with pytest.raises(redis.exceptions.NoPermissionError):
                 asks(user, password, *words)

@@ -142,7 +142,10 @@ def test_unset_secret_of_a_policy_is_one_line(policy: Path) -> None:
     [
         (
             "http://hush:6379",
-            "REDIS_URL is not redis://host:port, rediss://host:port or unix:///path.",
+            (
+                "REDIS_URL is not redis://host:port, rediss://host:port, unix:///path, "
+                "redis+sentinel://host:port,…/name or redis+cluster://host:port,…."
+            ),
         ),
         ("redis://hush?db=x", "REDIS_URL: an option in it has no such value."),
         ("redis://hush?x=1", "REDIS_URL: there is no such option as in it."),

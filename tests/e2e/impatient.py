@@ -14,7 +14,7 @@ from proxy.core.bucket import Grant
 from proxy.core.limits import Take
 from proxy.edge.bucket_store import MemoryStore
 from proxy.edge.limits import WireLimits
-from proxy.edge.redis_store import RedisStore
+from proxy.edge.redis_store import SharedStore
 from proxy.ports import Snapshot
 
 LIMITS = WireLimits(head_seconds=0.2, linger_seconds=0.2)
@@ -23,7 +23,7 @@ LIMITS = WireLimits(head_seconds=0.2, linger_seconds=0.2)
 class BuggyStore:
     """A store with a bug; everything else of it is another's."""
 
-    def __init__(self, store: MemoryStore | RedisStore) -> None:
+    def __init__(self, store: MemoryStore | SharedStore) -> None:
         self._store = store
 
     def __getattr__(self, name: str) -> Any:

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from click.testing import CliRunner
 
+from proxy.__main__ import main
 from tests.e2e.conftest import wait_until_up
 from tests.e2e.sidecar import FAR, Sidecar
 from tests.ports import free_port
@@ -162,6 +164,25 @@ async def test_a_terminal_ends_with_its_token(
     async with asyncio.timeout(20):
         while closed not in sidecar.look("/metrics")[1]:  # noqa: ASYNC110 - a process
             await asyncio.sleep(0.05)
+
+
+async def test_a_terminal_ends_when_its_token_is_revoked(
+    sidecar: Sidecar, session: aiohttp.ClientSession
+) -> None:
+    """One command of an operator, and whoever has the token is out."""
+    path = await a_terminal(sidecar, session)
+    url = f"http://127.0.0.1:{sidecar.metrics}"
+    command = ["token", "revoke", "--sub", "ada", "--url", url]
+    async with session.ws_connect(path, headers=bearer(sidecar)) as terminal:
+        done = await asyncio.to_thread(CliRunner().invoke, main, command)
+        assert done.exit_code == 0, done.output
+        async with asyncio.timeout(20):
+            async for _ in terminal:
+                pass
+
+        assert terminal.close_code == 1008
+    with pytest.raises(aiohttp.WSServerHandshakeError, match="401"):
+        await session.ws_connect(path, headers=bearer(sidecar))
 
 
 async def test_a_drain_tells_a_terminal_to_come_again(

@@ -25,8 +25,8 @@ from proxy.core.bucket import (
 from proxy.core.limits import Take, takes_for
 from proxy.core.policy import Limit, Per
 from proxy.edge.bucket_store import BucketStore, MemoryStore
-from proxy.edge.redis_store import RedisStore
-from tests.redis_server import RedisServer
+from proxy.edge.cluster_store import ClusterStore
+from proxy.edge.redis_store import RedisStore, SharedStore
 
 SECOND = MICROSECONDS
 MINUTE = 60 * SECOND
@@ -44,9 +44,9 @@ class Clock:
         return self.now
 
 
-def bucket(name: str, rate: RateLimit) -> Take:
+def bucket(name: str, rate: RateLimit, limit_id: str = "test") -> Take:
     """Return a bucket of somebody called ``name``."""
-    limit = Limit(id="test", per=Per.SUBJECT, rates={None: rate})
+    limit = Limit(id=limit_id, per=Per.SUBJECT, rates={None: rate})
     [one] = takes_for((limit,), role="", subject=name, client="")
     return one
 
@@ -57,11 +57,10 @@ def costing(takes: list[Take], cost: int) -> list[Take]:
 
 
 @asynccontextmanager
-async def redis_store(server: RedisServer, clock: Clock) -> AsyncIterator[RedisStore]:
+async def shared_store(url: str, clock: Clock) -> AsyncIterator[SharedStore]:
     """Open a store that has all the time it needs, and must not need its fallback."""
-    store = RedisStore(
-        server.url, clock, clock=clock, timeout=30.0, connect_timeout=30.0
-    )
+    kind = ClusterStore if "cluster" in url else RedisStore
+    store = kind(url, clock, clock=clock, timeout=30.0, connect_timeout=30.0)
     await store.open()
     try:
         yield store
@@ -76,15 +75,21 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture(params=["memory", "redis"])
+def url_of(kind: str, request: pytest.FixtureRequest) -> str:
+    """Return where an empty Redis or Cluster is."""
+    url: str = request.getfixturevalue(kind).url
+    return url
+
+
+@pytest.fixture(params=["memory", "redis", "cluster"])
 async def store(
-    request: pytest.FixtureRequest, clock: Clock, redis: RedisServer
+    request: pytest.FixtureRequest, clock: Clock
 ) -> AsyncIterator[BucketStore]:
     """Give each store in turn."""
     if request.param == "memory":
         yield MemoryStore(clock)
     else:
-        async with redis_store(redis, clock) as opened:
+        async with shared_store(url_of(request.param, request), clock) as opened:
             yield opened
 
 
@@ -336,6 +341,7 @@ requests = st.tuples(
 _examples = itertools.count()
 
 
+@pytest.mark.parametrize("kind", ["redis", "cluster"])
 @settings(
     max_examples=150,
     deadline=None,
@@ -348,20 +354,22 @@ _examples = itertools.count()
     ),
 )
 async def test_lua_and_python_agree(
-    redis: RedisServer,
+    request: pytest.FixtureRequest,
+    kind: str,
     limits: list[RateLimit],
     ticks: list[tuple[tuple[str, int, int], list[tuple[str, list[tuple[int, int]]]]]],
 ) -> None:
     """The same history gives the same grants, whatever the clock does."""
     clock, example = Clock(), next(_examples)
-    buckets = [bucket(f"{example}-{n}", limit) for n, limit in enumerate(limits)]
+    # Of one owner: on several servers, what is given back is so a moment later.
+    buckets = [bucket(str(example), limit, f"{n}") for n, limit in enumerate(limits)]
     memory = MemoryStore(clock)
-    async with redis_store(redis, clock) as shared:
-        for (kind, advance, which), wanted in ticks:
-            if kind == "to full":
+    async with shared_store(url_of(kind, request), clock) as shared:
+        for (way, advance, which), wanted in ticks:
+            if way == "to full":
                 [grant] = memory.take_now([buckets[which].costing(0)])
                 advance += round(grant.reset_after * SECOND)
-            elif kind == "back a fill":
+            elif way == "back a fill":
                 advance -= us_until_full(limits[which], 0)
             clock.now = min(max(clock.now + advance, 0), MAX_EXACT // 2)
             answers, expected = [], []

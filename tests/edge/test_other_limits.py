@@ -14,7 +14,14 @@ from proxy.core.bucket import HOLD_US, MAX_FAILURES, Grant, RateLimit
 from proxy.core.limits import Quota, Take
 from proxy.core.policy import Limit, Per
 from proxy.edge.bucket_store import BucketStore, MemoryStore
-from tests.edge.test_bucket_store import MINUTE, SECOND, START, Clock, redis_store
+from tests.edge.test_bucket_store import (
+    MINUTE,
+    SECOND,
+    START,
+    Clock,
+    shared_store,
+    url_of,
+)
 from tests.redis_server import RedisServer
 
 HOUR = 60 * MINUTE
@@ -36,15 +43,15 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture(params=["memory", "redis"])
+@pytest.fixture(params=["memory", "redis", "cluster"])
 async def store(
-    request: pytest.FixtureRequest, clock: Clock, redis: RedisServer
+    request: pytest.FixtureRequest, clock: Clock
 ) -> AsyncIterator[BucketStore]:
     """Give each store in turn."""
     if request.param == "memory":
         yield MemoryStore(clock)
     else:
-        async with redis_store(redis, clock) as opened:
+        async with shared_store(url_of(request.param, request), clock) as opened:
             yield opened
 
 
@@ -193,6 +200,7 @@ async def test_what_refuses_nobody_is_taken_if_it_is_there(store: BucketStore) -
     assert [grant.remaining for grant in looks] == [4, 4, 0, 1, 1]
     assert (store.taken, store.refused) == (2, 0)
 
+    shadows[2] = asked("holds", TWO_AT_A_TIME, "b").costing(-1)
     refused = await store.take([enforced.costing(5), *shadows])
     assert not refused[0].allowed
     again = await store.take([one.costing(0) for one in (enforced, *kinds)])
@@ -263,7 +271,7 @@ async def test_lua_and_python_agree_on_every_kind(
         one = asked(name, kinds[which], f"hold-{hold}" if is_hold else "")
         return one.costing(cost)
 
-    async with redis_store(redis, clock) as shared:
+    async with shared_store(redis.url, clock) as shared:
         for advance, wanted in ticks:
             clock.now += advance
             answers, expected = [], []

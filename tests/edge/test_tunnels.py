@@ -17,6 +17,8 @@ MASKED = b"\x81\x85\x00\x00\x00\x00hello"
 """The same as clients send it."""
 CLOSED = {1001: b"\x88\x02\x03\xe9", 1008: b"\x88\x02\x03\xf0"}
 """Close frames as servers send them."""
+ANSWERED = {code: b"\x88\x82\0\0\0\0" + one[2:] for code, one in CLOSED.items()}
+"""The same as clients answer with them."""
 
 
 def handshake(path: str = "/room", who: str | None = None, **fields: str) -> bytes:
@@ -222,6 +224,23 @@ async def until_closed(client: Client) -> bytes:
         return await client.reader.read()
 
 
+async def told(client: Client, code: int) -> None:
+    """Read a Close frame as a client does: answer it, and see the connection end."""
+    assert await client.reader.readexactly(4) == CLOSED[code]
+    await client.send(ANSWERED[code])
+    assert await until_closed(client) == b""
+
+
+async def told_masked(side: Client, code: int) -> None:
+    """Read a Close frame as a server does: answer it, and see the connection end."""
+    frame = await side.reader.readexactly(8)
+    payload = bytes(a ^ b for a, b in zip(frame[6:], frame[2:6], strict=False))
+    assert frame[:2] == b"\x88\x82"
+    assert payload == code.to_bytes(2, "big")
+    await side.send(CLOSED[code])
+    assert await until_closed(side) == b""
+
+
 async def test_a_websocket_ends_with_its_token() -> None:
     """Both sides are told 1008, in the form that each of them takes."""
     moment = [1_000_000.0]
@@ -265,8 +284,9 @@ async def test_a_close_frame_waits_for_the_end_of_a_frame() -> None:
         assert await client.reader.readexactly(100) == b"a" * 100
         await side.send(b"a" * 56 + TEXT)
 
-        assert await until_closed(client) == b"a" * 56 + CLOSED[1008]
-        assert (await until_closed(side)).startswith(b"\x88\x82")
+        assert await client.reader.readexactly(56) == b"a" * 56
+        await told(client, 1008)
+        await told_masked(side, 1008)
         await side.close()
         await client.close()
         await proxy.settled()
@@ -278,8 +298,9 @@ async def test_a_side_that_said_close_is_not_told_again() -> None:
     backend = Backend()
     async with switched(backend, handshake(who=token())) as (proxy, client, side):
         await side.send(CLOSED[1001])
-        await client.reader.readexactly(4)
+        assert await client.reader.readexactly(4) == CLOSED[1001]
         proxy.tunnels.close_where(lambda _: True)
+        await client.send(ANSWERED[1001])
 
         assert await until_closed(client) == b""
         assert (await until_closed(side)).startswith(b"\x88\x82")
@@ -298,7 +319,7 @@ async def test_a_rule_may_let_tunnels_outlive_their_token() -> None:
         moment[0] += 3600
         began = asyncio.get_running_loop().time()
 
-        assert await until_closed(client) == CLOSED[1001]
+        await told(client, 1001)
         assert asyncio.get_running_loop().time() - began > 0.9
         await backend.sides[0].close()
         await client.close()
@@ -311,12 +332,38 @@ async def test_a_drain_tells_those_there_are_and_those_that_come() -> None:
     backend = Backend()
     async with switched(backend, handshake(who=token())) as (proxy, client, _):
         proxy.tunnels.drain()
-        assert await until_closed(client) == CLOSED[1001]
+        await told(client, 1001)
         async with client_of(proxy) as late:
             await late.send(handshake(who=token()))
             await late.reader.readuntil(b"\r\n\r\n")
 
-            assert await until_closed(late) == CLOSED[1001]
+            await told(late, 1001)
+
+
+async def test_a_side_that_does_not_answer_is_not_waited_for_long() -> None:
+    """Who was told of the end and stays is broken off."""
+    backend = Backend()
+    async with switched(backend, handshake(who=token())) as (proxy, client, _):
+        proxy.tunnels.close_where(lambda _: True)
+        await client.reader.readexactly(4)
+
+        with contextlib.suppress(ConnectionResetError):
+            assert await until_closed(client) == b""
+        await client.close()
+        await proxy.settled()
+        assert proxy.tunnels.closed_by_rule() == [(("room", "revoked"), 1.0)]
+
+
+async def test_a_client_that_reads_late_still_learns_why() -> None:
+    """Its connection is there to answer on until it has."""
+    backend = Backend()
+    async with switched(backend, handshake(who=token())) as (proxy, client, side):
+        proxy.tunnels.close_where(lambda _: True)
+        await told_masked(side, 1008)
+        await side.close()
+        await asyncio.sleep(0.2)
+
+        await told(client, 1008)
 
 
 async def test_another_protocol_is_not_told() -> None:

@@ -24,6 +24,7 @@ from typing import Any
 import yaml
 
 from tests.e2e.conftest import DEADLINE, ROOT, Stack, wait_until_up
+from tests.grafana.stand_files import NGINX, PGBOUNCER, TRIAL
 from tests.ports import free_port
 from tests.redis_server import RedisServer
 
@@ -38,45 +39,6 @@ fire, instead of 15 s and some minutes."""
 
 NOT_HERE = ("milvus", "grafana")
 """Jobs whose targets are not to be had from the registries."""
-
-_NGINX = """
-daemon off;
-master_process off;
-pid {folder}/nginx.pid;
-error_log {folder}/nginx.log;
-events {{}}
-http {{
-  access_log off;
-  client_body_temp_path {folder}/body;
-  proxy_temp_path {folder}/proxy;
-  fastcgi_temp_path {folder}/fastcgi;
-  uwsgi_temp_path {folder}/uwsgi;
-  scgi_temp_path {folder}/scgi;
-  server {{
-    listen 127.0.0.1:{edge} ssl;
-    ssl_certificate {folder}/edge.pem;
-    ssl_certificate_key {folder}/edge.key;
-    location / {{ proxy_pass http://127.0.0.1:{proxy}; }}
-  }}
-  server {{
-    listen 127.0.0.1:{status};
-    location / {{ stub_status; }}
-  }}
-}}
-"""
-
-_PGBOUNCER = """
-[databases]
-lms = host=127.0.0.1 port={postgres} dbname=postgres user=lumina
-[pgbouncer]
-listen_addr = 127.0.0.1
-listen_port = {pgbouncer}
-unix_socket_dir =
-auth_type = any
-admin_users = lumina
-pool_mode = transaction
-ignore_startup_parameters = extra_float_digits
-"""
 
 
 class Stand:
@@ -133,7 +95,7 @@ class Stand:
         """PostgreSQL refuses to run as root, and so does PgBouncer."""
         [binaries] = sorted(Path("/usr/lib/postgresql").glob("*/bin"))[-1:]
         data, port = folder / "data", self.ports["postgres"]
-        (folder / "pgbouncer.ini").write_text(_PGBOUNCER.format(**self.ports))
+        (folder / "pgbouncer.ini").write_text(PGBOUNCER.format(**self.ports))
         nobody: dict[str, Any] = {}
         if os.geteuid() == 0:
             nobody = {"user": "nobody", "group": "nogroup", "extra_groups": []}
@@ -170,6 +132,7 @@ class Stand:
             f"algorithms: [EdDSA], jwks: 'file:{keys}', roles: $.role}}}}\n",
             encoding="utf-8",
         )
+        (self.policies / "trial.yaml").write_text(TRIAL, encoding="utf-8")
         self.stack = Stack(
             self.folder,
             {
@@ -177,6 +140,7 @@ class Stand:
                 "METRICS_TOKEN": self.token,
                 "JWT_SECRET": self.secret,
                 "POLICY": str(self.policies),
+                "AUDIT_LOG": str(self.folder / "audit.log"),
                 # People log in all the time, and one of them asks too much.
                 "RATE_LIMIT_AUTH": "1000/minute",
                 "RATE_LIMIT_API": "30/minute",
@@ -198,7 +162,7 @@ class Stand:
             capture_output=True,
         )
         settings = self.folder / "nginx.conf"
-        text = _NGINX.format(
+        text = NGINX.format(
             folder=self.folder,
             **{name: self.ports[name] for name in ("edge", "status")},
             proxy=self.stack.data,

@@ -1,5 +1,6 @@
 """What people, and others, do to the proxy of a stand: everything a panel shows."""
 
+import base64
 import contextlib
 import itertools
 import json
@@ -79,6 +80,7 @@ class Traffic:
         self.misbehave()
         self.forge()
         self.leave()
+        self.talk()
         self.use_the_edge()
         self.use_the_database()
 
@@ -120,6 +122,7 @@ class Traffic:
         self.ask("POST", "/api/users", {"email": "x@example.org", "name": "x"}, sam)
         masked = {"email": "x@example.org", "name": "A•••"}
         self.ask("POST", "/api/users", masked, self._tess)
+        self.ask("GET", "/api/me/trial", None, sam)  # served, for the rule is in shadow
 
     def forge(self) -> None:
         """Tokens that are none, old, for others, and signed by others."""
@@ -148,6 +151,21 @@ class Traffic:
         with socket.create_connection(address, DEADLINE) as client:
             client.sendall(request.encode())
             client.recv(1)
+
+    def talk(self) -> None:
+        """Somebody enters a room, and leaves it again by ending the connection."""
+        request = (
+            "GET /api/rooms/7/ws HTTP/1.1\r\nHost: lms\r\n"
+            "Connection: Upgrade\r\nUpgrade: websocket\r\n"
+            "Sec-WebSocket-Version: 13\r\n"
+            f"Sec-WebSocket-Key: {base64.b64encode(bytes(16)).decode()}\r\n"
+            f"Authorization: Bearer {self._tess}\r\n\r\n"
+        )
+        address = ("127.0.0.1", self._stand.stack.data)
+        with socket.create_connection(address, DEADLINE) as client:
+            client.sendall(request.encode())
+            status = client.makefile("rb").readline()
+        assert b" 101 " in status, status
 
     def use_the_edge(self) -> None:
         """A browser comes through nginx."""
