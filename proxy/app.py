@@ -14,18 +14,26 @@ from prometheus_client import PlatformCollector, ProcessCollector
 from proxy import __version__
 from proxy.core.authn import Trusted
 from proxy.core.errors import PolicyError
+from proxy.core.listeners import DEFAULT_LISTENER
 from proxy.data_keys import DataKeys
 from proxy.edge.admin import Admin, AdminPorts
 from proxy.edge.exposition import expose
 from proxy.edge.metrics import Metrics
 from proxy.edge.numbers import Numbers
 from proxy.edge.policy_watch import PolicyWatch
-from proxy.edge.sockets import bind
 from proxy.serving import Serving
 from proxy.settings import Settings
 from proxy.signals import Signals
 from proxy.snapshots import snapshot_of, source_of
-from proxy.starting import StartError, listening_at
+from proxy.starting import (
+    StartError,
+    bind_at,
+    found,
+    listening_at,
+    log_places,
+    places_of,
+    refuse_moves,
+)
 
 log = logging.getLogger("lumina")
 
@@ -117,19 +125,18 @@ class App:
     async def _start(self) -> None:
         await asyncio.to_thread(self._source.keep)
         await self._serving.start()
-        metrics, data = self._settings.metrics_listen, self._settings.listen
+        metrics, policy = self._settings.metrics_listen, self._serving.policy
         with listening_at(metrics):
             await self._admin.start(metrics.host, metrics.port)
-        with listening_at(data):
-            sockets = bind(data.host, data.port)
+        places = places_of(self._settings, policy.listeners)
+        sockets = bind_at(places)
+        places = found(places, sockets)
         await self._serving.listen(sockets)
+        log_places(places)
         log.info(
-            "listening on %s:%d, metrics on %s:%d, policy %s",
-            self._settings.listen.host,
-            self._serving.port,
-            self._settings.metrics_listen.host,
-            self._admin.port,
-            self._serving.policy.digest,
+            "listening on %s, metrics on %s:%d, policy %s",
+            *(places[DEFAULT_LISTENER], metrics.host, self._admin.port),
+            policy.digest,
         )
 
     async def _reload(self) -> None:
@@ -143,6 +150,7 @@ class App:
                 self._keys,
                 self._trusted,
             )
+            refuse_moves(self._serving.policy.listeners, loaded.policy.listeners)
             self._serving.put_in_force(snapshot)
         except (PolicyError, StartError) as error:
             self._source.refuse(str(error))

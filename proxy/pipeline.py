@@ -9,7 +9,7 @@ Rules of this file:
 4. Every request ends in ``Recorder.record``, exactly once.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from proxy.admission import Admission
 from proxy.answers import Answers
@@ -70,7 +70,7 @@ class Pipeline:
         trusted: Sequence[Network] = (),
         body_bytes: int,
         buffered_bytes: int,
-        deny_seconds: Callable[[], float] = lambda: 0.0,
+        taking: Taking | None = None,
     ) -> None:
         self.snapshot = snapshot
         self._store = store
@@ -81,7 +81,7 @@ class Pipeline:
         self._new_id = clocks.request_id
         self._trusted = trusted
         self._admission = Admission(clocks.wall, inquiries)
-        self.taking = Taking(store, clocks, deny_seconds)
+        self.taking = taking or Taking(store, clocks, lambda: 0.0)
         self._answers = Answers(clocks)
         self._bodies = Bodies(
             recorder,
@@ -101,6 +101,7 @@ class Pipeline:
             who = admission.admit(snapshot, rule, request, headers, exchange)
             if who is None:
                 who = await admission.ask(snapshot, rule, request, headers, exchange)
+            exchange.admitted = self._clock()
             # take tokens
             takes = self.taking.takes(snapshot, rule, request, headers, exchange)
             if takes:
@@ -108,6 +109,7 @@ class Pipeline:
             # write down what has to be
             if rule.observed.audit is Audit.REQUIRED:
                 await self._auditor.required("request.admitted", **exchange.described())
+            exchange.taken = self._clock()
             # encrypt
             target = bodies.encrypted_target(snapshot, rule, target, exchange)
             body, framing = bodies.outgoing(rule, request, headers, exchange)

@@ -8,12 +8,10 @@ import asyncio
 import dataclasses
 import gc
 import logging
-import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from proxy import bindings
 from proxy.core.authn import Trusted
-from proxy.core.forwarding import Network, is_trusted
 from proxy.core.learning import Learned
 from proxy.core.policy import OnStoreFailure, Policy
 from proxy.data_keys import DataKeys
@@ -23,7 +21,6 @@ from proxy.edge.health import HealthChecks
 from proxy.edge.learner import Learner
 from proxy.edge.limiter import Limiter
 from proxy.edge.limits import WireLimits
-from proxy.edge.listener import Listener
 from proxy.edge.metrics import Metrics
 from proxy.edge.observers import Observers
 from proxy.edge.redis_address import RedisAddress
@@ -34,13 +31,15 @@ from proxy.edge.tls import TlsError
 from proxy.edge.tunnels import Tunnels
 from proxy.edge.upstreams import Upstreams
 from proxy.limit_orders import LimitOrders
+from proxy.listening import Listening
 from proxy.logs import Logs
 from proxy.orders import Order, Question
 from proxy.pipeline import Pipeline
 from proxy.ports import Snapshot, Upstream
 from proxy.settings import Settings
 from proxy.snapshots import LIMIT_PURPOSE
-from proxy.starting import StartError
+from proxy.starting import Sockets, StartError
+from proxy.taking import Taking
 from proxy.trust import Trust
 
 log = logging.getLogger("lumina")
@@ -51,12 +50,6 @@ _GC_THRESHOLD = 20_000
 _DENY_SECONDS = 5.0
 """For how long a refusal is repeated without a look at the store; so long, what an
 operator gives back may go unnoticed by other processes."""
-
-
-def _trusts(networks: tuple[Network, ...]) -> Callable[[str], bool]:
-    if not networks:
-        return lambda _: False
-    return lambda address: is_trusted(address, networks)
 
 
 def _watched(upstreams: Upstreams, learned: Learned | None) -> Upstream:
@@ -104,15 +97,16 @@ class Serving:
         self._logs = logs
         self._observers = Observers(metrics, self._refusals, logs.access, logs.audit)
         self._learned = Learned() if settings.learn else None
-        self._pipeline = self._make_pipeline(snapshot, limits)
-        self._renewals = Renewals(self._pipeline.taking.renew)
-        self._listener = Listener(
-            self._pipeline,
+        # One for all listeners: what somebody holds or is refused counts at each.
+        self._taking = Taking(self._store, bindings.clocks(), self._deny_seconds)
+        self._listening = Listening(
+            settings,
+            snapshot,
+            lambda one: self._make_pipeline(one, limits),
             limits,
-            tunnels=self.tunnels,
-            trusts=_trusts(settings.trusted_proxies),
-            on_failure=lambda error: log.error("a connection failed", exc_info=error),
+            self.tunnels,
         )
+        self._renewals = Renewals(self._taking.renew)
         self.limit_orders = self._make_limit_orders()
         self._watch()
         self._apply(snapshot)
@@ -130,7 +124,7 @@ class Serving:
             trusted=settings.trusted_proxies,
             body_bytes=limits.body_bytes,
             buffered_bytes=limits.buffered_bytes,
-            deny_seconds=self._deny_seconds,
+            taking=self._taking,
         )
 
     def _make_limit_orders(self) -> LimitOrders:
@@ -138,11 +132,9 @@ class Serving:
             self._store,
             lambda: self.policy,
             now_us=bindings.now_us,
-            secret=lambda: self._pipeline.snapshot.limit_secret,
+            secret=lambda: self._listening.snapshot.limit_secret,
         )
-        return LimitOrders(
-            limiter, self._store, self._pipeline.taking, self._logs.audit
-        )
+        return LimitOrders(limiter, self._store, self._taking, self._logs.audit)
 
     def _deny_seconds(self) -> float:
         """Return for how long a refusal may be repeated without asking the store."""
@@ -176,9 +168,7 @@ class Serving:
         )
         watch("lumina_limiter_batches", lambda: [((), store.batches)])
         watch("lumina_limiter_store_up", lambda: [((), float(store.state == "ok"))])
-        watch(
-            "lumina_downstream_connections", lambda: [((), self._listener.connections)]
-        )
+        self._listening.watch(self._metrics)
         watch("lumina_tunnels_open", self.tunnels.open_by_rule)
         watch("lumina_tunnels_closed", self.tunnels.closed_by_rule)
         upstreams = self._upstreams
@@ -218,7 +208,7 @@ class Serving:
         watch("lumina_key_lease_valid", lambda: [((), float(custody.lease.valid))])
 
     def _change_keys(self) -> None:
-        snapshot = self._pipeline.snapshot
+        snapshot = self._listening.snapshot
         try:
             ciphers = self._keys.ciphers(snapshot.policy) if self._keys else None
         except ValueError as error:
@@ -226,8 +216,8 @@ class Serving:
             return
         if ciphers is not None:
             secret = ciphers.secret(LIMIT_PURPOSE)
-            self._pipeline.snapshot = dataclasses.replace(
-                snapshot, ciphers=ciphers, limit_secret=secret
+            self._listening.swap(
+                dataclasses.replace(snapshot, ciphers=ciphers, limit_secret=secret)
             )
             log.info("other keys of the keystore are in force")
 
@@ -236,7 +226,7 @@ class Serving:
     @property
     def policy(self) -> Policy:
         """The policy in force."""
-        return self._pipeline.snapshot.policy
+        return self._listening.snapshot.policy
 
     def put_in_force(self, snapshot: Snapshot) -> None:
         """Swap what requests that start now will hold; it must have been started.
@@ -260,11 +250,11 @@ class Serving:
             )
         except TlsError as error:
             raise StartError(f"backends: {error}.") from None
+        self._listening.configure(snapshot)
         self._metrics.declare_counters(
             rule.count for rule in policy.rules if rule.count
         )
         self._observers.configure(policy)
-        self._pipeline.snapshot = snapshot
         self._metrics.policy_loaded(policy.digest)
 
     def refuse_policy(self, why: str) -> None:
@@ -273,11 +263,6 @@ class Serving:
         self._logs.audit.note("policy.refused", why=why)
 
     # -- what operators ask
-
-    @property
-    def port(self) -> int:
-        """The data port; 0 while nothing listens."""
-        return self._listener.port
 
     def ready(self) -> tuple[bool, Mapping[str, str]]:
         """Say whether requests are served as they should be, and a word per check."""
@@ -288,11 +273,12 @@ class Serving:
             "audit": self._logs.state,
             "limits": self._store.state,
             "backends": f"down: {', '.join(sorted(set(down)))}" if down else "ok",
-            "listening": "yes" if self._listener.port else "no",
+            "listening": "yes" if self._listening.everywhere else "no",
             "draining": "yes" if self.draining else "no",
         }
         # The metrics port is there first; a probe must not find the data port missing.
-        serving = self._listener.port > 0 and not self.draining and self.trust.complete
+        listening = self._listening.everywhere
+        serving = listening and not self.draining and self.trust.complete
         return serving and not self._denies_without_store(), checks
 
     def _denies_without_store(self) -> bool:
@@ -341,9 +327,9 @@ class Serving:
         if self._keys is not None:
             self._keys.start(self._change_keys)
 
-    async def listen(self, sockets: list[socket.socket]) -> None:
+    async def listen(self, sockets: Sockets) -> None:
         """Accept connections from now on, at sockets that are this process's own."""
-        await self._listener.start(sockets)
+        await self._listening.start(sockets)
         self._logs.policy_changed(None, self.policy)
         # What lives until the end is not looked at by every collection.
         gc.collect()
@@ -351,8 +337,8 @@ class Serving:
         gc.set_threshold(_GC_THRESHOLD, 20, 50)
 
     def stop_accepting(self) -> None:
-        """Close the data port, and nothing else."""
-        self._listener.stop_accepting()
+        """Close the ports for clients, and nothing else."""
+        self._listening.stop_accepting()
 
     async def leave(self, hurry: asyncio.Event) -> None:
         """Say that we leave, go on for a while, then let open exchanges finish.
@@ -365,7 +351,7 @@ class Serving:
             hurry: ends it at once when it is set.
         """
         self.draining = True
-        self._listener.draining = True
+        self._listening.announce()
         drain = asyncio.ensure_future(self._drained())
         hurried = asyncio.ensure_future(hurry.wait())
         await asyncio.wait((drain, hurried), return_when=asyncio.FIRST_COMPLETED)
@@ -376,11 +362,11 @@ class Serving:
     async def _drained(self) -> None:
         await asyncio.sleep(self._settings.drain_grace)
         self.tunnels.drain()  # those would never finish, so they are told
-        await self._listener.drain(self._settings.drain_timeout)
+        await self._listening.drain(self._settings.drain_timeout)
 
     async def stop(self) -> None:
         """End everything now."""
-        await self._listener.stop()
+        await self._listening.stop()
         self._renewals.stop()
         await self.trust.stop()
         await self._health.stop()

@@ -12,7 +12,7 @@ from proxy.core.policy import Policy
 from proxy.data_keys import DataKeys
 from proxy.edge.policy_history import PolicyHistory
 from proxy.edge.policy_source import PolicySource
-from proxy.edge.tls import TlsError, context_for_client
+from proxy.edge.tls import TlsError, context_for_client, tls_of
 from proxy.ports import Snapshot
 from proxy.settings import Settings
 from proxy.starting import StartError
@@ -92,3 +92,9 @@ def _try_certificates(policy: Policy) -> None:
                 )
             except TlsError as error:
                 raise StartError(f"backends: {error}.") from None
+    for listener in policy.listeners.values():
+        if listener.tls is not None:
+            try:
+                tls_of(listener.tls)
+            except TlsError as error:
+                raise StartError(f"listeners: {error}.") from None

@@ -13,56 +13,43 @@ Rules of this file:
 
 import asyncio
 import logging
-import os
 import time
 from collections.abc import Coroutine, Mapping
 from typing import Any
 
-from prometheus_client import PlatformCollector
-
 from proxy import __version__
 from proxy.core.errors import PolicyError
-from proxy.core.learning import added
+from proxy.core.listeners import DEFAULT_LISTENER, Listener
+from proxy.crew import ANSWERING, Crew, end_failed
 from proxy.data_keys import DataKeys
 from proxy.edge.admin import Admin, AdminPorts
 from proxy.edge.control import Declined, Lost
-from proxy.edge.exposition import expose
-from proxy.edge.families import SAME
 from proxy.edge.metrics import Metrics
 from proxy.edge.policy_watch import PolicyWatch
-from proxy.edge.sockets import bind_shared, port_of
-from proxy.edge.totals import Processes, Totals
 from proxy.edge.worker_process import WorkerProcess, ask_all
 from proxy.orders import ORDERS, QUESTIONS, asked, relayed
 from proxy.settings import Recorded, Settings
 from proxy.signals import Signals
 from proxy.slots import Slot
 from proxy.snapshots import snapshot_of, source_of
-from proxy.starting import StartError, listening_at
+from proxy.starting import (
+    StartError,
+    bind_for,
+    found,
+    listening_at,
+    log_places,
+    places_of,
+    refuse_moves,
+)
 
 log = logging.getLogger("lumina")
 
 _COMPILING = 120.0
 """Seconds for a worker to compile a policy; a large one takes a few."""
-_ANSWERING = 2.0
-"""Seconds for a worker to answer what it knows."""
-_PULLED_EVERY = 1.0
-"""Seconds between two looks at the numbers: what a worker that is killed has counted
-since the last one is lost."""
-_SILENCE = 30.0
-"""Seconds after which a worker that does not answer is replaced."""
 _PATIENCE = 10.0
 """Seconds after which a worker that does not answer is in the way of a reload."""
 _SLACK = 10.0
 """Seconds that workers get for their end, beside those that the settings say."""
-
-_OURS = SAME | {
-    "lumina_active_users",
-    "lumina_policy_last_reload_success",
-    "lumina_policy_pinned",
-    "lumina_worker_restarts",
-}
-"""Families that this process knows better than any worker."""
 
 
 class Supervisor:
@@ -82,29 +69,27 @@ class Supervisor:
         self._metrics.watch("lumina_policy_pinned", self._source.pinned_sample)
         # To see whether a policy fits them; the workers have their own.
         self._keys = DataKeys(environment)
-        self._totals = Totals()
-        self._processes = Processes(os.getpid())
-        self._others = (self._processes, PlatformCollector(registry=None))
+        self._crew = Crew(lambda: self._workers, self._metrics)
         self._signals = Signals(self._reload)
         self._watch = PolicyWatch(
             self._source, self._signals.reload, settings.policy_poll
         )
         self._slots: list[Slot] = []
         self._given: dict[str, object] = {}
+        self._listeners: Mapping[str, Listener] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         # Who begins has the policy that is in force when it is done.
         self._policy_lock = asyncio.Lock()
-        self._pull_lock = asyncio.Lock()
         self._draining = False
         ports = AdminPorts(
-            metrics=self._expose,
+            metrics=self._crew.expose,
             ready=self._ready,
             policy=self._source.state,
-            limits=self._limits,
+            limits=self._crew.limits,
             commands={path: relayed(path, self._all_workers) for path in ORDERS},
             queries={path: asked(path, self._all_workers) for path in QUESTIONS},
-            refusal=self._refusal,
-            learned=self._learned,
+            refusal=self._crew.refusal,
+            learned=self._crew.learned,
         )
         self._admin = Admin(ports, settings.metrics_token)
 
@@ -118,7 +103,7 @@ class Supervisor:
         await self._keys.open()
         loaded = self._source.load()
         snapshot_of(loaded.policy, self._environment, self._keys)
-        self._given = self._gift(loaded.files)
+        self._given, self._listeners = self._gift(loaded.files), loaded.policy.listeners
         self._source.put_in_force(loaded)
         self._metrics.policy_loaded(loaded.policy.digest)
         self._source.keep()
@@ -134,12 +119,13 @@ class Supervisor:
     # -- start and end
 
     async def _start(self) -> None:
-        metrics, data = self._settings.metrics_listen, self._settings.listen
+        metrics = self._settings.metrics_listen
+        places = places_of(self._settings, self._listeners)
         with listening_at(metrics):
             await self._admin.start(metrics.host, metrics.port)
-        with listening_at(data):
-            bound = bind_shared(data.host, data.port, self._settings.workers)
-        self._slots = [Slot(data.host, sockets) for sockets in bound]
+        bound = bind_for(places, self._settings.workers)
+        places = found(places, bound[0])
+        self._slots = [Slot(places, sockets) for sockets in bound]
         begun = [asyncio.ensure_future(self._begin(slot)) for slot in self._slots]
         try:
             await asyncio.gather(*begun)
@@ -149,10 +135,11 @@ class Supervisor:
             await asyncio.wait(begun)
         for slot in self._slots:
             self._do(self._keep(slot))
-        self._do(self._pull_often())
+        self._do(self._crew.pull_often())
+        log_places(places)
         log.info(
-            "listening on %s:%d, metrics on %s:%d, policy %s, %d workers",
-            *(data.host, port_of(bound[0]), metrics.host, self._admin.port),
+            "listening on %s, metrics on %s:%d, policy %s, %d workers",
+            *(places[DEFAULT_LISTENER], metrics.host, self._admin.port),
             *(self._source.state()["digest"], len(self._slots)),
         )
 
@@ -167,7 +154,7 @@ class Supervisor:
         # The workers' own descriptors keep the ports open until they have drained.
         for slot in self._slots:
             slot.close()
-        await ask_all(self._workers, "drain", None, _ANSWERING)
+        await ask_all(self._workers, "drain", None, ANSWERING)
         again = asyncio.ensure_future(self._signals.again.wait())
         ended = asyncio.ensure_future(self._ended())
         longest = self._settings.drain_grace + self._settings.drain_timeout + _SLACK
@@ -175,7 +162,7 @@ class Supervisor:
             (again, ended), timeout=longest, return_when=asyncio.FIRST_COMPLETED
         )
         if not ended.done():
-            await ask_all(self._workers, "hurry", None, _ANSWERING)
+            await ask_all(self._workers, "hurry", None, ANSWERING)
             await asyncio.wait((ended,), timeout=_SLACK)
         for task in (again, ended):
             task.cancel()
@@ -220,22 +207,20 @@ class Supervisor:
         slot.open()
         worker = await WorkerProcess.spawn(slot.sockets)
         try:
-            sockets = [one.fileno() for one in slot.sockets]
-            await worker.ask(
-                "start", {**self._given, "sockets": sockets}, seconds=_COMPILING
-            )
+            given = {**self._given, "sockets": slot.descriptors}
+            await worker.ask("start", given, seconds=_COMPILING)
         except BaseException:
             worker.kill()
             await worker.ended()
             raise
         slot.worker = worker
-        self._processes.configure(one.pid for one in self._workers)
+        self._crew.changed()
 
     async def _keep(self, slot: Slot) -> None:
         """Replace the worker of a slot whenever it has ended, until the drain."""
         while (worker := slot.worker) is not None:
             how = await worker.ended()
-            self._totals.lose(worker.pid)
+            self._crew.lose(worker.pid)
             if self._draining:
                 return
             slot.worker = None
@@ -248,7 +233,7 @@ class Supervisor:
             delay = slot.delay()
             if delay:
                 # New connections go to the others meanwhile.
-                slot.close()
+                slot.close(unix=False)
                 await asyncio.sleep(delay)
             self._metrics.count("lumina_worker_restarts_total")
             try:
@@ -269,6 +254,7 @@ class Supervisor:
         async with self._policy_lock:
             try:
                 loaded = await asyncio.to_thread(self._source.load)
+                refuse_moves(self._listeners, loaded.policy.listeners)
                 await asyncio.to_thread(
                     snapshot_of, loaded.policy, self._environment, self._keys
                 )
@@ -280,8 +266,8 @@ class Supervisor:
                 return
             self._given = given
             # Who cannot take it up is replaced, and begins with it.
-            answers = await ask_all(prepared, "commit", None, _ANSWERING)
-            self._end_failed(prepared, answers)
+            answers = await ask_all(prepared, "commit", None, ANSWERING)
+            end_failed(prepared, answers)
             self._source.put_in_force(loaded)
             self._metrics.policy_loaded(loaded.policy.digest)
             await asyncio.to_thread(self._source.keep)
@@ -293,108 +279,18 @@ class Supervisor:
         Raises:
             Declined: one of them refuses it; all have forgotten it.
         """
-        answering = await self._asked(self._workers, "ready", None, _PATIENCE)
+        answering = await self._crew.ask(self._workers, "ready", None, _PATIENCE)
         try:
-            return await self._asked(answering, "prepare", given, _COMPILING)
+            return await self._crew.ask(answering, "prepare", given, _COMPILING)
         except Declined:
-            await ask_all(self._workers, "refuse", None, _ANSWERING)
+            await ask_all(self._workers, "refuse", None, ANSWERING)
             raise
-
-    async def _asked(
-        self, workers: list[WorkerProcess], what: str, argument: object, seconds: float
-    ) -> list[WorkerProcess]:
-        """Return the workers that answered, and end those that did not.
-
-        Raises:
-            Declined: one of them said no.
-        """
-        answers = await ask_all(workers, what, argument, seconds)
-        for answer in answers:
-            if isinstance(answer, Declined):
-                raise answer
-        return self._end_failed(workers, answers)
-
-    @staticmethod
-    def _end_failed(
-        workers: list[WorkerProcess], answers: list[Any]
-    ) -> list[WorkerProcess]:
-        """Return the workers that answered, and end the others."""
-        answered = []
-        for worker, answer in zip(workers, answers, strict=True):
-            if isinstance(answer, BaseException):
-                log.error("worker %d is ended: %s", worker.pid, answer)
-                worker.kill()
-            else:
-                answered.append(worker)
-        return answered
 
     # -- what operators ask
 
-    async def _pull_often(self) -> None:
-        while True:
-            await asyncio.sleep(_PULLED_EVERY)
-            await self._pull()
-            now = asyncio.get_running_loop().time()
-            for worker in self._workers:
-                if now - worker.heard > _SILENCE:
-                    log.error("worker %d is ended: it does not answer", worker.pid)
-                    worker.kill()
-
-    async def _pull(self) -> None:
-        """Look at the numbers of every worker that answers."""
-        async with self._pull_lock:
-            await asyncio.gather(*(self._pull_one(one) for one in self._workers))
-
-    async def _pull_one(self, worker: WorkerProcess) -> None:
-        try:
-            numbers, seen = await worker.numbers(_ANSWERING)
-        except Lost:
-            return  # its last numbers count until it is replaced
-        self._metrics.people.take_over(seen)
-        if worker in self._workers:
-            self._totals.update(worker.pid, numbers)
-
-    async def _expose(self, accept: str) -> tuple[bytes, str]:
-        await self._pull()
-        total, own = self._totals.numbers(), self._metrics.numbers()
-        for name in _OURS:
-            total.values[name] = own.values.get(name, {})
-        return expose(total, accept, self._others)
-
     async def _ready(self) -> tuple[bool, Mapping[str, str]]:
-        answers = await ask_all(self._workers, "ready", None, _ANSWERING)
-        told = [answer for answer in answers if not isinstance(answer, BaseException)]
-        serving = sum(ready for ready, _ in told)
-        checks = {"policy": self._source.word}
-        for name in dict.fromkeys(name for _, words in told for name in words):
-            checks[name] = ", ".join(sorted({words[name] for _, words in told}))
+        serving, words = await self._crew.ready()
+        checks = {"policy": self._source.word, **words}
         checks["draining"] = "yes" if self._draining else "no"
         checks["workers"] = f"{serving} of {self._settings.workers}"
         return serving > 0 and not self._draining, checks
-
-    async def _limits(
-        self, who: str, rule: str, role: str | None, given: Mapping[str, str]
-    ) -> Mapping[str, object]:
-        """Ask the first worker that answers: all look at the same buckets."""
-        for worker in self._workers:
-            try:
-                status: Mapping[str, object] = await worker.ask(
-                    "limits", (who, rule, role, dict(given)), seconds=_ANSWERING
-                )
-            except Declined as declined:
-                raise KeyError(str(declined)) from None
-            except Lost:
-                continue
-            return status
-        raise Lost("no worker answers")
-
-    async def _refusal(self, request_id: str) -> Mapping[str, object] | None:
-        """Ask every worker: one of them refused it."""
-        answers = await ask_all(self._workers, "refusal", request_id, _ANSWERING)
-        found = (one for one in answers if one and not isinstance(one, BaseException))
-        return next(found, None)
-
-    async def _learned(self) -> Mapping[str, object] | None:
-        """Add up what every worker has learned."""
-        answers = await ask_all(self._workers, "learned", None, _ANSWERING)
-        return added(one for one in answers if isinstance(one, dict))

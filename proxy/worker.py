@@ -111,7 +111,12 @@ class Worker:
         except (PolicyError, StartError) as error:
             raise Declined(str(error)) from None
         self._serving = serving
-        await serving.listen([socket.socket(fileno=one) for one in given["sockets"]])
+        await serving.listen(
+            {
+                name: [socket.socket(fileno=one) for one in descriptors]
+                for name, descriptors in given["sockets"].items()
+            }
+        )
         self._metrics.people.hand_over()
         yield snapshot.policy.digest
 

@@ -4,9 +4,10 @@ The same program with smaller numbers, so that a test need not wait for half a m
 until a worker that hangs is replaced.
 """
 
-from proxy import supervisor
+from proxy import crew, supervisor
 from proxy.__main__ import main
 
 if __name__ == "__main__":
-    vars(supervisor).update(_SILENCE=1.5, _PATIENCE=0.5, _ANSWERING=0.5)
+    vars(crew).update(_SILENCE=1.5, ANSWERING=0.5)
+    vars(supervisor).update(_PATIENCE=0.5, ANSWERING=0.5)
     main(["serve"])

@@ -30,7 +30,10 @@ EXEMPT = {
     **dict.fromkeys(("diff_limits", "diff_parts", "diff_requests"), _WORKBENCH),
     "schema_limits": _WORKBENCH,
     "shapes": _WORKBENCH,
-    "cases_schema": "covered by test_schema, as the schema beside it",
+    **dict.fromkeys(
+        ("cases_schema", "network_schema"),
+        "covered by test_schema, as the schema beside it",
+    ),
     "reasons": "a table: making its members at import is all that it does",
 }
 """Modules that may be covered by others' tests: name to the reason why."""

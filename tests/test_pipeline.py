@@ -381,6 +381,34 @@ def test_an_issuer_is_asked_for_a_key_that_nobody_knows(
     assert ports.told.count("inquire lumina k") == 1
 
 
+def test_every_stage_is_timed_that_a_request_passes() -> None:
+    """Each stage takes its part of the whole, and the backend the rest."""
+    ports = Ports()
+    ports.answer.set(an_answer())
+    exchange = handled(ports, a_request("GET", "/open"))
+    stages = (
+        exchange.decide_seconds,
+        exchange.take_seconds,
+        exchange.encrypt_seconds,
+        exchange.answer_seconds,
+    )
+
+    assert stages == (1.0, 1.0, 1.0, 1.0)
+    assert exchange.total_seconds == 4.0 + exchange.upstream_seconds
+
+
+def test_a_stage_that_refuses_is_not_timed() -> None:
+    """What a refused request passed before has its time; what comes after, none."""
+    used_up = Ports()
+    used_up.allowed = False
+    exchange = handled(used_up, a_request("GET", "/open"))
+
+    assert exchange.decide_seconds == 1.0
+    assert exchange.take_seconds is None
+    assert exchange.encrypt_seconds is None
+    assert exchange.answer_seconds is None
+
+
 def test_a_refusal_after_the_limits_says_what_is_left() -> None:
     """Whoever was counted is told so, whatever became of the request."""
     ports = Ports()

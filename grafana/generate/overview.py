@@ -143,6 +143,20 @@ TRAFFIC = [
         },
     ),
     lines(
+        "Time in each stage",
+        "Where the proxy's own share goes, p99. decide: match, token, rights. take: "
+        "limits, and Redis with them; the audit log where it is required. encrypt: "
+        "protected fields, and waiting for the body that has them. answer: from the "
+        "end of the backend's answer to that of ours.",
+        query(
+            "histogram_quantile(0.99, sum by (stage, le) "
+            "(rate(lumina_stage_duration_seconds_bucket{@}[$__rate_interval])))",
+            "{{stage}}",
+        ),
+        unit="s",
+        colors={"decide": BLUE, "take": ORANGE, "encrypt": PURPLE, "answer": SKY},
+    ),
+    lines(
         "Connections",
         "Open connections of clients, and those to backends by what they do. Many that "
         "connect: the backend is slow to accept.",

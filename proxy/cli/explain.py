@@ -1,5 +1,6 @@
 """``lumina-proxy explain``: what the policy says about one request, and why."""
 
+import dataclasses
 import json
 import sys
 import time
@@ -9,6 +10,7 @@ from pathlib import Path
 import click
 
 from proxy.cli.loading import DEFAULT_POLICY, PolicyPath, policy_or_exit
+from proxy.core.listeners import DEFAULT_LISTENER
 from proxy.core.policy import Policy
 from proxy.core.policy_parser import Compiled
 from proxy.core.policy_values import guess
@@ -40,6 +42,7 @@ _COLOURS = {Verdict.OK: "green", Verdict.REFUSED: "red", Verdict.NOT_REACHED: No
     help="Ask with this token; - reads it from standard input. It is verified as the "
     "proxy would, and never printed.",
 )
+@click.option("--listener", help="Ask at this port of the policy; the usual is LISTEN.")
 @click.option("--client", help="Ask from this address.")
 @click.option(
     "--header",
@@ -64,6 +67,7 @@ def explain(
     *,
     role: str | None,
     token: str | None,
+    listener: str | None,
     client: str | None,
     headers: tuple[str, ...],
     anyone: bool,
@@ -94,7 +98,7 @@ def explain(
         raise click.BadParameter(hint, param_hint="METHOD")
     if sum((role is not None, token is not None, anyone)) > 1:
         raise click.UsageError("--role, --token and --anyone exclude each other.")
-    compiled = policy_or_exit(policy, assume_secrets=token is None)
+    compiled = _at(policy_or_exit(policy, assume_secrets=token is None), listener)
     who, asking = _who(compiled.policy, role, token)
     facts = None
     if token is not None or client or headers:
@@ -107,6 +111,16 @@ def explain(
         for line in _lines(compiled, decision, lost, asking):
             click.echo(line)
     click.get_current_context().exit(1 if decision.refused else 0)
+
+
+def _at(compiled: Compiled, listener: str | None) -> Compiled:
+    """Return what is in force at a listener."""
+    known = compiled.policy.listeners
+    if listener is not None and listener not in known:
+        text = f"unknown listener {listener!r} ({guess(listener, known)})"
+        raise click.BadParameter(text, param_hint="--listener")
+    policy = compiled.policy.at(listener or DEFAULT_LISTENER)
+    return dataclasses.replace(compiled, policy=policy)
 
 
 def _facts(client: str | None, headers: tuple[str, ...]) -> Facts:

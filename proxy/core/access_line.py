@@ -2,7 +2,8 @@
 
 Nothing but what is in ``KEYS`` is ever logged: no header, no body, no query, no token.
 A path is logged as it was matched, without its query. Whoever wants to know whose
-request it was asks for ``subject`` in the policy, for by default it is left out.
+request it was asks for ``subject`` in the policy, for by default it is left out; so are
+the times of the stages.
 """
 
 import datetime as dt
@@ -42,6 +43,18 @@ def _stage(exchange: Exchange) -> str:
     return "null" if reason is None else f'"{stage_of(reason).value}"'
 
 
+def _stage_seconds(name: str) -> Callable[[Exchange], str]:
+    def write(exchange: Exchange) -> str:
+        seconds = getattr(exchange, name)
+        return "null" if seconds is None else f"{seconds:.6f}"
+
+    return write
+
+
+STAGE_KEYS: Final = tuple(
+    f"{stage}_seconds" for stage in ("decide", "take", "encrypt", "answer")
+)
+
 _WRITERS: Final[dict[str, Callable[[Exchange], str]]] = {
     "request_id": _text("request_id"),
     "client": _text("client"),
@@ -58,13 +71,16 @@ _WRITERS: Final[dict[str, Callable[[Exchange], str]]] = {
     "seconds": lambda exchange: f"{exchange.total_seconds:.6f}",
     "upstream_seconds": lambda exchange: f"{exchange.upstream_seconds:.6f}",
     "own_seconds": lambda exchange: f"{exchange.overhead_seconds:.6f}",
+    **{key: _stage_seconds(key) for key in STAGE_KEYS},
     "aborted": lambda exchange: "true" if exchange.aborted else "false",
 }
 
 KEYS: Final = ("time", *_WRITERS)
 """Everything that may be logged of a request, in the order in which it is."""
 
-USUAL_KEYS: Final = tuple(key for key in KEYS if key != "subject")
+USUAL_KEYS: Final = tuple(
+    key for key in KEYS if key != "subject" and key not in STAGE_KEYS
+)
 """What is logged where the policy does not say."""
 
 

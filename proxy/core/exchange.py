@@ -47,6 +47,9 @@ class Exchange:
         limited: the field lines that tell what is left of its limits; b"" for none.
         pressed: the limits that it came near, or over: (name, how); None for none.
         bill: what is to be settled when it is over; None for nothing.
+        admitted: monotonic seconds when it was decided that it may; 0.0 while not.
+        taken: monotonic seconds when its limits had let it pass, and what has to be
+            was in the audit log; 0.0 while not.
         upstream_started: monotonic seconds when the backend got the request; 0.0
             when it never did.
         upstream_seconds: from then to the last byte of the backend's answer.
@@ -56,6 +59,7 @@ class Exchange:
 
     __slots__ = (
         "aborted",
+        "admitted",
         "bill",
         "client",
         "counter",
@@ -75,6 +79,7 @@ class Exchange:
         "started",
         "status",
         "subject",
+        "taken",
         "tenant",
         "upstream_seconds",
         "upstream_started",
@@ -102,6 +107,8 @@ class Exchange:
         self.limited = b""
         self.pressed: list[tuple[str, str]] | None = None
         self.bill: Owed | None = None
+        self.admitted = 0.0
+        self.taken = 0.0
         self.upstream_started = 0.0
         self.upstream_seconds = 0.0
         self.ended = 0.0
@@ -135,3 +142,31 @@ class Exchange:
     def overhead_seconds(self) -> float:
         """The proxy's own share: total minus upstream, never below zero."""
         return max(0.0, self.ended - self.started - self.upstream_seconds)
+
+    @property
+    def decide_seconds(self) -> float | None:
+        """From the complete head until it was known that it may; None: it may not."""
+        return self.admitted - self.started if self.admitted else None
+
+    @property
+    def take_seconds(self) -> float | None:
+        """In limits, and in the audit log where it is required; None: not passed."""
+        return self.taken - self.admitted if self.taken else None
+
+    @property
+    def encrypt_seconds(self) -> float | None:
+        """From then until the backend was asked; None: it never was.
+
+        Where a body is protected, that includes waiting for it.
+        """
+        return self.upstream_started - self.taken if self.upstream_started else None
+
+    @property
+    def answer_seconds(self) -> float | None:
+        """From the end of the backend's answer to that of ours; None: there was none.
+
+        Never below zero.
+        """
+        if not self.upstream_seconds:
+            return None
+        return max(0.0, self.ended - self.upstream_started - self.upstream_seconds)

@@ -12,7 +12,7 @@ from typing import Final
 DEFAULT_LISTENER: Final = "default"
 """The listener at LISTEN: where requests come to the rules that name no other."""
 
-_ADDRESS: Final = re.compile(
+ADDRESS: Final = re.compile(
     r"(?:\[(?P<v6>[^\]]+)\]|(?P<host>[A-Za-z0-9._-]*)):(?P<port>[0-9]{1,5})"
     r"|unix:(?P<path>/[!-~]{1,106})"
 )
@@ -41,7 +41,7 @@ class Address:
         Raises:
             ValueError: it is something else.
         """
-        parts = _ADDRESS.fullmatch(text)
+        parts = ADDRESS.fullmatch(text)
         if parts is None or int(parts["port"] or 0) > _MAX_PORT:
             raise ValueError("host:port was expected")
         if parts["path"]:
@@ -50,6 +50,11 @@ class Address:
         if parts["v6"]:
             host = str(ipaddress.IPv6Address(parts["v6"]))
         return cls(host=host, port=int(parts["port"]))
+
+    @property
+    def is_any_free(self) -> bool:
+        """Whether the system chooses the port."""
+        return not self.port and not self.path
 
     def __str__(self) -> str:
         """Format as ``parse`` reads it."""

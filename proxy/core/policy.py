@@ -21,6 +21,7 @@ from proxy.core.field import Field, Source
 from proxy.core.fields import Selection
 from proxy.core.guard import Guard
 from proxy.core.hardening import Hardening
+from proxy.core.listeners import DEFAULT_LISTENER, Listener
 from proxy.core.message import Request
 from proxy.core.observing import ALL, USUAL, Logging, Observed
 from proxy.core.parameters import Parameters
@@ -216,6 +217,7 @@ class Rule:
 
     Attributes:
         id: unique in the policy; a metric label, so from a closed set.
+        listener: the id of the listener that its requests come to.
         methods: upper-case methods, or empty for every method.
         pattern: the path.
         backend: where the request goes.
@@ -263,6 +265,7 @@ class Rule:
     upgrade: Upgrade | None = None
     guard: Guard | None = None
     shadow: bool = False
+    listener: str = DEFAULT_LISTENER
     observed: Observed = ALL
 
     @property
@@ -290,9 +293,12 @@ class Policy:
         health: the path at which the data port answers for itself, where no rule
             matches; None for nowhere.
         issuers: whom tokens are trusted from, by their ``iss`` value.
+        listeners: where requests come from, by id; ``DEFAULT_LISTENER`` among them.
         views: what each role (or ``anyone``) sees of each field; a pair that is
             not in here is masked, for nothing is allowed by omission.
-        router: the compiled rules.
+        rules: those of all listeners.
+        router: the rules of the default listener, compiled.
+        routers: to each listener its rules, compiled.
         unmatched: what serves a request that no rule matches, in a policy that is in
             shadow mode as a whole; None where such a request is refused.
         logging: what the access log has of each request.
@@ -315,12 +321,23 @@ class Policy:
     views: Mapping[str, Mapping[str, View]]
     rules: tuple[Rule, ...]
     router: "Router[Rule]"
+    routers: Mapping[str, "Router[Rule]"]
+    listeners: Mapping[str, Listener]
     unmatched: Rule | None = None
     logging: Logging = USUAL
     hardening: Hardening | None = None
     hardenings: Mapping[str, Hardening | None] = dataclasses.field(default_factory=dict)
     has_cors: bool = False
     tenant: tuple[str, ...] = ()
+
+    def at(self, listener: str) -> "Policy":
+        """Return what is in force at one listener, as if there were no other.
+
+        A listener that there is not has no rules.
+        """
+        rules = tuple(rule for rule in self.rules if rule.listener == listener)
+        router = self.routers.get(listener) or Router[Rule](())
+        return dataclasses.replace(self, rules=rules, router=router)
 
     @property
     def asks_claims(self) -> bool:

@@ -218,15 +218,15 @@ def _tls(report: Report, node: Node | None) -> BackendTls:
         message = "nothing is verified, so there is nothing to trust"
         report.error(entries["ca"].at, message, "leave ca or verify: none out")
     return BackendTls(
-        ca=report.read(entries.get("ca"), _file, None),
-        certificate=report.read(entries.get("certificate"), _file, None),
-        key=report.read(entries.get("key"), _file, None),
+        ca=report.read(entries.get("ca"), read_file, None),
+        certificate=report.read(entries.get("certificate"), read_file, None),
+        key=report.read(entries.get("key"), read_file, None),
         server_name=report.read(entries.get("server_name"), _name, None),
         verify=verify or Verify.FULL,
     )
 
 
-def _file(node: Node) -> str:
+def read_file(node: Node) -> str:
     """Read the path of a file. Never quoted: people paste keys where paths belong."""
     text = values.string(node)
     if not FILE.fullmatch(text):

@@ -50,6 +50,10 @@ DOCUMENT: Keys = {
         "enforce (usual); or shadow: every rule decides and notes what it would have "
         "refused, and nothing is enforced."
     ),
+    "listeners": Key(
+        "The ports that clients connect to, by name, each with rules of its own; "
+        "default is the one at LISTEN."
+    ),
     "backends": Key("The services behind the proxy, by name."),
     "issuers": Key("Whom tokens are trusted from, by name."),
     "roles": Key(
@@ -285,6 +289,7 @@ RULE: Keys = {
         "enforce (usual); or shadow: who may, and how often, is decided and noted, and "
         "not enforced. What is protected stays protected."
     ),
+    "listener": Key("Which port it is for; default, the one at LISTEN, if missing."),
     "backend": Key("Where requests go, when there are several backends."),
     "limits": Key(
         "Names of limits, or limits written out. A request takes from all, or from "

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from proxy.core.authn import Issuer
 from proxy.core.errors import Refused
 from proxy.core.field import Mode
+from proxy.core.listeners import DEFAULT_LISTENER
 from proxy.core.policy import ANYONE, Limit, Per, Rule, View
 from proxy.core.policy_bindings import warn_of_tenants
 from proxy.core.policy_field_lint import (
@@ -62,21 +63,28 @@ class Draft:
         return {rule.id: table.at for table, rule in self.rules}
 
 
-def find_contradictions(report: Report, draft: Draft) -> Router[Rule] | None:
+def find_contradictions(
+    report: Report, draft: Draft
+) -> Mapping[str, Router[Rule]] | None:
     """Report every error that takes more than one section or rule to see.
 
     Returns:
-        The router of the rules; None when two of them tie.
+        The router of the rules of each listener; None when two of them tie.
     """
     _duplicate_ids(report, draft)
-    router = _ties(report, draft)
+    routers = {
+        name: _ties(report, [one for one in draft.rules if one[1].listener == name])
+        for name in draft.known.listeners
+    }
     _tokens_without_issuer(report, draft)
     for table, rule in draft.rules:
         for limit in rule.limits:
             _limit_of_rule(report, table, rule, limit)
         find_misuse(report, table, rule, draft.known.fields)
         find_upgrade_misuse(report, table, rule)
-    return router
+    if not all(routers.values()):
+        return None
+    return {name: router for name, router in routers.items() if router}
 
 
 def _duplicate_ids(report: Report, draft: Draft) -> None:
@@ -90,9 +98,9 @@ def _duplicate_ids(report: Report, draft: Draft) -> None:
         first.setdefault(rule.id, at)
 
 
-def _ties(report: Report, draft: Draft) -> Router[Rule] | None:
-    rules = [rule for _, rule in draft.rules]
-    tables = {id(rule): table for table, rule in draft.rules}
+def _ties(report: Report, written: Sequence[tuple[Table, Rule]]) -> Router[Rule] | None:
+    rules = [rule for _, rule in written]
+    tables = {id(rule): table for table, rule in written}
     ties = Router.ties(rules)
     for one, other in ties:
         at = tables[id(other)].values["match"].at
@@ -104,7 +112,7 @@ def _ties(report: Report, draft: Draft) -> Router[Rule] | None:
     if ties:
         return None
     router = Router(rules)
-    for table, rule in draft.rules:
+    for table, rule in written:
         obstacle = _obstacle(router, rule)
         if obstacle:
             at = table.values["match"].at
@@ -189,6 +197,10 @@ def _unused(report: Report, draft: Draft) -> None:
     for node, role in zip(draft.roles, draft.known.roles, strict=True):
         if role not in allowed:
             report.warning(node.at, f"no rule allows the role {role!r}")
+    for name in draft.known.listeners.keys() - {rule.listener for rule in rules}:
+        if name != DEFAULT_LISTENER:
+            message = f"no rule is for {name!r}: it refuses every request"
+            report.warning(draft.place("listeners", name), message)
     limits = {limit.id for rule in rules for limit in rule.limits}
     for name in draft.known.limits:
         if name not in limits:

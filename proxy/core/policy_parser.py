@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 
 from proxy.core import policy_values as values
 from proxy.core.errors import Finding, PolicyError
+from proxy.core.listeners import DEFAULT_LISTENER
 from proxy.core.policy import Policy, Rule
 from proxy.core.policy_backends import read_backends
 from proxy.core.policy_fields import read_fields
@@ -22,6 +23,7 @@ from proxy.core.policy_issuers import claim_path, read_issuers
 from proxy.core.policy_keys import DOCUMENT, required
 from proxy.core.policy_limits import LIMIT_HEADERS, read_backend_limits, read_limits
 from proxy.core.policy_lint import Draft, find_contradictions, find_omissions
+from proxy.core.policy_listeners import read_listeners
 from proxy.core.policy_observing import read_logging
 from proxy.core.policy_responses import read_responses
 from proxy.core.policy_roles import read_roles
@@ -37,10 +39,14 @@ DEFAULT_HEALTH = "/health"
 NO_HEALTH = "none"
 
 _TABLES = (
-    *("backends", "issuers", "addresses", "limits", "fields", "views"),
+    *("listeners", "backends", "issuers", "addresses", "limits", "fields", "views"),
     *("log", "responses"),
 )
 _LISTS = ("roles", "rules")
+_UNMATCHED = (
+    "a request that no rule matches is refused, even in shadow mode",
+    "nobody says which of the backends is meant: add a rule for every path",
+)
 _WORDS = ("tenant", "deployment", "health", "mode", "limit_headers")
 
 
@@ -99,11 +105,11 @@ def compile_policy(
     if not document.complete:
         raise PolicyError(findings())
     draft = _draft(report, document)
-    router = find_contradictions(report, draft)
-    if router is None or report.failed:
+    routers = find_contradictions(report, draft)
+    if routers is None or report.failed:
         raise PolicyError(findings())
     find_omissions(report, draft)
-    policy = _policy(draft, router, document, digest_of(files))
+    policy = _policy(draft, routers, document, digest_of(files))
     return Compiled(policy=policy, warnings=findings(), draft=draft)
 
 
@@ -220,13 +226,12 @@ def _draft(report: Report, document: _Document) -> Draft:
         shadow=read_shadow(report, document.words.get("mode")),
         logging=read_logging(report, tables["log"]),
         responses=read_responses(report, tables["responses"]),
+        listeners=read_listeners(report, tables["listeners"]),
     )
     issuers = read_issuers(report, tables["issuers"])
     views = read_views(report, tables["views"], roles.names, known.fields)
     if known.shadow and len(known.backends) > 1:
-        message = "a request that no rule matches is refused, even in shadow mode"
-        hint = "nobody says which of the backends is meant: add a rule for every path"
-        report.warning(document.words["mode"].at, message, hint)
+        report.warning(document.words["mode"].at, *_UNMATCHED)
     rules: list[tuple[Table, Rule]] = []
     for node in document.lists["rules"]:
         rule = read_rule(report, node, known)
@@ -255,7 +260,10 @@ def digest_of(files: Sequence[tuple[str, str]]) -> str:
 
 
 def _policy(
-    draft: Draft, router: Router[Rule], document: _Document, digest: str
+    draft: Draft,
+    routers: Mapping[str, Router[Rule]],
+    document: _Document,
+    digest: str,
 ) -> Policy:
     """Build the policy of a draft without errors."""
     known, rules = draft.known, tuple(rule for _, rule in draft.rules)
@@ -272,7 +280,9 @@ def _policy(
         fields=known.fields,
         views=draft.views,
         rules=rules,
-        router=router,
+        router=routers[DEFAULT_LISTENER],
+        routers=routers,
+        listeners={name: item for name, item in known.listeners.items() if item},
         unmatched=_unmatched(known),
         logging=known.logging,
         hardening=hardening_of(known.responses, known),

@@ -15,6 +15,7 @@ from proxy.core.field import Field
 from proxy.core.fields import Selection
 from proxy.core.guard import Guard
 from proxy.core.hardening import Hardening
+from proxy.core.listeners import DEFAULT_LISTENER, Listener
 from proxy.core.observing import USUAL, Logging
 from proxy.core.parameters import Parameters
 from proxy.core.policy import ANYONE, Limit, Rule
@@ -56,6 +57,7 @@ OWN_METRICS = (
     "lumina_key_",
     "lumina_keystore_",
     "lumina_limiter_",
+    "lumina_listener_",
     "lumina_limits_",
     "lumina_log_",
     "lumina_overhead_",
@@ -63,6 +65,7 @@ OWN_METRICS = (
     "lumina_request_",
     "lumina_revocations",
     "lumina_shadow_",
+    "lumina_stage_",
     "lumina_system_",
     "lumina_tunnels_",
     "lumina_upstream_",
@@ -99,6 +102,7 @@ class Known:
     backend_limits: Mapping[str, tuple[Limit, ...]]
     older: bool = False
     shadow: bool = False
+    listeners: Mapping[str, Listener | None] = dataclasses.field(default_factory=dict)
     logging: Logging = USUAL
     responses: Responses | None = None
     hardenings: dict[Responses, Hardening] = dataclasses.field(default_factory=dict)
@@ -114,11 +118,10 @@ def read_rule(report: Report, node: Node, known: Known) -> Rule | None:
     match = report.read(entries.get("match"), _match, None)
     allow = report.read(entries.get("allow"), lambda n: _allow(report, n, known), None)
     backend = _backend(report, node, entries, known)
+    listener = _listener(report, entries.get("listener"), known)
     limits = _limits(report, entries.get("limits"), rule_id or "", known, backend)
     protected = _protected(report, entries.get("protect"), known)
-    count = report.read(entries.get("count"), _counter, None)
-    tolerate = _tolerate(report, entries.get("tolerate"))
-    max_body = report.read(entries.get("max_body"), values.size, None)
+    plain = _plain(report, entries)
     upgrade = read_upgrade(report, entries.get("upgrade"))
     timeouts = read_rule_timeouts(report, entries.get("timeouts"), backend)
     responses = read_rule_responses(report, entries.get("responses"), known.responses)
@@ -134,9 +137,7 @@ def read_rule(report: Report, node: Node, known: Known) -> Rule | None:
         allow=allow if token else None,
         limits=tuple(_as_in_rule(one, known, shadow=shadow) for one in limits),
         **protected,
-        count=count,
-        tolerate=tolerate,
-        max_body_bytes=max_body,
+        **plain,
         **read_binds(report, entries, (match[1], token), known.fields, protected),
         upgrade=upgrade,
         timeouts=timeouts,
@@ -144,8 +145,25 @@ def read_rule(report: Report, node: Node, known: Known) -> Rule | None:
         hardening=hardening_of(responses, known),
         guard=_guard(report, entries, match[1], token, known),
         shadow=shadow,
+        listener=listener,
         observed=read_observed(report, entries, known.logging),
     )
+
+
+def _plain(report: Report, entries: Mapping[str, Node]) -> dict[str, Any]:
+    """Read what stands in a rule alone."""
+    return {
+        "count": report.read(entries.get("count"), _counter, None),
+        "tolerate": _tolerate(report, entries.get("tolerate")),
+        "max_body_bytes": report.read(entries.get("max_body"), values.size, None),
+    }
+
+
+def _listener(report: Report, node: Node | None, known: Known) -> str:
+    name = report.read(
+        node, lambda n: values.choice(n, "listener", known.listeners), None
+    )
+    return name or DEFAULT_LISTENER
 
 
 def _guard(

@@ -13,7 +13,7 @@ from prometheus_client.core import (
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from proxy.edge.families import BY_RESPONSE, COUNTERS, GAUGES, HISTOGRAMS
+from proxy.edge.families import COUNTERS, GAUGES, HISTOGRAMS
 from proxy.edge.numbers import Numbers
 
 _VERSION = re.compile(r";\s*version\s*=\s*([^;\s]*)")
@@ -69,12 +69,12 @@ class _Families(Collector):
             yield gauge
 
     def _histograms(self) -> Iterator[Metric]:
-        for name, (text, bounds) in HISTOGRAMS.items():
-            family = HistogramMetricFamily(name, text, labels=BY_RESPONSE)
+        for name, (text, bounds, labels) in HISTOGRAMS.items():
+            family = HistogramMetricFamily(name, text, labels=labels)
             histograms = self._numbers.histograms.get(name, {})
-            for labels, (counts, total) in histograms.items():
+            for key, (counts, total) in histograms.items():
                 family.add_metric(
-                    list(labels), _cumulative(bounds, counts), sum_value=total
+                    list(key), _cumulative(bounds, counts), sum_value=total
                 )
             yield family
 

@@ -15,20 +15,33 @@ DURATION: Final[tuple[float, ...]] = (
     *(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25),
     *(0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0),
 )
+STAGE: Final[tuple[float, ...]] = (
+    *(0.000005, 0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005),
+    *(0.001, 0.0025, 0.005, 0.025, 0.1, 1.0),
+)
+STAGES: Final = ("decide", "take", "encrypt", "answer")
 BY_RESPONSE: Final = ("rule", "method", "status")
 
-HISTOGRAMS: Final[dict[str, tuple[str, tuple[float, ...]]]] = {
+HISTOGRAMS: Final[dict[str, tuple[str, tuple[float, ...], tuple[str, ...]]]] = {
     "lumina_request_duration_seconds": (
         "From a request's complete head to the last byte of its response.",
         DURATION,
+        BY_RESPONSE,
     ),
     "lumina_upstream_duration_seconds": (
         "From sending a request to the backend to the last byte of its answer.",
         DURATION,
+        BY_RESPONSE,
     ),
     "lumina_overhead_seconds": (
         "The proxy's own share of a request: total minus upstream.",
         OVERHEAD,
+        BY_RESPONSE,
+    ),
+    "lumina_stage_duration_seconds": (
+        "Time in each stage of the proxy that requests passed.",
+        STAGE,
+        ("stage",),
     ),
 }
 
@@ -69,6 +82,10 @@ COUNTERS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
         ("issuer",),
     ),
     "lumina_limiter_batches": ("Calls to the store of limits.", ()),
+    "lumina_listener_connections_refused": (
+        "Connections whose TLS handshake or PROXY header was none, or not in time.",
+        ("listener",),
+    ),
     "lumina_upstream_retries": (
         "Requests sent again, or to another server, where that was safe.",
         ("backend",),
@@ -144,6 +161,14 @@ GAUGES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
         "Whether the files of a backend's certificates could be used when last read.",
         ("backend",),
     ),
+    "lumina_listener_certificate_expiry_timestamp_seconds": (
+        "When a listener's certificate expires, in epoch seconds.",
+        ("listener",),
+    ),
+    "lumina_listener_certificate_reload_success": (
+        "Whether the files of a listener's certificate could be used when last read.",
+        ("listener",),
+    ),
     "lumina_downstream_connections": ("Open connections of clients.", ()),
     "lumina_tunnels_open": ("Open tunnels of upgraded connections.", ("rule",)),
     "lumina_policy_info": ("The policy in force, by its digest.", ("digest",)),
@@ -179,6 +204,8 @@ WORST: Final = frozenset(
         "lumina_keystore_up",
         "lumina_limiter_store_up",
         "lumina_policy_last_reload_success",
+        "lumina_listener_certificate_expiry_timestamp_seconds",
+        "lumina_listener_certificate_reload_success",
         "lumina_upstream_certificate_expiry_timestamp_seconds",
         "lumina_upstream_certificate_reload_success",
         "lumina_upstream_up",

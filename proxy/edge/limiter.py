@@ -1,6 +1,7 @@
 """What is left of the limits of a rule: for operators, and as Python calls."""
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 
 from proxy.core.bucket import HOLDS, MICROSECONDS
@@ -184,9 +185,10 @@ class Limiter:
             written = name == rule.pattern.text
             if written and (not method or not rule.methods or method in rule.methods):
                 return rule
-        for candidate in (method,) if method else _METHODS:
+        candidates = (method,) if method else _METHODS
+        for router, candidate in itertools.product(policy.routers.values(), candidates):
             try:
-                return policy.router.match(candidate, name).rule
+                return router.match(candidate, name).rule
             except Refused:
                 continue
         raise KeyError("The policy has no such rule")

@@ -90,6 +90,11 @@ class Listener(DownstreamOwner):
         return len(self._connections) + self._pending
 
     @property
+    def listening(self) -> bool:
+        """Whether it has a socket to accept at."""
+        return bool(self._acceptor.sockets)
+
+    @property
     def port(self) -> int:
         """The port that is listened on; 0 while none is."""
         return port_of(self._acceptor.sockets)
@@ -208,6 +213,8 @@ class Listener(DownstreamOwner):
         late = [one for one in self._connections if one.deadline < now]
         for connection in late:
             connection.expire()
+        # Who was busy when somebody found no room may have become idle.
+        self._resume()
         self._sweeper = self.loop.call_later(self._interval, self._sweep)
 
     def stop_accepting(self) -> None:

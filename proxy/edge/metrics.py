@@ -18,7 +18,16 @@ import psutil
 
 from proxy.core.exchange import Exchange
 from proxy.core.pressure import NEAR, OVER
-from proxy.edge.families import COUNTERS, DURATION, GAUGES, HISTOGRAMS, OVERHEAD
+from proxy.edge.families import (
+    BY_RESPONSE,
+    COUNTERS,
+    DURATION,
+    GAUGES,
+    HISTOGRAMS,
+    OVERHEAD,
+    STAGE,
+    STAGES,
+)
 from proxy.edge.numbers import HistogramRow, Numbers, Part, ValueRow
 from proxy.edge.people import MAX_ACTIVE, People
 
@@ -30,6 +39,9 @@ _SUCCESSFUL: Final = 2
 """The class of statuses that a counter of the policy counts."""
 _METHODS: Final = frozenset(
     ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+)
+_OF_A_CELL: Final = tuple(
+    name for name, (_, _, labels) in HISTOGRAMS.items() if labels == BY_RESPONSE
 )
 _CELLS_AT_ONCE: Final = 32
 """How many cells are copied without a pause: a fraction of a millisecond's work."""
@@ -60,6 +72,11 @@ class _Histogram:
         self.bounds = bounds
         self.counts = [0] * (len(bounds) + 1)
         self.total = 0.0
+
+    def observe(self, value: float) -> None:
+        """Count one value."""
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.total += value
 
 
 class _Cell:
@@ -102,6 +119,7 @@ class Metrics:
         self.people = People(now, max_active)
         self._now = now
         self._cells: dict[tuple[str, str, int], _Cell] = {}
+        self._stages = [_Histogram(STAGE) for _ in STAGES]
         self._decisions: dict[tuple[str, str, str], int] = {}
         self._counts: dict[str, dict[tuple[str, ...], int]] = {
             name: {} if labels else {(): 0} for name, (_, labels) in COUNTERS.items()
@@ -129,17 +147,11 @@ class Metrics:
         cell = self._cells.get(key) or self._new_cell(key)
         total = exchange.ended - exchange.started
         upstream = exchange.upstream_seconds
-        request = cell.request
-        request.counts[bisect_left(DURATION, total)] += 1
-        request.total += total
+        cell.request.observe(total)
         if exchange.upstream_started:
-            backend = cell.upstream
-            backend.counts[bisect_left(DURATION, upstream)] += 1
-            backend.total += upstream
-        own = total - upstream if total > upstream else 0.0
-        overhead = cell.overhead
-        overhead.counts[bisect_left(OVERHEAD, own)] += 1
-        overhead.total += own
+            cell.upstream.observe(upstream)
+        cell.overhead.observe(total - upstream if total > upstream else 0.0)
+        self._note_stages(exchange)
         reason = exchange.reason
         decision = (rule, exchange.role, "served" if reason is None else reason.slug)
         decisions = self._decisions
@@ -163,6 +175,20 @@ class Metrics:
             and exchange.status // 100 == _SUCCESSFUL
         ):
             self.count(exchange.counter)
+
+    def _note_stages(self, exchange: Exchange) -> None:
+        """Note the stages that a request passed."""
+        decide, take, encrypt, answer = self._stages
+        seconds = exchange.decide_seconds
+        if seconds is None:
+            return  # nor any other
+        decide.observe(seconds)
+        if (seconds := exchange.take_seconds) is not None:
+            take.observe(seconds)
+        if (seconds := exchange.encrypt_seconds) is not None:
+            encrypt.observe(seconds)
+        if (seconds := exchange.answer_seconds) is not None:
+            answer.observe(seconds)
 
     def _note_pressed(self, pressed: list[tuple[str, str]], role: str) -> None:
         for limit, how in pressed:
@@ -253,13 +279,17 @@ class Metrics:
         What is recorded between two of them is in the later ones only, but no part
         shows half of a request.
         """
-        yield self._values(), []
+        stages: list[HistogramRow] = [
+            ("lumina_stage_duration_seconds", [name], list(one.counts), one.total)
+            for name, one in zip(STAGES, self._stages, strict=True)
+        ]
+        yield self._values(), stages
         cells = list(self._cells.items())
         for at in range(0, len(cells), _CELLS_AT_ONCE):
             rows: list[HistogramRow] = []
             for (rule, method, status), cell in cells[at : at + _CELLS_AT_ONCE]:
                 labels = [rule, method, f"{status}xx" if status else "none"]
-                for name, one in zip(HISTOGRAMS, cell.histograms(), strict=True):
+                for name, one in zip(_OF_A_CELL, cell.histograms(), strict=True):
                     rows.append((name, labels, list(one.counts), one.total))
             yield [], rows
 

@@ -4,8 +4,10 @@ import resource
 from collections.abc import Callable
 from typing import Final
 
-_SPARE: Final = 4
-"""Of this many file descriptors one is left for what is no client: backends, files."""
+_OWN: Final = 64
+"""File descriptors that a process has for itself: files, Redis, its other sockets."""
+_BACKENDS: Final = 2048
+"""And for backends, but never more than for clients: two servers' usual breakers."""
 
 
 class Room:
@@ -51,4 +53,5 @@ def descriptors() -> int:
 
 def connections_for(descriptors: int) -> int:
     """Return how many clients may be connected with so many file descriptors."""
-    return max(1, descriptors - descriptors // _SPARE)
+    left = max(2, descriptors - _OWN)
+    return left - min(_BACKENDS, left // 2)

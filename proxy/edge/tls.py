@@ -18,6 +18,7 @@ from collections.abc import Callable
 from cryptography import x509
 
 from proxy.core.backends import Verify
+from proxy.core.listeners import ListenerTls
 
 _PROTOCOLS = ["http/1.1"]
 
@@ -165,6 +166,19 @@ def context_for_server(
 
     files = tuple(one for one in (certificate, key, client_ca) if one is not None)
     return Tls(make, files, certificate)
+
+
+def tls_of(told: ListenerTls) -> Tls:
+    """Return the context of a listener's connections.
+
+    Raises:
+        TlsError: a file cannot be used.
+    """
+    return context_for_server(
+        certificate=told.certificate,
+        key=told.key,
+        oldest=ssl.TLSVersion.TLSv1_2 if told.tls_1_2 else ssl.TLSVersion.TLSv1_3,
+    )
 
 
 def _load_authorities(context: ssl.SSLContext, ca: str) -> None:

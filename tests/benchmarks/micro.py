@@ -130,7 +130,10 @@ class Rig:
             self.upstream.append((connection, wire))
         self.downstream: list[tuple[DownstreamConnection, Wire]] = []
         for _ in range(CONNECTIONS):
-            client, wire = DownstreamConnection(serving._listener), Wire()
+            client, wire = (
+                DownstreamConnection(serving._listening._listeners["default"]),
+                Wire(),
+            )
             client.connection_made(cast("asyncio.Transport", wire))
             self.downstream.append((client, wire))
         with credentials.tokens["HS256"].open(encoding="ascii") as lines:

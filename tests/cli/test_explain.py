@@ -231,3 +231,25 @@ def test_field_is_a_name_and_a_value() -> None:
 
     assert result.exit_code == 2
     assert "'X-Legacy' is not NAME=VALUE" in result.output
+
+
+def test_another_port_is_asked_at(tmp_path: Path) -> None:
+    """There other rules decide; one that the policy does not have is no port."""
+    file = tmp_path / "policy.yaml"
+    file.write_text(
+        "version: 1\n"
+        'listeners: {egress: {listen: "127.0.0.1:8081"}}\n'
+        'backends: {lms: {servers: ["http://127.0.0.1:9000"]}}\n'
+        "rules:\n"
+        "  - {id: home, match: GET /, allow: anyone}\n"
+        "  - {id: out, listener: egress, match: GET /v1, allow: anyone}\n"
+    )
+    here = run("GET", "/v1", POLICY=str(file))
+    there = run("GET", "/v1", "--listener", "egress", POLICY=str(file))
+    nowhere = run("GET", "/v1", "--listener", "egres", POLICY=str(file))
+
+    assert "refused, 404 no-rule" in here.output
+    assert "The rule out is in" in there.output
+    assert there.exit_code == 0
+    assert nowhere.exit_code == 2
+    assert "did you mean 'egress'?" in nowhere.output

@@ -22,6 +22,7 @@ def an_exchange() -> Exchange:
     exchange.path = "/api/users/42"
     exchange.rule, exchange.role, exchange.subject = "user", "teacher", "ada"
     exchange.status = 200
+    exchange.admitted, exchange.taken = 10.0001, 10.0003
     exchange.upstream_started, exchange.upstream_seconds = 10.0005, 0.002
     exchange.ended, exchange.aborted = 10.003, False
     return exchange
@@ -57,6 +58,10 @@ def test_line_is_one_json_object() -> None:
         "seconds": 0.003,
         "upstream_seconds": 0.002,
         "own_seconds": 0.001,
+        "decide_seconds": 0.0001,
+        "take_seconds": 0.0002,
+        "encrypt_seconds": 0.0002,
+        "answer_seconds": 0.0005,
         "aborted": False,
     }
     assert tuple(json.loads(line)) == KEYS
@@ -68,6 +73,16 @@ def test_subject_is_logged_only_when_asked_for() -> None:
 
     assert b"ada" not in line
     assert tuple(json.loads(line)) == USUAL_KEYS
+
+
+def test_stages_that_were_not_passed_took_no_time() -> None:
+    """A request that was refused at its limits has the time of what came before."""
+    exchange = refused(Reason.RATE_LIMITED)
+    exchange.taken = exchange.upstream_started = exchange.upstream_seconds = 0.0
+    line = json.loads(JsonLine(KEYS)(exchange, WALL))
+    stages = [line[f"{one}_seconds"] for one in ("decide", "take", "encrypt", "answer")]
+
+    assert stages == [0.0001, None, None, None]
 
 
 def test_nothing_but_the_chosen_keys_is_logged() -> None:

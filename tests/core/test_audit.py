@@ -218,6 +218,14 @@ def test_policy_without_risks_has_none() -> None:
             id="tunnel",
         ),
         pytest.param(
+            edited(
+                ("backends:", 'listeners: {out: {listen: ":8081"}}\nbackends:'),
+                ("id: home,", "id: home, listener: out,"),
+            ),
+            *("listener-in-clear", "out listens at 0.0.0.0:8081 without TLS"),
+            id="listener",
+        ),
+        pytest.param(
             edited(("localhost", "lms")),
             *("backend-in-clear", "lms is asked at lms over http"),
             id="backend",

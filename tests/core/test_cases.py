@@ -11,6 +11,7 @@ from proxy.core.policy_parser import parse_policy
 from proxy.core.reasons import Reason
 from proxy.core.workbench.cases import Case, Expectation, read_cases
 from proxy.core.workbench.decision import decide
+from proxy.core.workbench.results import run
 
 LMS = Path(__file__).parents[2] / "policies" / "lms.yaml"
 SECRETS = {"JWT_SECRET": "c0ffee" * 12}
@@ -402,3 +403,30 @@ def test_time_of_a_case_has_a_zone(when: str) -> None:
     _, [finding] = read_cases(GUARDED, "a.test.yaml", BEGINNING + text, {}, NOW)
 
     assert "is not a time (such as 2026-03-01T08:30:00Z)" in str(finding)
+
+
+def test_case_is_asked_at_its_listener() -> None:
+    """There other rules decide; one that there is not is a mistake."""
+    policy = policy_of(
+        "version: 1\n"
+        'listeners: {egress: {listen: "127.0.0.1:8081"}}\n'
+        'backends: {lms: {servers: ["http://127.0.0.1:9000"]}}\n'
+        "rules:\n"
+        "  - {id: home, match: GET /, allow: anyone}\n"
+        "  - {id: out, listener: egress, match: GET /, allow: anyone}\n"
+    )
+    text = "  - {request: GET /, as: anyone, expect: {rule: %s}%s}\n"
+    cases = read(
+        policy,
+        text % ("home", "") + text % ("out", ", listener: egress"),
+    )
+    _, findings = read_cases(
+        policy,
+        "a.test.yaml",
+        BEGINNING + text % ("out", ", listener: egres"),
+        {},
+        NOW,
+    )
+
+    assert [run(policy, case).mismatches for case in cases] == [(), ()]
+    assert [one.message for one in findings] == ["unknown listener 'egres'"]

@@ -259,3 +259,18 @@ def test_no_change_of_access_goes_unnoticed(
             assert (f"{who} gains", Direction.OPENS) in changed
         if before and not after:
             assert (f"{who} loses", Direction.CLOSES) in changed
+
+
+def test_rule_that_moves_to_another_port_is_lost_and_gained() -> None:
+    """Its path says at which."""
+    old = POLICY.replace(
+        "backends:", 'listeners: {egress: {listen: "127.0.0.1:8081"}}\nbackends:', 1
+    )
+    new = old.replace("id: form", "id: form\n    listener: egress")
+    changes, notes = differences(old, new)
+
+    assert [one for one in changes if "anyone" in one] == [
+        "+ access: anyone gains: POST /form at egress",
+        "- access: anyone loses: POST /form",
+    ]
+    assert notes == []

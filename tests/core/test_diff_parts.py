@@ -11,6 +11,27 @@ from tests.core.differences import POLICY, SECRETS, differences, edited, policy_
 
 EDITS = [
     pytest.param(
+        [
+            (
+                "deployment: school",
+                (
+                    "deployment: school\nlisteners:\n"
+                    "  default: {proxy_protocol: true, tls: {certificate: /t.pem}}\n"
+                    '  egress: {listen: "127.0.0.1:8081"}'
+                ),
+            )
+        ],
+        [
+            (
+                "~ backends: tls of the listener default: none -> certificate /t.pem, "
+                "key none, tls_1_2 no"
+            ),
+            "~ backends: proxy_protocol of the listener default: no -> yes",
+            "~ backends: the listener egress is new",
+        ],
+        id="listener",
+    ),
+    pytest.param(
         [("deployment: school", "deployment: school\nhealth: none")],
         ["~ backends: where the data port answers for itself: /health -> none"],
         id="own-health",

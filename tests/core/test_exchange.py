@@ -33,6 +33,54 @@ def test_overhead_is_what_the_backend_did_not_take(
     assert exchange.overhead_seconds == overhead
 
 
+@pytest.mark.parametrize(
+    ("marks", "expected"),
+    [
+        ({}, (None, None, None, None)),
+        ({"admitted": 1.125}, (0.125, None, None, None)),
+        ({"admitted": 1.125, "taken": 1.375}, (0.125, 0.25, None, None)),
+        (
+            {"admitted": 1.125, "taken": 1.375, "upstream_started": 1.5},
+            (0.125, 0.25, 0.125, None),
+        ),
+        (
+            {
+                "admitted": 1.125,
+                "taken": 1.375,
+                "upstream_started": 1.5,
+                "upstream_seconds": 2.0,
+            },
+            (0.125, 0.25, 0.125, 0.5),
+        ),
+        (
+            {
+                "admitted": 1.125,
+                "taken": 1.375,
+                "upstream_started": 1.5,
+                "upstream_seconds": 3.0,
+            },
+            (0.125, 0.25, 0.125, 0.0),
+        ),
+    ],
+    ids=["undecided", "admitted", "taken", "asked", "answered", "clocks-apart"],
+)
+def test_stages_take_the_time_between_their_marks(
+    marks: dict[str, float], expected: tuple[float | None, ...]
+) -> None:
+    """In the order of the data path; None for a stage that was not passed."""
+    exchange = Exchange("GET", 1.0)
+    exchange.ended = 4.0
+    for name, when in marks.items():
+        setattr(exchange, name, when)
+
+    assert (
+        exchange.decide_seconds,
+        exchange.take_seconds,
+        exchange.encrypt_seconds,
+        exchange.answer_seconds,
+    ) == expected
+
+
 def test_first_refusal_of_the_shadow_counts() -> None:
     """As it would have been the only one, were it enforced."""
     exchange = Exchange()

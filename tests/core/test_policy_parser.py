@@ -21,7 +21,8 @@ from proxy.core.backends import (
     Verify,
 )
 from proxy.core.bucket import RateLimit
-from proxy.core.errors import Finding, PolicyError
+from proxy.core.errors import Finding, PolicyError, Refused
+from proxy.core.listeners import DEFAULT_LISTENER, Address, Listener, ListenerTls
 from proxy.core.policy import OnStoreFailure, Per, Policy, Precision, Upgrade, View
 from proxy.core.policy_parser import compile_policy, parse_policy
 from proxy.core.policy_rules import OWN_METRICS
@@ -312,7 +313,7 @@ def test_name_beats_glob_in_views(everything: Policy) -> None:
 
 def test_rule_is_compiled(everything: Policy) -> None:
     """Every key of a rule ends up in the frozen rule."""
-    login, user, *_, files = everything.rules
+    login, user, *_, files, egress, local = everything.rules
 
     assert login.allow is None
     assert login.max_body_bytes == 64 * 1024
@@ -325,8 +326,47 @@ def test_rule_is_compiled(everything: Policy) -> None:
     assert files.methods == frozenset()
     assert files.backend.id == "files"
     assert files.tolerate == {Ambiguity.ENCODED_SLASH, Ambiguity.EMPTY_SEGMENT}
+    assert [one.listener for one in (user, egress, local)] == [
+        *("default", "egress", "local"),
+    ]
     assert files.max_body_bytes == 10**9
     assert everything.router.match("GET", "/users/7").rule is user
+
+
+def test_listener_is_compiled(everything: Policy) -> None:
+    """Where it listens, how, and how many it takes; the default one is always there."""
+    tls = ListenerTls(
+        certificate="/etc/lumina/tls.pem", key="/etc/lumina/tls.key", tls_1_2=True
+    )
+    here = Address(host="127.0.0.1", port=8081)
+    local = Address(path="/run/lumina/local.sock")
+
+    assert everything.listeners == {
+        "default": Listener(tls=tls, proxy_protocol=True, max_connections=5000),
+        "egress": Listener(id="egress", address=here),
+        "local": Listener(
+            id="local",
+            address=local,
+            tls=ListenerTls(certificate="/etc/lumina/all.pem"),
+        ),
+    }
+    alone = parse_policy(files_of(POLICIES / "good" / "minimal.yaml"), ENVIRONMENT)[0]
+    assert alone.listeners == {DEFAULT_LISTENER: Listener()}
+
+
+def test_each_listener_has_its_own_rules(everything: Policy) -> None:
+    """One path is of another rule at each of them, or of none."""
+    ids = {
+        name: everything.at(name).router.match("GET", "/users/7").rule.id
+        for name in everything.listeners
+    }
+
+    assert ids == {"default": "user", "egress": "egress", "local": "local"}
+    assert {rule.id for rule in everything.at("egress").rules} == {"egress"}
+    assert everything.at("default").router is everything.router
+    assert everything.at("nowhere").rules == ()
+    with pytest.raises(Refused):
+        everything.at("egress").router.match("GET", "/files/a")
 
 
 def test_words_of_yaml_are_plain_strings() -> None:

@@ -219,6 +219,39 @@ def test_overhead_is_total_minus_upstream(
     )
 
 
+STAGES = ("decide", "take", "encrypt", "answer")
+MARKS = {"admitted": 1.125, "taken": 1.375, "upstream_started": 1.5}
+
+
+@pytest.mark.parametrize(
+    ("passed", "sums"),
+    [
+        (0, (0.0, 0.0, 0.0, 0.0)),
+        (1, (0.125, 0.0, 0.0, 0.0)),
+        (2, (0.125, 0.25, 0.0, 0.0)),
+        (3, (0.125, 0.25, 0.125, 0.0)),
+        (4, (0.125, 0.25, 0.125, 0.5)),
+    ],
+    ids=["none", "decide", "take", "encrypt", "answer"],
+)
+def test_stages_are_observed_that_a_request_passed(
+    metrics: Metrics, passed: int, sums: tuple[float, ...]
+) -> None:
+    """Each that it passed once, with its time; those that it did not reach, never."""
+    exchange = Exchange("GET", 1.0)
+    exchange.ended = 4.0
+    for name in tuple(MARKS)[:passed]:
+        setattr(exchange, name, MARKS[name])
+    exchange.upstream_seconds = 2.0 if passed == len(STAGES) else 0.0
+    metrics.record(exchange)
+    name = "lumina_stage_duration_seconds"
+    counts = [float(passed > at) for at in range(len(STAGES))]
+
+    assert [value(metrics, f"{name}_count", stage=one) for one in STAGES] == counts
+    assert [value(metrics, f"{name}_sum", stage=one) for one in STAGES] == list(sums)
+    assert len([bound for bound in buckets(metrics, name) if bound < 0.001]) >= 5
+
+
 @pytest.mark.parametrize(
     ("status", "shown"),
     [(200, "2xx"), (204, "2xx"), (304, "3xx"), (404, "4xx"), (599, "5xx"), (0, "none")],
@@ -254,9 +287,8 @@ def test_other_methods_are_one_series(metrics: Metrics) -> None:
 
 def series(metrics: Metrics) -> int:
     """Return how many series the request histogram has."""
-    return (
-        sum(name.endswith("duration_seconds_sum") for name, _ in scrape(metrics)) // 2
-    )
+    name = "lumina_request_duration_seconds_sum"
+    return sum(one == name for one, _ in scrape(metrics))
 
 
 def test_decisions_are_counted_by_rule_role_and_reason(metrics: Metrics) -> None:
@@ -684,6 +716,9 @@ def busy(metrics: Metrics) -> None:
         "lumina_upstream_certificate_reload_success": ("lms",),
         "lumina_upstream_up": ("lms", "127.0.0.1:9000"),
         "lumina_downstream_connections": (),
+        "lumina_listener_connections_refused": ("default",),
+        "lumina_listener_certificate_expiry_timestamp_seconds": ("default",),
+        "lumina_listener_certificate_reload_success": ("default",),
         "lumina_tunnels_open": ("room",),
         "lumina_tunnels_closed": ("room", "expired"),
     }.items():

@@ -35,6 +35,8 @@ ELSEWHERE = {
     "lumina_upstream_ejections_total": "the backend of the stand has one server",
     "lumina_upstream_certificate_expiry_timestamp_seconds": "and it speaks http",
     "lumina_upstream_certificate_reload_success": "as above",
+    "lumina_listener_certificate_expiry_timestamp_seconds": "nginx has the certificate",
+    "lumina_listener_certificate_reload_success": "as above",
 }
 """Metrics that no source here exports, and why."""
 

@@ -8,7 +8,7 @@ from typing import cast
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from proxy.core.authn import FAMILIES
-from proxy.core.backends import Server, Verify
+from proxy.core.backends import Verify
 from proxy.core.bucket import MICROSECONDS, RateLimit
 from proxy.core.policy import Limit, Policy, Rule
 from proxy.core.policy_lint import Draft
@@ -133,20 +133,26 @@ def _secrets(table: Table) -> Iterator[Scalar]:
 
 
 def _rest(policy: Policy, draft: Draft) -> Found:
-    """Look at roles, backends and the deployment."""
+    """Look at roles, backends, listeners and the deployment."""
     for node, role in zip(draft.roles, policy.roles, strict=True):
         if role.lower() in _FOR_ALL:
             yield Lint.WORD_FOR_ALL, node, f"{role!r} is the name of a role"
     for name, backend in policy.backends.items():
         table = cast(Table, draft.sections["backends"][name][1])
         for server in backend.servers:
-            if not (server.tls or server.path or _is_here(server)):
+            if not (server.tls or server.path or _is_here(server.host)):
                 message = f"{name} is asked at {server.host} over http"
                 yield Lint.BACKEND_IN_CLEAR, table.values["servers"], message
         if backend.tls.verify is not Verify.FULL:
             what = "only the chain" if backend.tls.verify is Verify.CHAIN else "nothing"
             message = f"{what} of the certificates of {name} is checked"
             yield Lint.BACKEND_UNVERIFIED, table.values["tls"], message
+    for name, listener in policy.listeners.items():
+        host = listener.address.host if listener.address else ""
+        if host and not listener.tls and not _is_here(host):
+            table = cast(Table, draft.sections["listeners"][name][1])
+            message = f"{name} listens at {listener.address} without TLS"
+            yield Lint.LISTENER_IN_CLEAR, table.values["listen"], message
     for table, rule in draft.rules:
         if rule.shadow:
             message = f"{rule.id} is in shadow mode"
@@ -156,9 +162,9 @@ def _rest(policy: Policy, draft: Draft) -> Found:
         yield Lint.DEFAULT_DEPLOYMENT, key, "the deployment has no name of its own"
 
 
-def _is_here(server: Server) -> bool:
-    """Say whether a server is on this machine."""
+def _is_here(host: str) -> bool:
+    """Say whether only this machine can be meant."""
     try:
-        return ipaddress.ip_address(server.host).is_loopback
+        return ipaddress.ip_address(host).is_loopback
     except ValueError:
-        return server.host == "localhost"
+        return host == "localhost"

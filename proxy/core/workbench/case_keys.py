@@ -21,6 +21,7 @@ CASE: Keys = {
         "Who asks, as the claims of a token: beside, or instead of, the usual iss, "
         "aud, sub and exp. Times are durations from now: exp: -1m is a minute ago."
     ),
+    "listener": Key("The port that the request comes to; the default one if missing."),
     "issuer": Key("Which issuer makes that token, when there are several."),
     "client": Key("The address of the client; 192.0.2.1 when it is missing."),
     "headers": Key("Fields of the request, by lower-case name."),

@@ -19,6 +19,7 @@ from typing import Any
 
 from proxy.core import policy_values as values
 from proxy.core.errors import Finding
+from proxy.core.listeners import DEFAULT_LISTENER
 from proxy.core.policy import ANYONE, Policy
 from proxy.core.policy_keys import required
 from proxy.core.policy_limits import read_rate
@@ -85,6 +86,7 @@ class Case:
         at: where it is written.
         name: what the case is about; "" when it does not say.
         asking: who asks, in words: ``as student``.
+        listener: the port that the request comes to.
         facts: what the rule may ask about beside the token; None takes for granted
             that it is as the rule wants it.
     """
@@ -97,6 +99,7 @@ class Case:
     identify: Identify
     expect: Expectation
     facts: Facts | None = None
+    listener: str = DEFAULT_LISTENER
 
 
 def read_cases(
@@ -163,6 +166,9 @@ class _Reader:
         asking = self._asking(node, entries)
         expect = self._expectation(entries.get("expect"))
         facts = self._facts(entries)
+        listener = self._word(
+            entries.get("listener"), "listener", self._policy.listeners
+        )
         return [
             Case(
                 at=node.at,
@@ -173,6 +179,7 @@ class _Reader:
                 identify=identify,
                 expect=expect,
                 facts=facts,
+                listener=listener or DEFAULT_LISTENER,
             )
             for request in requests
             if request and expect

@@ -55,6 +55,7 @@ def cases_schema() -> Schema:
             ),
             "as": one_or_many(word(ROLE)),
             "claims": {"type": "object", "minProperties": 1},
+            "listener": NAME_WORD,
             "issuer": NAME_WORD,
             "client": WORD,
             "headers": table(word(re.compile(r"[a-z0-9_.-]+")), WORD),

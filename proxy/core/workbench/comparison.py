@@ -41,14 +41,16 @@ def compare(old: Policy, new: Policy) -> Comparison:
     """
     changes, notes = Changes(), []
     limits = LimitChanges(changes)
-    for meeting in meetings(old, new):
-        notes += _names(meeting)
-        compare_rules(changes, meeting)
-        _protection(changes, meeting)
-        for asked in ask(old, new, meeting):
-            _access(changes, meeting, asked)
-            _plaintext(changes, meeting, asked)
-            limits.compare(meeting, asked)
+    for listener in dict.fromkeys((*old.listeners, *new.listeners)):
+        before, after = old.at(listener), new.at(listener)
+        for meeting in meetings(before, after, listener):
+            notes += _names(meeting)
+            compare_rules(changes, meeting)
+            _protection(changes, meeting)
+            for asked in ask(before, after, meeting):
+                _access(changes, meeting, asked)
+                _plaintext(changes, meeting, asked)
+                limits.compare(meeting, asked)
     notes += limits.finish()
     compare_parts(changes, old, new)
     return Comparison(changes=changes.all(), notes=tuple(notes))

@@ -10,6 +10,7 @@ from typing import Any
 
 from proxy.core.authn import Issuer
 from proxy.core.backends import Backend, Server
+from proxy.core.listeners import Address, Listener
 from proxy.core.policy import Policy, Rule
 from proxy.core.policy_parser import NO_HEALTH
 from proxy.core.workbench.diff_changes import Area, Changes, Direction
@@ -23,7 +24,7 @@ _DECIDED = frozenset(
         *("protect_request", "protect_response", "tolerate", "max_body_bytes"),
         *("binds", "subjects", "vaulted"),  # compared with the field
         "upgrade",
-        *("guard", "shadow"),
+        *("guard", "shadow", "listener"),
     }
 )
 """Of a rule: what is compared by what it decides, or by itself."""
@@ -32,7 +33,9 @@ _DECIDED = frozenset(
 def compare_parts(changes: Changes, old: Policy, new: Policy) -> None:
     """Note differences that are not about requests."""
     _issuers(changes, old.issuers, new.issuers)
-    for text in _backends(old.backends, new.backends):
+    for text in _named("listener", old.listeners, new.listeners):
+        changes.add(Area.BACKENDS, Direction.CHANGES, text)
+    for text in _named("backend", old.backends, new.backends):
         changes.add(Area.BACKENDS, Direction.CHANGES, text)
     for name, field in old.fields.items():
         # One that is new, or gone, makes a difference where it is protected.
@@ -106,16 +109,20 @@ def _of_sets(old: frozenset[str], new: frozenset[str]) -> Direction:
     return Direction.CLOSES if new < old else Direction.CHANGES
 
 
-def _backends(old: Mapping[str, Backend], new: Mapping[str, Backend]) -> Iterator[str]:
-    """Yield how backends differ."""
+def _named(
+    kind: str,
+    old: Mapping[str, Backend] | Mapping[str, Listener],
+    new: Mapping[str, Backend] | Mapping[str, Listener],
+) -> Iterator[str]:
+    """Yield how backends, or listeners, differ."""
     for name in dict.fromkeys((*old, *new)):
         if name not in old:
-            yield f"the backend {name} is new"
+            yield f"the {kind} {name} is new"
         elif name not in new:
-            yield f"the backend {name} is no longer there"
+            yield f"the {kind} {name} is no longer there"
         else:
             for one, was, now in _differing(old[name], new[name]):
-                yield f"{one} of the backend {name}: {_shown(was)} -> {_shown(now)}"
+                yield f"{one} of the {kind} {name}: {_shown(was)} -> {_shown(now)}"
 
 
 def _differing(
@@ -204,6 +211,8 @@ def _shown(value: object) -> str:
             shown = str(value)
         case Server():
             shown = f"https://{value.address}" if value.tls else value.address
+        case Address():
+            shown = str(value)
         case tuple() | frozenset():
             shown = joined(sorted(map(_shown, value)))
         case _ if dataclasses.is_dataclass(value):

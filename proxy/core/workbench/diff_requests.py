@@ -9,6 +9,7 @@ import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from proxy.core.errors import Refused
+from proxy.core.listeners import DEFAULT_LISTENER
 from proxy.core.policy import ANYONE, Policy, Rule
 from proxy.core.policy_rules import METHODS
 from proxy.core.workbench.decision import Decision, decide, with_roles, without_token
@@ -22,7 +23,7 @@ class Request:
 
     Attributes:
         methods: as a rule has them.
-        path: as a rule has it.
+        path: as a rule has it; with its listener, unless that is the default one.
         old: the id of the rule that decided before; None for none.
         new: the id of the rule that decides now; None for none.
     """
@@ -61,8 +62,15 @@ class Asked:
     new: Decision
 
 
-def meetings(old: Policy, new: Policy) -> list[Meeting]:
+def meetings(
+    old: Policy, new: Policy, listener: str = DEFAULT_LISTENER
+) -> list[Meeting]:
     """Return every pair of rules that the same requests meet, with those requests.
+
+    Args:
+        old: at one listener; see ``Policy.at``.
+        new: at the same.
+        listener: which one that is.
 
     Raises:
         ValueError: the rules overlap in more ways than anybody could review.
@@ -86,7 +94,8 @@ def meetings(old: Policy, new: Policy) -> list[Meeting]:
                 )
                 meeting.methods.setdefault(sample.text, []).append(shown)
                 meeting.asked[sample.text] = len(methods)
-    return [one.meeting() for one in found.values()]
+    at = "" if listener == DEFAULT_LISTENER else f" at {listener}"
+    return [one.meeting(at) for one in found.values()]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -98,7 +107,7 @@ class _Found:
     methods: dict[str, list[str]]
     asked: dict[str, int]
 
-    def meeting(self) -> Meeting:
+    def meeting(self, at: str) -> Meeting:
         old = self.old.id if self.old else None
         new = self.new.id if self.new else None
         # A rule's own path says what it also is with a parameter filled in.
@@ -117,7 +126,7 @@ class _Found:
             requests=tuple(
                 Request(
                     methods=self._text(text, methods),
-                    path=text,
+                    path=f"{text}{at}",
                     old=old,
                     new=new,
                 )

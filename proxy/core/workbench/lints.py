@@ -121,6 +121,11 @@ class Lint(enum.Enum):
         "warning",
         "whoever is on the way to the backend can be the backend",
     )
+    LISTENER_IN_CLEAR = (
+        "listener-in-clear",
+        "note",
+        "what other machines send without TLS can be read and changed on the way",
+    )
     NOT_ENFORCED = (
         "not-enforced",
         "note",

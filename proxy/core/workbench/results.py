@@ -52,7 +52,8 @@ class Result:
 
 def run(policy: Policy, case: Case) -> Result:
     """Ask the policy what the case asks."""
-    decision = decide(policy, case.method, case.path, case.identify, case.facts)
+    here = policy.at(case.listener)
+    decision = decide(here, case.method, case.path, case.identify, case.facts)
     return Result(
         case=case,
         decision=decision,

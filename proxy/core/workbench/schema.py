@@ -13,18 +13,10 @@ import re
 
 from proxy.core.access_line import KEYS
 from proxy.core.authn import FAMILIES
-from proxy.core.backends import Balance, Verify
 from proxy.core.conditions import MAX_LENGTH
 from proxy.core.observing import Audit
 from proxy.core.paths import INTOLERABLE, Ambiguity
 from proxy.core.policy import ANYONE, View
-from proxy.core.policy_backends import (
-    FILE,
-    HOST,
-    NO_EJECTION,
-    RETRIES,
-    SERVER,
-)
 from proxy.core.policy_bindings import BIND
 from proxy.core.policy_fields import (
     KEY_ID,
@@ -41,15 +33,10 @@ from proxy.core.policy_guards import SCOPE
 from proxy.core.policy_issuers import CLAIM_PATH, KEY_SOURCES
 from proxy.core.policy_keys import (
     ADDRESSES,
-    BACKEND,
-    BACKEND_TLS,
-    BREAKER,
     COOKIES,
     CORS,
     DOCUMENT,
-    EJECT,
     FIELD,
-    HEALTH,
     ISSUER,
     KEY,
     LOG,
@@ -58,7 +45,6 @@ from proxy.core.policy_keys import (
     RESPONSES,
     RULE,
     RULE_TIMEOUTS,
-    TIMEOUTS,
     UPGRADE,
 )
 from proxy.core.policy_limits import LIMIT_HEADERS
@@ -68,11 +54,13 @@ from proxy.core.policy_roles import DEFAULT, ROLE
 from proxy.core.policy_rules import COUNTER, METHODS, RULE_ID
 from proxy.core.policy_sections import GLOB
 from proxy.core.policy_upgrade import PROTOCOL
-from proxy.core.policy_values import DURATION, NAME, YES_OR_NO
+from proxy.core.policy_values import NAME, YES_OR_NO
 from proxy.core.responses import SameSite
+from proxy.core.workbench.network_schema import backend, listener
 from proxy.core.workbench.schema_limits import A_SIZE as _SIZE
-from proxy.core.workbench.schema_limits import POSITIVE as _POSITIVE
 from proxy.core.workbench.schema_limits import limit_schema
+from proxy.core.workbench.shapes import DURATION as _DURATION
+from proxy.core.workbench.shapes import POSITIVE as _POSITIVE
 from proxy.core.workbench.shapes import VARIABLE as _VARIABLE
 from proxy.core.workbench.shapes import WORD as _WORD
 from proxy.core.workbench.shapes import Schema
@@ -103,7 +91,6 @@ _SHARE: Schema = {
     "examples": ["10%"],
 }
 NAME_WORD = _word(NAME)
-_DURATION = _value(DURATION, "250ms", "2s", "1m", "1h")
 _PROTOCOLS = _set({**_word(PROTOCOL), "examples": ["websocket"]})
 ROLE_WORD: Schema = {**_word(ROLE), "not": {"enum": [ANYONE, DEFAULT]}}
 VERSION: Schema = {"enum": [1, "1"]}
@@ -114,44 +101,6 @@ def _heir() -> Schema:
     """A role that may whatever others may."""
     role = {**_table(_word(ROLE), _set(ROLE_WORD)), "maxProperties": 1}
     return {**role, "examples": [{"teacher": ["student"]}]}
-
-
-def _backend() -> Schema:
-    file = _value(FILE, "/etc/lumina/ca.pem")
-    eject = {"after": _POSITIVE, "for": _DURATION, "at_most": _POSITIVE}
-    return _object(
-        BACKEND,
-        {
-            "servers": _set(_value(SERVER, "http://127.0.0.1:9000")),
-            "balance": _words([one.value for one in Balance]),
-            "timeouts": _object(TIMEOUTS, dict.fromkeys(TIMEOUTS, _DURATION)),
-            "health": _object(
-                HEALTH,
-                {
-                    "path": _value(re.compile(r"/[!-\"$-~]*"), "/health"),
-                    "every": _DURATION,
-                    "timeout": _DURATION,
-                    "host": _value(HOST, "lms.example"),
-                    "down_after": _POSITIVE,
-                    "up_after": _POSITIVE,
-                },
-            ),
-            "limits": _set(NAME_WORD),
-            "eject": {"anyOf": [{"const": NO_EJECTION}, _object(EJECT, eject)]},
-            "breaker": _object(BREAKER, dict.fromkeys(BREAKER, _POSITIVE)),
-            "retry": _words(RETRIES),
-            "tls": _object(
-                BACKEND_TLS,
-                {
-                    "ca": file,
-                    "certificate": file,
-                    "key": file,
-                    "server_name": _value(HOST, "lms.example"),
-                    "verify": _words([one.value for one in Verify]),
-                },
-            ),
-        },
-    )
 
 
 def _responses() -> Schema:
@@ -238,7 +187,6 @@ def _require() -> Schema:
 
 
 def _rule() -> Schema:
-    path, name = {"pattern": r"^\$"}, {"minLength": 1}
     kinds = [kind.value for kind in Ambiguity if kind not in INTOLERABLE]
     return _object(
         RULE,
@@ -252,17 +200,10 @@ def _rule() -> Schema:
             "when": _WHEN,
             "addresses": _object(ADDRESSES, {"allow": _ADDRESSES, "deny": _ADDRESSES}),
             "mode": _words(POLICY_MODES),
+            "listener": NAME_WORD,
             "backend": NAME_WORD,
             "limits": _list({"anyOf": [NAME_WORD, {"$ref": "#/$defs/limit"}]}),
-            "protect": _object(
-                PROTECT,
-                {
-                    "request": _table(path, NAME_WORD),
-                    "response": _table(path, NAME_WORD),
-                    "query": _table(name, NAME_WORD),
-                    "form": _table(name, NAME_WORD),
-                },
-            ),
+            "protect": _protect(),
             "count": _word(COUNTER),
             "tolerate": _set(_words(kinds)),
             "max_body": _SIZE,
@@ -271,6 +212,19 @@ def _rule() -> Schema:
             "responses": {"anyOf": [{"const": NOTHING}, {"$ref": "#/$defs/responses"}]},
             "timeouts": _object(RULE_TIMEOUTS, dict.fromkeys(RULE_TIMEOUTS, _DURATION)),
             "upgrade": {"anyOf": [_PROTOCOLS, _upgrade()]},
+        },
+    )
+
+
+def _protect() -> Schema:
+    path, name = {"pattern": r"^\$"}, {"minLength": 1}
+    return _object(
+        PROTECT,
+        {
+            "request": _table(path, NAME_WORD),
+            "response": _table(path, NAME_WORD),
+            "query": _table(name, NAME_WORD),
+            "form": _table(name, NAME_WORD),
         },
     )
 
@@ -329,6 +283,7 @@ def policy_schema() -> Schema:
         "tenant": _value(CLAIM_PATH, "$.school"),
         "health": {"type": "string", "pattern": r"^(?:none|/.*)$"},
         "mode": _words(POLICY_MODES),
+        "listeners": _table(NAME_WORD, listener()),
         "backends": _table(NAME_WORD, {"$ref": "#/$defs/backend"}),
         "issuers": _table(NAME_WORD, {"$ref": "#/$defs/issuer"}),
         "roles": _set({"anyOf": [ROLE_WORD, _heir()]}),
@@ -346,7 +301,7 @@ def policy_schema() -> Schema:
         "title": "A policy of lumina-proxy",
         **_object(DOCUMENT, shapes),
         "$defs": {
-            "backend": _backend(),
+            "backend": backend(),
             "issuer": _issuer(),
             "limit": limit_schema(),
             "responses": _responses(),

@@ -18,7 +18,7 @@ from proxy.core.policy_roles import ROLE
 from proxy.core.policy_values import DURATION, SIZE, YES_OR_NO
 from proxy.core.windows import WINDOWS
 from proxy.core.workbench.shapes import (
-    VARIABLE,
+    POSITIVE,
     Schema,
     mapping,
     table,
@@ -28,13 +28,6 @@ from proxy.core.workbench.shapes import (
     words,
 )
 
-POSITIVE: Schema = {
-    "anyOf": [
-        {"type": "integer", "minimum": 1},
-        {"type": "string", "pattern": "^[1-9][0-9]{0,14}$"},
-        VARIABLE,
-    ]
-}
 A_SIZE: Schema = {
     "anyOf": [{"type": "integer", "minimum": 0}, *value(SIZE)["anyOf"]],
     "examples": ["64KiB", "10MB", "1GiB"],

@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from proxy.core.policy_keys import Keys, required
+from proxy.core.policy_values import DURATION as SPAN
 
 Schema = dict[str, Any]
 
@@ -16,6 +17,16 @@ VARIABLE: Schema = {"type": "string", "pattern": r"\$\{"}
 
 WORD: Schema = {"type": ["string", "number", "boolean"], "minLength": 1}
 """What an editor types as a number or a boolean is a word to the parser."""
+
+
+POSITIVE: Schema = {
+    "anyOf": [
+        {"type": "integer", "minimum": 1},
+        {"type": "string", "pattern": "^[1-9][0-9]{0,14}$"},
+        VARIABLE,
+    ]
+}
+"""A whole number above 0."""
 
 
 def pattern_of(pattern: re.Pattern[str]) -> str:
@@ -78,3 +89,7 @@ def mapping(keys: Keys, shapes: Mapping[str, Schema]) -> Schema:
 def words(known: Collection[str]) -> Schema:
     """One of some words."""
     return {"enum": list(known)}
+
+
+DURATION = value(SPAN, "250ms", "2s", "1m", "1h")
+"""A length of time."""
