@@ -71,10 +71,13 @@ class DataKeys:
         return self.custody.index_key if self.custody else b""
 
     def start(self, changed: Callable[[], object]) -> None:
-        """Keep keys fresh; call ``changed`` when others are to be put in force."""
+        """Call ``changed`` when other keys are to be put in force, and once now.
+
+        They may have changed since what is in force was built.
+        """
         self._changed = changed
         if self.custody is not None:
-            self.custody.start()
+            changed()
 
     def _put(self, keyring: Keyring) -> None:
         self._keyring = keyring

@@ -219,7 +219,6 @@ class Serving:
             self._listening.swap(
                 dataclasses.replace(snapshot, ciphers=ciphers, limit_secret=secret)
             )
-            log.info("other keys of the keystore are in force")
 
     # -- what is in force
 

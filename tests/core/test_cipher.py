@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from proxy.core.cipher import Cipher
 from proxy.core.errors import Refused
-from proxy.core.field import Mode
+from proxy.core.field import Field, Mode
 from proxy.core.reasons import Reason
 from tests.cipher_builders import (
     FIELD,
@@ -488,6 +488,7 @@ def test_refusals_never_hold_the_value() -> None:
 def test_every_mode_can_be_made() -> None:
     """No mode of the policy's is without a cipher."""
     fields = [a_field(kind, name=kind) for kind in KINDS]
+    fields.append(Field(id="token", mode=Mode.TOKEN))
 
     assert {field.mode for field in fields} == set(Mode)
     assert isinstance(a_cipher(*fields), Cipher)

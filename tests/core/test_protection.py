@@ -12,8 +12,9 @@ from hypothesis import given, reject
 from hypothesis import strategies as st
 
 from proxy.core.cipher import Cipher
+from proxy.core.entries import token_name
 from proxy.core.errors import Refused
-from proxy.core.field import OnError
+from proxy.core.field import Field, Mode, OnError
 from proxy.core.field_keys import Scope
 from proxy.core.fields import Selection
 from proxy.core.keyring import Lease
@@ -22,6 +23,7 @@ from proxy.core.parameters import Parameters
 from proxy.core.policy import Policy, View
 from proxy.core.policy_parser import parse_policy
 from proxy.core.protection import (
+    asked_of,
     decrypt_body,
     encrypt_body,
     encrypt_form,
@@ -478,3 +480,18 @@ def test_what_a_form_may_not_hold(policy: Policy, form: bytes, reason: Reason) -
 
     assert caught.value.reason is reason
     assert {outcome for _, _, outcome in noted} <= {"refused"}
+
+
+def test_what_an_answer_needs_of_the_keystore_is_asked_for() -> None:
+    """Every leaf that may be a token, and none of what cannot be read."""
+    fields = {"user.iban": Field(id="user.iban", mode=Mode.TOKEN)}
+    cipher = Cipher(Keyset([NEW]), Scope("lms"), fields, nonces())
+    selection = Selection.compile({"$[*].iban": "user.iban"})
+    tokens = ["a" * 24, "b" * 24]
+    leaves = [*tokens, "DE89", None, 7]
+    body = json.dumps([{"iban": leaf} for leaf in leaves]).encode()
+
+    assert asked_of(cipher, selection, body) == [
+        token_name("", "user.iban", token) for token in tokens
+    ]
+    assert asked_of(cipher, selection, body[:-1]) == []

@@ -91,7 +91,7 @@ class Custody:
         self._looked = -_NEGATIVE_SECONDS
 
     async def open(self) -> Keyring:
-        """Read and unwrap everything for the first time.
+        """Read and unwrap everything for the first time, and begin to refresh it.
 
         Raises:
             KeysUnavailableError: the store or the key service does not answer.
@@ -102,11 +102,9 @@ class Custody:
             raise KeystoreError(
                 "there is no keystore yet; make one with `lumina-proxy keys init`"
             )
-        return keyring
-
-    def start(self) -> None:
-        """Begin to refresh."""
+        # Not later: what else a start does may take longer than the bound.
         self._task = asyncio.get_running_loop().create_task(self._go_on())
+        return keyring
 
     async def close(self) -> None:
         """Stop refreshing, and let go of connections."""
@@ -154,6 +152,7 @@ class Custody:
                 return
             if self.document.revision != before.revision:
                 self._on_change(keyring)
+                log.info("keystore revision %d is in force", self.document.revision)
             await self._rotate(self.document)
         except (KeysUnavailableError, KeystoreError) as error:
             self._failures += 1

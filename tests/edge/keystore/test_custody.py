@@ -242,7 +242,6 @@ async def test_past_the_bound_encryption_stops_and_decrypting_goes_on(
     replica = await Replica(where).open()
     leaf = replica.encrypt()
     good, token[0] = token[0], "revoked"
-    replica.custody.start()
     await eventually(lambda: replica.custody.state.startswith("degraded"))
     assert replica.reads(replica.encrypt())
     await eventually(lambda: not replica.custody.lease.valid)
@@ -286,7 +285,6 @@ async def test_a_key_that_is_missed_is_looked_for(
 ) -> None:
     """Soon, and not for every value: a backend cannot make us ask all the time."""
     replica, other = await start(), await start()
-    replica.custody.start()
     document = await rotated(where, "", NOW)
     await changed(where, lambda d: promoted(d, document.keys[-1].id, NOW + HOUR))
     await other.custody.refresh()
