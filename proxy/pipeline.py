@@ -209,7 +209,7 @@ class Pipeline:
     def reject(self, refused: Refused, downstream: Downstream) -> None:
         """Answer what could not be read as a request."""
         now = self._clock()
-        exchange = Exchange(downstream.method, now)
+        exchange = Exchange(downstream.method, now, downstream.peer)
         own = self.snapshot.policy.own_lines("", None)
         self._answers.refuse(refused, downstream, exchange, own)
         exchange.ended = self._clock()

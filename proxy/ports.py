@@ -29,6 +29,11 @@ class Downstream(Protocol):
         ...
 
     @property
+    def peer(self) -> str:
+        """The address that the connection comes from; "" for a unix socket."""
+        ...
+
+    @property
     def accept(self) -> bytes:
         """What the client would take, as its Accept says; b"" when that is unknown."""
         ...

@@ -143,6 +143,7 @@ class Ports:
         self.bugs: list[BaseException] = []
         self.method = "GET"
         self.accept = b""
+        self.peer = "192.0.2.1"
         self.started = False
         self.aborted = False
         self.closes = False
@@ -898,6 +899,7 @@ def test_what_was_no_request_is_answered_and_recorded() -> None:
     assert ports.closes
     assert problem_of(ports)["detail"] == "Noise."
     assert ports.records[0].method == ""
+    assert ports.records[0].client == ports.peer
 
 
 def test_what_must_be_audited_is_written_before_the_backend_is_asked() -> None:

@@ -55,11 +55,35 @@ class FrameCursor:
         """Whether the last byte was the last one of a frame, or none has come."""
         return not self._head and not self._left
 
-    def advance(self, data: bytes) -> None:
-        """Move on over ``data``."""
-        at = 0
+    def advance(self, data: bytes) -> int:
+        """Move on over ``data``; return how many frames ended or went on there."""
+        at = frames = 0
         while at < len(data):
-            at = self.step(data, at)
+            if not self._left and not self._head:
+                at, short = self._skip(data, at)
+                frames += short
+            if at < len(data):
+                at = self.step(data, at)
+                frames += 1
+        return frames
+
+    def _skip(self, data: bytes, at: int) -> tuple[int, int]:
+        """Move on over short frames that are whole; return where to, and how many.
+
+        As ``step`` does it, without a look at each: there may be very many of them.
+        """
+        size, frames = len(data), 0
+        while at + 1 < size:
+            second = data[at + 1]
+            length = second & _LENGTH
+            end = at + 2 + length + (4 if second & _MASKED else 0)
+            if length >= _TWO_BYTES or end > size:
+                break
+            if data[at] & _OPCODE == _CLOSE:
+                self.closed = True
+            at = end
+            frames += 1
+        return at, frames
 
     def step(self, data: bytes, at: int = 0) -> int:
         """Move on to where a frame ends, or the data; return that place.

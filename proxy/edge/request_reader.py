@@ -73,6 +73,11 @@ class RequestReader(AnswerWriter):
         self._held: bytes | None = None
         self._reading_paused = False
 
+    @property
+    def peer(self) -> str:
+        """The address that the connection comes from; "" for a unix socket."""
+        return self._peer[0]
+
     # -- what the answering half does
 
     def _refuse_unread(self, refused: Refused) -> None:

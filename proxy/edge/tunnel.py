@@ -21,6 +21,8 @@ from proxy.core.websocket import FrameCursor, close_frame
 NEVER: Final = float("inf")
 CLOSE_SECONDS: Final = 10.0
 """What both sides get to answer and leave, once they were told of the end."""
+MANY_FRAMES: Final = 1024
+"""In what was received at once; others get their turn before more is read."""
 LEAVE_SECONDS: Final = 60.0
 """What a side gets to take the rest of what the other one sent before it left."""
 
@@ -79,7 +81,9 @@ class TunnelEnd:
         "_ended",
         "_last",
         "_over",
+        "_resting",
         "_tunnel",
+        "_wanted",
         "done",
         "left",
         "name",
@@ -100,6 +104,9 @@ class TunnelEnd:
         self.done = False
         self.left = False
         self._ended = False
+        # Whether this side is to be read, and whether others get their turn before it.
+        self._wanted = True
+        self._resting = False
         self._tunnel = tunnel
         self._over = over
         # Where frames end in what this side sends, and the frame that is to be the
@@ -115,7 +122,8 @@ class TunnelEnd:
             if not self.done:
                 self._pass_on(data)
         elif self._last is None:
-            cursor.advance(data)
+            if cursor.advance(data) > MANY_FRAMES:
+                self._rest()
             self._pass_on(data)
         else:
             self._pass_on_until_whole(cursor, data)
@@ -136,7 +144,8 @@ class TunnelEnd:
             begin = cursor.step(data)
             self._pass_on(data[:begin])
             self._end_if_whole()
-        cursor.advance(data[begin:])
+        if cursor.advance(data[begin:]) > MANY_FRAMES:
+            self._rest()
         if cursor.closed and self.other.done:
             self.other.end_other()
 
@@ -163,21 +172,43 @@ class TunnelEnd:
         return self._cursor is not None and self._cursor.closed
 
     def end_other(self) -> None:
-        """Close our sending half of the other side's connection, once."""
+        """Close our sending half of the other side's connection, once.
+
+        Over TLS there are no halves: all of it is closed, behind what was written.
+        """
         self.done = True
         other = self.other.transport
-        if not self._ended and not other.is_closing() and other.can_write_eof():
-            other.write_eof()
+        if not self._ended and not other.is_closing():
+            if other.can_write_eof():
+                other.write_eof()
+            else:
+                other.close()
         self._ended = True
 
     def read(self, *, on: bool) -> None:
         """Go on reading this side, or stop."""
-        if self.left or self.transport.is_closing():
+        self._wanted = on or self.done
+        if self.left or self._resting or self.transport.is_closing():
             return
-        if on:
+        if self._wanted:
             self.transport.resume_reading()
-        elif not self.done:
+        else:
             self.transport.pause_reading()
+
+    def _rest(self) -> None:
+        """Read no more before others had their turn: stepping over frames takes time.
+
+        Frames of a few bytes would keep the loop busy for as long as they come.
+        """
+        if not self._resting and not self.transport.is_closing():
+            self._resting = True
+            self.transport.pause_reading()
+            asyncio.get_running_loop().call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        self._resting = False
+        if self._wanted:
+            self.read(on=True)
 
     def pause_writing(self) -> None:
         """Stop the other side: this one does not take what was written to it."""

@@ -82,6 +82,12 @@ def test_reads_may_end_anywhere(frames: list[bytes], data: st.DataObject) -> Non
         assert cursor.between_frames == (cut in ends or cut == 0)
 
 
+@given(FRAMES)
+def test_frames_are_counted(frames: list[bytes]) -> None:
+    """Whoever reads them knows how much work they were."""
+    assert FrameCursor().advance(b"".join(frames)) == len(frames)
+
+
 @given(FRAMES, st.data())
 def test_a_step_goes_to_the_end_of_one_frame(
     frames: list[bytes], data: st.DataObject

@@ -3,14 +3,21 @@
 import asyncio
 import base64
 import contextlib
+import ssl
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
-from tests.whole_proxy import WholeProxy, client_of, token, whole_proxy
+from proxy.edge.tls import context_for_server
+from proxy.edge.tunnel import MANY_FRAMES
+from tests.certificates import Authority
+from tests.whole_proxy import POLICY, WholeProxy, client_of, token, whole_proxy
 from tests.wire import DEADLINE, Client, eventually
 
 KEY = base64.b64encode(bytes(16)).decode()
+LONG = b"\x82\x7f" + (1_000_000).to_bytes(8, "big") + bytes(1_000_000)
+"""A frame that does not fit into the buffers of sockets."""
 TEXT = b"\x81\x05hello"
 """A frame of text as servers send it."""
 MASKED = b"\x81\x85\x00\x00\x00\x00hello"
@@ -43,6 +50,14 @@ def switching(protocol: str = "websocket", more: str = "") -> bytes:
         f"Connection: Upgrade\r\nUpgrade: {protocol}\r\n"
         f"Sec-WebSocket-Accept: accepted\r\n{more}\r\n"
     ).encode()
+
+
+async def tls_client(port: int) -> Client:
+    """Connect over TLS, believing anybody."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return Client(*await asyncio.open_connection("127.0.0.1", port, ssl=context))
 
 
 class Backend:
@@ -395,6 +410,87 @@ async def test_half_a_tunnel_may_go_on() -> None:
         await side.close()
         await proxy.settled()
         assert proxy.tunnels.closed_by_rule() == [(("hall", "client"), 1.0)]
+
+
+@pytest.mark.parametrize(
+    ("path", "protocol"), [("/room", "websocket"), ("/hall", "shout")]
+)
+async def test_a_client_over_tls_is_told_of_the_end(
+    path: str, protocol: str, tmp_path: Path
+) -> None:
+    """TLS has no halves: what was sent arrives, and then all of it is closed."""
+    certificate, key = Authority(tmp_path).sign("127.0.0.1")
+    backend = Backend(switching(protocol))
+    async with whole_proxy(backend.play) as proxy:
+        tls = context_for_server(certificate=certificate, key=key)
+        proxy.listener.configure(tls, None, proxy_protocol=False)
+        client = await tls_client(proxy.port)
+        await client.send(handshake(path, token(), Upgrade=protocol))
+        await client.reader.readuntil(b"\r\n\r\n")
+        [side] = backend.sides
+        await side.send(LONG)
+        await side.close()
+
+        assert await until_closed(client) == LONG
+        await client.close()
+        await proxy.settled()
+
+
+@pytest.mark.parametrize(
+    ("path", "protocol"), [("/room", "websocket"), ("/hall", "shout")]
+)
+async def test_a_backend_over_tls_is_told_of_the_end(
+    path: str, protocol: str, tmp_path: Path
+) -> None:
+    """A client that leaves does not keep a connection to a backend open."""
+    certificate, key = Authority(tmp_path).sign("127.0.0.1")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    scripted = Backend(switching(protocol))
+    heard = asyncio.get_running_loop().create_future()
+
+    async def play(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(switching(protocol))
+        heard.set_result(await reader.read())
+        writer.close()
+
+    async with await asyncio.start_server(play, "127.0.0.1", ssl=context) as server:
+        port = server.sockets[0].getsockname()[1]
+        policy = POLICY.replace("http://127.0.0.1:${PORT}", f"https://127.0.0.1:{port}")
+        policy = policy.replace("timeouts:", "tls: {verify: none}\n    timeouts:", 1)
+        async with whole_proxy(scripted.play, policy) as proxy:
+            client = await Client.connect(proxy.port)
+            await client.send(handshake(path, token(), Upgrade=protocol))
+            await client.reader.readuntil(b"\r\n\r\n")
+            await client.send(LONG)
+            await client.close()
+
+            async with asyncio.timeout(DEADLINE):
+                assert await heard == LONG
+            await proxy.settled()
+
+
+@pytest.mark.parametrize("full", [False, True])
+async def test_many_short_frames_let_others_have_their_turn(*, full: bool) -> None:
+    """Stepping over many takes time; a side that does not take them still stops it."""
+    backend = Backend()
+    async with switched(backend, handshake(who=token())) as (proxy, client, side):
+        [tunnel] = proxy.tunnels._tunnels
+        end = tunnel._client
+        end.data_received(b"\x89\x00" * MANY_FRAMES)
+        assert end.transport.is_reading()
+        end.data_received(b"\x89\x00" * (MANY_FRAMES + 1))
+        assert not end.transport.is_reading()
+        if full:
+            end.other.pause_writing()
+        await asyncio.sleep(0.02)
+
+        assert end.transport.is_reading() is not full
+        end.other.resume_writing()
+        await client.send(MASKED)
+        sent = b"\x89\x00" * (2 * MANY_FRAMES + 1) + MASKED
+        assert await side.reader.readexactly(len(sent)) == sent
 
 
 @pytest.mark.parametrize("who", ["client", "backend"])
