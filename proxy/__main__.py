@@ -1,7 +1,13 @@
 """The command line."""
 
 import importlib
+import signal
+import sys
 from typing import cast
+
+if sys.argv[1:2] == ["worker"]:
+    # Before all that takes time: a hangup for everybody must not end who still starts.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 import click
 
