@@ -85,13 +85,22 @@ class Bodies:
         most = self._body_bytes
         if rule.max_body_bytes is not None:
             most = rule.max_body_bytes
-        if rule.protects_body:  # it has to be held, whatever the mode
+        if rule.holds_body:  # whatever the mode
             return min(most, self._buffered_bytes)
         if not rule.shadow:
             return most
         if length is not None and int(length) > most:
             exchange.note_shadow(Reason.BODY_TOO_LARGE)
         return None
+
+    async def held(
+        self, rule: Rule, request: Request, headers: RequestHeaders, exchange: Exchange
+    ) -> bytes:
+        """Return the whole body, to look into; the request has it still."""
+        body, _ = self.outgoing(rule, request, headers, exchange)
+        plain = body if isinstance(body, bytes) else await _read_all(body)
+        request.body = Whole(plain)
+        return plain
 
     def encrypted_target(
         self, snapshot: Snapshot, rule: Rule, target: str, exchange: Exchange

@@ -36,6 +36,7 @@ from proxy.core.policy import Policy, Rule
 from proxy.core.reasons import Reason
 from proxy.core.routing import NEVER_MEANT
 from proxy.core.target import split_target
+from proxy.logins import Logins
 from proxy.ports import (
     Auditor,
     BucketStore,
@@ -89,6 +90,7 @@ class Pipeline:
             body_bytes=body_bytes,
             buffered_bytes=buffered_bytes,
         )
+        self._logins = Logins(store, self._bodies, self.taking)
 
     async def handle(self, request: Request, downstream: Downstream) -> None:
         """Answer one request. Raises nothing but CancelledError."""
@@ -102,11 +104,11 @@ class Pipeline:
             if who is None:
                 who = await admission.ask(snapshot, rule, request, headers, exchange)
             exchange.admitted = self._clock()
-            # take tokens
-            takes = self.taking.takes(snapshot, rule, request, headers, exchange)
-            if takes:
+            # take tokens, write down what has to be
+            if takes := self.taking.takes(snapshot, rule, request, headers, exchange):
                 self.taking.grant(takes, await self._store.take(takes), exchange)
-            # write down what has to be
+            if rule.login is not None:
+                await self._logins.check(snapshot, rule, request, headers, exchange)
             if rule.observed.audit is Audit.REQUIRED:
                 await self._auditor.required("request.admitted", **exchange.described())
             exchange.taken = self._clock()

@@ -13,7 +13,8 @@ from collections.abc import Mapping
 from proxy import bindings
 from proxy.core.authn import Trusted
 from proxy.core.learning import Learned
-from proxy.core.policy import OnStoreFailure, Policy
+from proxy.core.limit import OnStoreFailure
+from proxy.core.policy import Policy
 from proxy.data_keys import DataKeys
 from proxy.edge.bucket_store import MemoryStore
 from proxy.edge.cluster_store import ClusterStore

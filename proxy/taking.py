@@ -9,10 +9,12 @@ from collections.abc import Callable, Sequence
 from proxy.core.bill import Bill
 from proxy.core.bucket import Grant
 from proxy.core.denials import Denials
+from proxy.core.errors import Refused
 from proxy.core.exchange import Exchange
 from proxy.core.headers import RequestHeaders
-from proxy.core.limit_fields import limit_lines, refusal_of
+from proxy.core.limit_fields import limit_lines, refusal_of, retry_after
 from proxy.core.limits import Quotas, Take, quotas_of
+from proxy.core.login import Tries
 from proxy.core.message import Request
 from proxy.core.owner import Asking
 from proxy.core.policy import Rule
@@ -129,7 +131,7 @@ class Taking:
         for take, grant in zip(takes, grants, strict=True):
             quota = take.quota
             if not grant.allowed:
-                self._refused(take, grant, exchange)
+                self._refused(take, grant, Reason.RATE_LIMITED, exchange)
                 refused = refused or not quota.shadow
             elif grant.remaining < quota.near:
                 self._press(take, grant, NEAR, exchange)
@@ -145,8 +147,34 @@ class Taking:
             for take in bill.holds:
                 self._held[f"{take.key} {take.hold}"] = take
 
-    def _refused(self, take: Take, grant: Grant, exchange: Exchange) -> None:
-        reason = Reason.LIMITS_UNAVAILABLE if grant.lost else Reason.RATE_LIMITED
+    def try_login(
+        self,
+        tries: Tries,
+        takes: Sequence[Take],
+        grants: Sequence[Grant],
+        exchange: Exchange,
+    ) -> None:
+        """Let a try to log in pass.
+
+        Raises:
+            Refused: LOGINS_DELAYED.
+        """
+        waits: list[Grant] = []
+        for take, grant in zip(takes, grants, strict=True):
+            if not grant.allowed:
+                self._refused(take, grant, Reason.LOGINS_DELAYED, exchange)
+                if not take.quota.shadow:
+                    waits.append(grant)
+        if waits:
+            wait = (("Retry-After", retry_after(waits)),)
+            raise Refused(Reason.LOGINS_DELAYED, "", wait, violated=(tries.login.id,))
+        tries.taken = True
+
+    def _refused(
+        self, take: Take, grant: Grant, reason: Reason, exchange: Exchange
+    ) -> None:
+        if grant.lost:
+            reason = Reason.LIMITS_UNAVAILABLE
         shadow = take.quota.shadow
         if shadow:
             exchange.note_shadow(reason, f"Used up: {take.id}.")
@@ -177,7 +205,8 @@ class Taking:
             return
         for take in bill.holds:
             self._held.pop(f"{take.key} {take.hold}", None)
-        settlements = bill.settlements()
+        sent = exchange.upstream_started > 0
+        settlements = bill.settlements(exchange.status, sent=sent)
         if settlements:
             self._store.settle(settlements)
 

@@ -2,8 +2,8 @@
 
 from proxy.core.bucket import MICROSECONDS, Grant, RateLimit, State
 from proxy.core.counting import take
+from proxy.core.limit import Limit, Per
 from proxy.core.limits import Take
-from proxy.core.policy import Limit, Per
 
 HOUR = 3600 * MICROSECONDS
 HUNDRED = RateLimit.of(100, HOUR)

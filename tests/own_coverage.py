@@ -29,6 +29,7 @@ EXEMPT = {
     ),
     **dict.fromkeys(("diff_limits", "diff_parts", "diff_requests"), _WORKBENCH),
     "schema_limits": _WORKBENCH,
+    "schema_logins": _WORKBENCH,
     "shapes": _WORKBENCH,
     **dict.fromkeys(
         ("cases_schema", "network_schema"),

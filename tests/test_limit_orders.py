@@ -150,7 +150,7 @@ async def test_what_cannot_be_written_down_is_not_done(desk: Desk) -> None:
         ({"seconds": 0}, "seconds is a number"),
         ({"seconds": "9"}, "seconds is a number"),
         ({"seconds": float("nan")}, "seconds is a number"),
-        ({"rule": "up"}, "at a time"),
+        ({"rule": "up"}, "rates and quotas"),
     ],
     ids=str,
 )

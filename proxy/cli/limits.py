@@ -31,7 +31,12 @@ def limits() -> None:
     """Show who is near a limit, and what somebody has left; give it back, or more.
 
     All of it asks a running proxy at its metrics port.
-    """
+
+    \b
+    Examples:
+        lumina-proxy limits show 127.0.0.1 login
+        lumina-proxy limits top
+    """  # noqa: D301 - the \b of click is a backspace
 
 
 @limits.command()

@@ -3,9 +3,10 @@
 from proxy.core.bucket import HOLDS
 from proxy.core.costs import number_of, tokens_of
 from proxy.core.exchange import Owed
+from proxy.core.limit import CostOf
 from proxy.core.limits import KNOWN_AFTERWARDS, Take
+from proxy.core.login import Tries
 from proxy.core.message import Body
-from proxy.core.policy import CostOf
 
 
 class Bill(Owed):
@@ -15,9 +16,10 @@ class Bill(Owed):
         holds: to let go of, of whom the request had one.
         costs: what was taken and may have cost something else.
         body: of the request.
+        tries: of a request that is a log-in; None for others.
     """
 
-    __slots__ = ("body", "costs", "holds")
+    __slots__ = ("body", "costs", "holds", "tries")
 
     def __init__(self, takes: list[Take], body: Body) -> None:
         super().__init__()
@@ -26,14 +28,22 @@ class Bill(Owed):
             take for take in takes if take.quota.limit.cost.of in KNOWN_AFTERWARDS
         ]
         self.body = body
+        self.tries: Tries | None = None
 
-    def settlements(self) -> list[Take]:
-        """Return what is to be settled, each with what it costs beyond what it took."""
+    def settlements(self, status: int, *, sent: bool) -> list[Take]:
+        """Return what is to be settled, each with what it costs beyond what it took.
+
+        Args:
+            status: of the answer; 0 where the client left before there was one.
+            sent: whether the backend got the request.
+        """
         settled = [take.costing(-1) for take in self.holds]
         for take in self.costs:
             more = self._cost(take) - abs(take.cost)
             if more:
                 settled.append(take.costing(more))
+        if self.tries is not None:
+            settled += self.tries.settlements(status, sent=sent)
         return settled
 
     def _cost(self, take: Take) -> int:

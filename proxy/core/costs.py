@@ -2,8 +2,8 @@
 
 from proxy.core.bucket import RateLimit
 from proxy.core.errors import Refused
+from proxy.core.limit import Cost, CostOf
 from proxy.core.owner import Asking
-from proxy.core.policy import Cost, CostOf
 from proxy.core.reasons import Reason
 
 

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from proxy.core.bucket import BUCKET, WINDOW, Grant
+from proxy.core.limit import CostOf
 from proxy.core.limits import Take
-from proxy.core.policy import CostOf
 
 MAX_DENIED: Final = 65_536
 """Buckets that are remembered, at a hundred bytes each."""

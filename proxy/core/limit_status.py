@@ -3,11 +3,13 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-from proxy.core.bucket import Grant
+from proxy.core.bucket import BACKOFF, Grant
+from proxy.core.limit import Limit, Login
 from proxy.core.limit_fields import next_token_after
 from proxy.core.limits import Quota, Take
+from proxy.core.login import Tries, spelled
 from proxy.core.owner import Asking
-from proxy.core.policy import Limit, Rule
+from proxy.core.policy import Rule
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,16 +93,32 @@ def asking_as(
     return asking
 
 
+def login_looks(login: Login, who: str, secret: bytes) -> list[Look]:
+    """Return the back-offs of somebody, as an account and as a client.
+
+    Args:
+        login: how failed log-ins are counted.
+        who: the name of the account, or the address of the client.
+        secret: hashes the name.
+    """
+    tries = Tries(login, spelled(who), who, secret)
+    takes = (tries.account, tries.client)
+    return [(take.quota.limit, None, take) for take in takes if take is not None]
+
+
 def status_of(look: Look, grant: Grant | None) -> LimitStatus:
     """Say what a look found; ``grant`` is None where there is no bucket."""
     limit, role, take = look
     if take is None or grant is None:
         return LimitStatus(id=limit.id, per=limit.per_text, role=role)
+    per = limit.per_text
+    if take.limit.kind == BACKOFF:  # of a log-in: its name, and whose it is
+        per = limit.id.rpartition(" ")[2]
     return LimitStatus(
         id=limit.id,
-        per=limit.per_text,
+        per=per,
         role=role,
-        burst=take.limit.burst,
+        burst=take.limit.count if take.limit.kind == BACKOFF else take.limit.burst,
         remaining=grant.remaining,
         reset_after=grant.reset_after,
         retry_after=next_token_after(take.limit, grant),

@@ -20,8 +20,8 @@ from urllib.parse import quote
 
 from proxy.core.bucket import BUCKET, HOLD_US, HOLDS, MICROSECONDS, WINDOW, RateLimit
 from proxy.core.costs import cost_of
+from proxy.core.limit import CostOf, Limit, Precision
 from proxy.core.owner import Asking, owner_of, owner_of_parts, quoted
-from proxy.core.policy import CostOf, Limit, Precision
 from proxy.core.windows import window_at
 
 _MAX_REMEMBERED: Final = 4096

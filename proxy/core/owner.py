@@ -12,8 +12,8 @@ import ipaddress
 import re
 from typing import Final
 
+from proxy.core.limit import Part, Per
 from proxy.core.message import RawHeaders
-from proxy.core.policy import Part, Per
 from proxy.core.routing import Pattern
 
 _PLAIN: Final = re.compile(r"[A-Za-z0-9._@:-]{1,64}").fullmatch

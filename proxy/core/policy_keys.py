@@ -62,6 +62,7 @@ DOCUMENT: Keys = {
     ),
     "addresses": Key("Lists of addresses and networks, by name."),
     "limits": Key("Rate limits, by name."),
+    "logins": Key("How failed log-ins are counted, by name."),
     "limit_headers": Key(
         "What clients are told of limits: draft (usual), the RateLimit-Policy and "
         "RateLimit of the IETF; or both, and X-RateLimit-Limit, -Remaining and -Reset."
@@ -295,6 +296,7 @@ RULE: Keys = {
         "Names of limits, or limits written out. A request takes from all, or from "
         "none."
     ),
+    "login": Key("How failed log-ins are counted here, by name: who guesses waits."),
     "protect": Key("Values of bodies that are encrypted, and decrypted or masked."),
     "count": Key("A counter that each 2xx answer adds one to: lumina_…_total."),
     "tolerate": Key("Ways in which a path may be read in two ways, and still passes."),

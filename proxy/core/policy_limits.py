@@ -13,7 +13,7 @@ from typing import Final
 
 from proxy.core import policy_values as values
 from proxy.core.bucket import BUCKET, RateLimit
-from proxy.core.policy import (
+from proxy.core.limit import (
     ONE_TOKEN,
     Cost,
     CostOf,

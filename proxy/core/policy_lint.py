@@ -11,8 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from proxy.core.authn import Issuer
 from proxy.core.errors import Refused
 from proxy.core.field import Mode
+from proxy.core.limit import Limit, Per
 from proxy.core.listeners import DEFAULT_LISTENER
-from proxy.core.policy import ANYONE, Limit, Per, Rule, View
+from proxy.core.policy import ANYONE, Rule, View
 from proxy.core.policy_bindings import warn_of_tenants
 from proxy.core.policy_field_lint import (
     find_misuse,
@@ -205,6 +206,9 @@ def _unused(report: Report, draft: Draft) -> None:
     for name in draft.known.limits:
         if name not in limits:
             report.warning(draft.place("limits", name), f"no rule uses {name!r}")
+    logins = {rule.login.id for rule in rules if rule.login}
+    for name in draft.known.logins.keys() - logins:
+        report.warning(draft.place("logins", name), f"no rule uses {name!r}")
     for name in draft.known.addresses.keys() - _lists_of_addresses(draft):
         report.warning(draft.place("addresses", name), f"no rule uses {name!r}")
     fields = {

@@ -24,6 +24,7 @@ from proxy.core.policy_keys import DOCUMENT, required
 from proxy.core.policy_limits import LIMIT_HEADERS, read_backend_limits, read_limits
 from proxy.core.policy_lint import Draft, find_contradictions, find_omissions
 from proxy.core.policy_listeners import read_listeners
+from proxy.core.policy_logins import read_logins
 from proxy.core.policy_observing import read_logging
 from proxy.core.policy_responses import read_responses
 from proxy.core.policy_roles import read_roles
@@ -39,7 +40,8 @@ DEFAULT_HEALTH = "/health"
 NO_HEALTH = "none"
 
 _TABLES = (
-    *("listeners", "backends", "issuers", "addresses", "limits", "fields", "views"),
+    *("listeners", "backends", "issuers", "addresses", "limits", "logins"),
+    *("fields", "views"),
     *("log", "responses"),
 )
 _LISTS = ("roles", "rules")
@@ -220,6 +222,7 @@ def _draft(report: Report, document: _Document) -> Draft:
         limits=limits,
         backend_limits=read_backend_limits(report, tables["backends"], limits),
         older=report.read(document.words.get("limit_headers"), _older, default=False),
+        logins=read_logins(report, tables["logins"]),
         fields=read_fields(report, tables["fields"]),
         addresses=read_addresses(report, tables["addresses"]),
         texts=document.texts,
@@ -232,11 +235,11 @@ def _draft(report: Report, document: _Document) -> Draft:
     views = read_views(report, tables["views"], roles.names, known.fields)
     if known.shadow and len(known.backends) > 1:
         report.warning(document.words["mode"].at, *_UNMATCHED)
-    rules: list[tuple[Table, Rule]] = []
-    for node in document.lists["rules"]:
-        rule = read_rule(report, node, known)
-        if rule and isinstance(node, Table):
-            rules.append((node, rule))
+    rules = [
+        (node, rule)
+        for node in document.lists["rules"]
+        if (rule := read_rule(report, node, known)) and isinstance(node, Table)
+    ]
     return Draft(
         health=report.read(document.words.get("health"), _health, DEFAULT_HEALTH),
         sections=tables,

@@ -15,10 +15,11 @@ from proxy.core.field import Field
 from proxy.core.fields import Selection
 from proxy.core.guard import Guard
 from proxy.core.hardening import Hardening
+from proxy.core.limit import Limit, Login
 from proxy.core.listeners import DEFAULT_LISTENER, Listener
 from proxy.core.observing import USUAL, Logging
 from proxy.core.parameters import Parameters
-from proxy.core.policy import ANYONE, Limit, Rule
+from proxy.core.policy import ANYONE, Rule
 from proxy.core.policy_backends import read_rule_timeouts
 from proxy.core.policy_bindings import read_binds
 from proxy.core.policy_guards import Context, Networks, read_guard, read_shadow
@@ -95,6 +96,7 @@ class Known:
     backends: Mapping[str, Backend | None]
     roles: tuple[str, ...]
     limits: Mapping[str, Limit | None]
+    logins: Mapping[str, Login | None]
     fields: Mapping[str, Field]
     heirs: Mapping[str, frozenset[str]]
     addresses: Mapping[str, Networks | None]
@@ -119,13 +121,13 @@ def read_rule(report: Report, node: Node, known: Known) -> Rule | None:
     allow = report.read(entries.get("allow"), lambda n: _allow(report, n, known), None)
     backend = _backend(report, node, entries, known)
     listener = _listener(report, entries.get("listener"), known)
-    limits = _limits(report, entries.get("limits"), rule_id or "", known, backend)
     protected = _protected(report, entries.get("protect"), known)
     plain = _plain(report, entries)
     upgrade = read_upgrade(report, entries.get("upgrade"))
     timeouts = read_rule_timeouts(report, entries.get("timeouts"), backend)
     responses = read_rule_responses(report, entries.get("responses"), known.responses)
     shadow = read_shadow(report, entries.get("mode")) or known.shadow
+    limits = _limits(report, entries.get("limits"), rule_id or "", known, backend)
     if not (rule_id and match and allow and backend):
         return None
     token = allow != {ANYONE}
@@ -136,6 +138,7 @@ def read_rule(report: Report, node: Node, known: Known) -> Rule | None:
         backend=backend,
         allow=allow if token else None,
         limits=tuple(_as_in_rule(one, known, shadow=shadow) for one in limits),
+        login=_login(report, entries.get("login"), match[0], known),
         **protected,
         **plain,
         **read_binds(report, entries, (match[1], token), known.fields, protected),
@@ -148,6 +151,17 @@ def read_rule(report: Report, node: Node, known: Known) -> Rule | None:
         listener=listener,
         observed=read_observed(report, entries, known.logging),
     )
+
+
+def _login(
+    report: Report, node: Node | None, methods: frozenset[str], known: Known
+) -> Login | None:
+    name = report.read(node, lambda n: values.choice(n, "login", known.logins), None)
+    if name is None:
+        return None
+    if node is not None and methods != {"POST"}:
+        report.error(node.at, "people log in with POST, and with nothing else")
+    return known.logins[name]
 
 
 def _plain(report: Report, entries: Mapping[str, Node]) -> dict[str, Any]:

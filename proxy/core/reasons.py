@@ -199,6 +199,12 @@ class Reason(enum.Enum):
         Party.CLIENT,
         "A rate limit of the policy is used up.",
     )
+    LOGINS_DELAYED = (
+        "logins-delayed",
+        429,
+        Party.CLIENT,
+        "Too many log-ins have failed; the next one has to wait.",
+    )
     LIMITS_UNAVAILABLE = (
         "limits-unavailable",
         503,

@@ -28,6 +28,7 @@ _OF: dict[Reason, Stage] = {
     Reason.ORIGIN_NOT_ALLOWED: Stage.MATCH,
     Reason.LOGIN_TOO_WEAK: Stage.AUTHORISE,
     Reason.RATE_LIMITED: Stage.LIMITS,
+    Reason.LOGINS_DELAYED: Stage.LIMITS,
     Reason.BODY_TOO_LARGE: Stage.ENCRYPT,
     Reason.KEYS_UNAVAILABLE: Stage.ENCRYPT,
     Reason.MEDIA_TYPE_NOT_ALLOWED: Stage.ENCRYPT,

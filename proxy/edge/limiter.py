@@ -4,12 +4,13 @@ import dataclasses
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 
-from proxy.core.bucket import HOLDS, MICROSECONDS
+from proxy.core.bucket import BACKOFF, HOLDS, MICROSECONDS
 from proxy.core.errors import Refused
 from proxy.core.limit_status import (
     LimitStatus,
     Look,
     asking_as,
+    login_looks,
     looks_for,
     status_of,
 )
@@ -148,8 +149,8 @@ class Limiter:
         Raises:
             KeyError: one of them is of requests at a time; its argument is a sentence.
         """
-        if any(take.limit.kind == HOLDS for take in takes):
-            raise KeyError("Of requests at a time nobody can be lent more")
+        if any(take.limit.kind in (HOLDS, BACKOFF) for take in takes):
+            raise KeyError("Only of rates and quotas somebody can be lent more")
         until_us = self._now_us() + int(seconds * MICROSECONDS)
         for take in takes:
             self._store.lend(take.costing(tokens), until_us)
@@ -175,7 +176,10 @@ class Limiter:
             now_us=self._now_us(),
             secret=self._secret(),
         )
-        return found, looks_for(found.limits, role, asking)
+        looks = looks_for(found.limits, role, asking)
+        if found.login is not None:
+            looks += login_looks(found.login, who, asking.secret)
+        return found, looks
 
     def _rule(self, name: str, method: str) -> Rule:
         policy = self._policy()

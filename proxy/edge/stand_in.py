@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from proxy.core.bucket import HOLDS, Grant, RateLimit
+from proxy.core.limit import OnStoreFailure
 from proxy.core.limits import Take
-from proxy.core.policy import OnStoreFailure
 from proxy.edge.bucket_store import MemoryStore
 
 DENIED_FOR: Final = 1.0

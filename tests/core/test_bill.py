@@ -4,10 +4,10 @@ import pytest
 
 from proxy.core.bill import Bill
 from proxy.core.bucket import MICROSECONDS, RateLimit
+from proxy.core.limit import Cost, CostOf, Limit, Per
 from proxy.core.limits import Take, quotas_of
 from proxy.core.message import Whole
 from proxy.core.owner import Asking
-from proxy.core.policy import Cost, CostOf, Limit, Per
 
 HUNDRED = RateLimit.of(100, 60 * MICROSECONDS)
 BODY = Cost(of=CostOf.BODY, unit=10)
@@ -45,12 +45,12 @@ def test_the_answer_says_what_it_cost(
 ) -> None:
     """What was taken beforehand is part of it; too much is given back."""
     bill = Bill(takes(costing(ANSWER)), Whole(b""))
-    assert bill.settlements() == []
+    assert bill.settlements(200, sent=True) == []
     bill.headers = [(b"date", b"Date", b"now")]
     if answer is not None:
         bill.headers.append((b"x-tokens", b"X-Tokens", answer))
 
-    assert [take.cost for take in bill.settlements()] == expected
+    assert [take.cost for take in bill.settlements(200, sent=True)] == expected
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_a_body_costs_what_came(
     """Where its length was not told beforehand."""
     bill = Bill(takes(costing(BODY), length=length), Whole(body))
 
-    assert [take.cost for take in bill.settlements()] == expected
+    assert [take.cost for take in bill.settlements(200, sent=True)] == expected
 
 
 def test_holds_are_let_go() -> None:
@@ -77,7 +77,7 @@ def test_holds_are_let_go() -> None:
     uploads = Limit(id="up", per=Per.SUBJECT, rates={None: RateLimit.holds(3)})
     plain = costing(Cost())
 
-    [let_go] = Bill(takes(plain, uploads), Whole(b"")).settlements()
+    [let_go] = Bill(takes(plain, uploads), Whole(b"")).settlements(200, sent=True)
 
     assert (let_go.id, let_go.cost, let_go.hold) == ("up", -1, "id-1")
 
@@ -87,4 +87,4 @@ def test_a_limit_in_shadow_mode_is_billed_too() -> None:
     bill = Bill(takes(costing(ANSWER, shadow=True)), Whole(b""))
     bill.headers = [(b"x-tokens", b"X-Tokens", b"20")]
 
-    assert [take.cost for take in bill.settlements()] == [15]
+    assert [take.cost for take in bill.settlements(200, sent=True)] == [15]

@@ -5,8 +5,8 @@ import pytest
 from proxy.core.bucket import MICROSECONDS, RateLimit
 from proxy.core.costs import cost_of, number_of, tokens_of
 from proxy.core.errors import Refused
+from proxy.core.limit import Cost, CostOf
 from proxy.core.owner import Asking
-from proxy.core.policy import Cost, CostOf
 from proxy.core.reasons import Reason
 
 TEN = RateLimit.of(10, 60 * MICROSECONDS)

@@ -7,8 +7,8 @@ import pytest
 from proxy.core import denials as module
 from proxy.core.bucket import Grant
 from proxy.core.denials import Denials
+from proxy.core.limit import Cost, CostOf
 from proxy.core.limits import Take, takes_for
-from proxy.core.policy import Cost, CostOf
 from tests.limit_builders import API, AUTH
 
 REFUSED = Grant(False, 0, 12.0, 60.0)

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from proxy.core.policy import Per
+from proxy.core.limit import Per
 from proxy.core.workbench import diff_parts
 from proxy.core.workbench.comparison import compare
 from tests.core.differences import POLICY, SECRETS, differences, edited, policy_of

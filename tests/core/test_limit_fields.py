@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from proxy.core.bucket import Grant, RateLimit
 from proxy.core.counting import take
+from proxy.core.limit import Limit, Per
 from proxy.core.limit_fields import limit_fields, limit_lines, refusal_of, retry_after
 from proxy.core.limits import Take, takes_for
-from proxy.core.policy import Limit, Per
 from proxy.core.reasons import Reason
 from proxy.core.windows import DAY
 from tests.limit_builders import API, AUTH, BOTH, FIVE, HOUR, grants_after

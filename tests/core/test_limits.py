@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from proxy.core import limits as module
 from proxy.core.bucket import RateLimit
+from proxy.core.limit import Cost, CostOf, Limit, Part, Per
 from proxy.core.limits import Take, arguments_of, asks, quotas_of, takes_for
 from proxy.core.owner import Asking
-from proxy.core.policy import Cost, CostOf, Limit, Part, Per
 from proxy.core.windows import DAY
 from tests.limit_builders import API, AUTH, BOTH, FIVE, HOUR, HUNDRED
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.core.limit import Part, Per
 from proxy.core.owner import Asking, client_group, owner_of_parts, places_of
-from proxy.core.policy import Part, Per
 from proxy.core.routing import Pattern
 
 SECRET = b"a secret"

@@ -22,8 +22,9 @@ from proxy.core.backends import (
 )
 from proxy.core.bucket import RateLimit
 from proxy.core.errors import Finding, PolicyError, Refused
+from proxy.core.limit import OnStoreFailure, Per, Precision
 from proxy.core.listeners import DEFAULT_LISTENER, Address, Listener, ListenerTls
-from proxy.core.policy import OnStoreFailure, Per, Policy, Precision, Upgrade, View
+from proxy.core.policy import Policy, Upgrade, View
 from proxy.core.policy_parser import compile_policy, parse_policy
 from proxy.core.policy_rules import OWN_METRICS
 from proxy.core.reasons import Reason

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from proxy.core import listener_keys, policy_keys, policy_limit_keys
+from proxy.core import listener_keys, policy_keys, policy_limit_keys, policy_login_keys
 from proxy.core.errors import PolicyError
 from proxy.core.policy_parser import parse_policy
 from proxy.core.workbench import case_keys
@@ -220,7 +220,13 @@ def test_every_key_of_the_parser_is_described() -> None:
     """Editors explain each key in the words of the parser's own table."""
     known = {
         key.says
-        for module in (policy_keys, listener_keys, policy_limit_keys, case_keys)
+        for module in (
+            policy_keys,
+            listener_keys,
+            policy_limit_keys,
+            policy_login_keys,
+            case_keys,
+        )
         for table in vars(module).values()
         if isinstance(table, dict)
         for key in table.values()

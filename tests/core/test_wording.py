@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.core.bucket import RateLimit
-from proxy.core.policy import OnStoreFailure, Upgrade
+from proxy.core.limit import OnStoreFailure
+from proxy.core.policy import Upgrade
 from proxy.core.workbench.wording import (
     joined,
     methods_text,

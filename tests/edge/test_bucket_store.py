@@ -22,8 +22,8 @@ from proxy.core.bucket import (
     RateLimit,
     us_until_full,
 )
+from proxy.core.limit import Limit, Per
 from proxy.core.limits import Take, takes_for
-from proxy.core.policy import Limit, Per
 from proxy.edge.bucket_store import BucketStore, MemoryStore
 from proxy.edge.cluster_store import ClusterStore
 from proxy.edge.redis_store import RedisStore, SharedStore

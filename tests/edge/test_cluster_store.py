@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from redis.crc import key_slot
 
 from proxy.core.bucket import MICROSECONDS, RateLimit
+from proxy.core.limit import Limit, Per
 from proxy.core.limits import Take, takes_for
-from proxy.core.policy import Limit, Per
 from proxy.edge.cluster_map import SLOTS, ask_for_slots
 from proxy.edge.cluster_store import ClusterStore, slot_of
 from proxy.edge.redis_address import RedisAddress

@@ -228,5 +228,5 @@ async def test_what_a_limit_counts_by_can_be_said(store: MemoryStore) -> None:
         "client and header.x-key",
     ]
     assert [limit.remaining for limit in other.limits] == [2, 5]
-    with pytest.raises(KeyError, match="at a time"):
+    with pytest.raises(KeyError, match="rates and quotas"):
         limiter.lend(takes, 5, 60.0)

@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from proxy.core.bucket import HOLD_US, MAX_FAILURES, Grant, RateLimit
+from proxy.core.limit import Limit, Per
 from proxy.core.limits import Quota, Take
-from proxy.core.policy import Limit, Per
 from proxy.edge.bucket_store import BucketStore, MemoryStore
 from tests.edge.test_bucket_store import (
     MINUTE,

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from proxy.core.bucket import MICROSECONDS, Grant, RateLimit
+from proxy.core.limit import Limit, Per
 from proxy.core.limits import Take, takes_for
-from proxy.core.policy import Limit, Per
 from proxy.edge.redis_link import MAX_BATCH_KEYS
 from proxy.edge.redis_store import RedisStore, SharedStore
 from tests.redis_server import RedisServer, redis_server

@@ -3,8 +3,8 @@
 import pytest
 
 from proxy.core.bucket import MICROSECONDS, Grant, RateLimit
+from proxy.core.limit import Limit, OnStoreFailure, Per
 from proxy.core.limits import Take, takes_for
-from proxy.core.policy import Limit, OnStoreFailure, Per
 from proxy.edge.stand_in import StandIn
 
 TWO = RateLimit.of(2, 60 * MICROSECONDS)

@@ -80,6 +80,10 @@ _ADVICE = {
         "Wait as long as Retry-After says. `lumina-proxy limits` shows what is left; "
         "the rule's limits say how much there is."
     ),
+    Reason.LOGINS_DELAYED: (
+        "Wait as long as Retry-After says, then log in with the right password. "
+        "`lumina-proxy limits show` shows an account, `reset` gives it back."
+    ),
     Reason.BODY_TOO_LARGE: (
         "Send less at once, or raise the rule's max_body. What is protected has to be "
         "held whole, and is at most 1 MiB."

@@ -10,7 +10,8 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from proxy.core.authn import FAMILIES
 from proxy.core.backends import Verify
 from proxy.core.bucket import MICROSECONDS, RateLimit
-from proxy.core.policy import Limit, Policy, Rule
+from proxy.core.limit import Limit
+from proxy.core.policy import Policy, Rule
 from proxy.core.policy_lint import Draft
 from proxy.core.policy_parser import DEFAULT_DEPLOYMENT
 from proxy.core.workbench.lints import (

@@ -23,9 +23,10 @@ from proxy.core.errors import Refused
 from proxy.core.fields import Selection
 from proxy.core.guard import Asked
 from proxy.core.headers import RequestHeaders
+from proxy.core.limit import Limit
 from proxy.core.limits import Take, takes_for
 from proxy.core.parameters import Parameters
-from proxy.core.policy import Limit, Policy, Rule, View
+from proxy.core.policy import Policy, Rule, View
 from proxy.core.reasons import Reason
 from proxy.core.routing import Ambiguity, Pattern, Router
 from proxy.core.target import split_target

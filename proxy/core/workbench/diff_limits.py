@@ -4,7 +4,8 @@ import dataclasses
 from fractions import Fraction
 
 from proxy.core.bucket import RateLimit
-from proxy.core.policy import ANYONE, Limit, OnStoreFailure
+from proxy.core.limit import Limit, OnStoreFailure
+from proxy.core.policy import ANYONE
 from proxy.core.policy_limits import UNLIMITED
 from proxy.core.workbench.decision import Decision
 from proxy.core.workbench.diff_changes import Area, Changes, Direction

@@ -16,7 +16,7 @@ from proxy.core.policy_parser import NO_HEALTH
 from proxy.core.workbench.diff_changes import Area, Changes, Direction
 from proxy.core.workbench.diff_guards import compare_guards
 from proxy.core.workbench.diff_requests import Meeting
-from proxy.core.workbench.wording import joined
+from proxy.core.workbench.wording import joined, login_text
 
 _DECIDED = frozenset(
     {
@@ -24,7 +24,7 @@ _DECIDED = frozenset(
         *("protect_request", "protect_response", "tolerate", "max_body_bytes"),
         *("binds", "subjects", "vaulted"),  # compared with the field
         "upgrade",
-        *("guard", "shadow", "listener"),
+        *("guard", "shadow", "login", "listener"),
     }
 )
 """Of a rule: what is compared by what it decides, or by itself."""
@@ -158,6 +158,19 @@ def compare_rules(changes: Changes, meeting: Meeting) -> None:
 def _rest(old: Rule, new: Rule) -> Iterator[tuple[Direction, str]]:
     yield from _tolerance_and_size(old, new)
     yield from _upgrades(old, new)
+    yield from _logins(old, new)
+
+
+def _logins(old: Rule, new: Rule) -> Iterator[tuple[Direction, str]]:
+    was, now = old.login, new.login
+    if was == now:
+        return
+    if now is None and was is not None:
+        yield Direction.OPENS, f"failed log-ins are not counted: {login_text(was)}"
+    elif was is None and now is not None:
+        yield Direction.CLOSES, f"failed log-ins are counted: {login_text(now)}"
+    elif was is not None and now is not None:
+        yield Direction.CHANGES, f"{login_text(was)} -> {login_text(now)}"
 
 
 def _tolerance_and_size(old: Rule, new: Rule) -> Iterator[tuple[Direction, str]]:

@@ -14,6 +14,7 @@ from proxy.core.workbench.wording import (
     allow_text,
     joined,
     limit_text,
+    login_text,
     match_text,
     rate_text,
 )
@@ -140,7 +141,10 @@ def _limits(decision: Decision) -> Iterator[str]:
         yield f"{take.id}: {limit_text(take.quota.limit, take.limit)}"
     for limit in decision.unlimited:
         yield f"{limit.id}: {rate_text(None)}"
-    if not decision.takes and not decision.unlimited:
+    login = decision.rule.login if decision.rule else None
+    if login is not None:
+        yield login_text(login)
+    elif not decision.takes and not decision.unlimited:
         yield "none"
 
 

@@ -59,6 +59,7 @@ from proxy.core.responses import SameSite
 from proxy.core.workbench.network_schema import backend, listener
 from proxy.core.workbench.schema_limits import A_SIZE as _SIZE
 from proxy.core.workbench.schema_limits import limit_schema
+from proxy.core.workbench.schema_logins import login_schema
 from proxy.core.workbench.shapes import DURATION as _DURATION
 from proxy.core.workbench.shapes import POSITIVE as _POSITIVE
 from proxy.core.workbench.shapes import VARIABLE as _VARIABLE
@@ -203,6 +204,7 @@ def _rule() -> Schema:
             "listener": NAME_WORD,
             "backend": NAME_WORD,
             "limits": _list({"anyOf": [NAME_WORD, {"$ref": "#/$defs/limit"}]}),
+            "login": NAME_WORD,
             "protect": _protect(),
             "count": _word(COUNTER),
             "tolerate": _set(_words(kinds)),
@@ -289,6 +291,7 @@ def policy_schema() -> Schema:
         "roles": _set({"anyOf": [ROLE_WORD, _heir()]}),
         "addresses": _table(NAME_WORD, _ADDRESSES),
         "limits": _table(NAME_WORD, {"$ref": "#/$defs/limit"}),
+        "logins": _table(NAME_WORD, login_schema()),
         "limit_headers": _words(LIMIT_HEADERS),
         "fields": _table(NAME_WORD, _field()),
         "views": _table(_word(ROLE), view),

@@ -2,7 +2,8 @@
 
 import re
 
-from proxy.core.policy import ANYONE, OnStoreFailure, Precision
+from proxy.core.limit import OnStoreFailure, Precision
+from proxy.core.policy import ANYONE
 from proxy.core.policy_guards import MODES
 from proxy.core.policy_limit_keys import COST, LIMIT
 from proxy.core.policy_limits import (

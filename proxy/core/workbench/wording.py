@@ -6,16 +6,8 @@ For people who compare what they read here with their YAML. Nothing here decides
 from collections.abc import Iterable
 
 from proxy.core.bucket import HOLDS, MICROSECONDS, WINDOW, RateLimit
-from proxy.core.policy import (
-    ANYONE,
-    Cost,
-    CostOf,
-    Limit,
-    OnStoreFailure,
-    Precision,
-    Rule,
-    Upgrade,
-)
+from proxy.core.limit import Cost, CostOf, Limit, Login, OnStoreFailure, Precision
+from proxy.core.policy import ANYONE, Rule, Upgrade
 from proxy.core.policy_limits import UNLIMITED
 from proxy.core.policy_rules import METHODS
 from proxy.core.windows import WINDOWS
@@ -90,6 +82,25 @@ def cost_text(cost: Cost) -> str:
     if cost.of is CostOf.RESPONSE_HEADER:
         return f", as many tokens as the answer's {cost.name} says, {cost.most} at most"
     return "" if cost.tokens == 1 else f", {cost.tokens} tokens each"
+
+
+def login_text(login: Login) -> str:
+    """Return how failed log-ins are counted.
+
+    Example:
+        ``people: failed log-ins wait, per account 1m to 1h after 10, per client …``.
+    """
+    each = {
+        "account": login.per_account,
+        "client": login.per_client,
+        "known client": login.per_known,
+    }
+    waits = [
+        f"per {name} {_duration(rate.wait_us)} to {_duration(rate.most_us)} after "
+        f"{rate.count}"
+        for name, rate in each.items()
+    ]
+    return f"{login.id}: failed log-ins wait, {', '.join(waits)}"
 
 
 def store_text(on_failure: OnStoreFailure, *, leased: bool) -> str:
