@@ -9,6 +9,8 @@ import os
 import re
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 import urllib.parse
@@ -17,6 +19,8 @@ from pathlib import Path
 
 import jwt
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from jwt.algorithms import ECAlgorithm
 
 from proxy.app import App
 from proxy.core.authn import Authenticator
@@ -58,7 +62,17 @@ issuers:
   people:
     {issuer: people, audience: lms, algorithms: [HS256], roles: $.role,
      keys: [{kid: "1", secret: "${JWT_SECRET}"}]}
+  far:
+    issuer: far
+    audience: lms
+    algorithms: [ES256]
+    jwks: "${JWKS_URL:-https://far.example/jwks}"
+    roles: $.role
 roles: [student, teacher]
+logins:
+  people:
+    account: {json: $.name}
+    per_account: {free: 1, wait: 1m, most: 1h, forget: 24h}
 limits:
   few: {rate: 1/hour, per: client}
   bug: {rate: 1/hour, per: client}
@@ -100,6 +114,17 @@ rules:
     backend: lms
     audit: noted
     responses: {cors: {origins: ["https://lms.example"]}}
+  - id: door
+    match: POST /door
+    allow: anyone
+    backend: lms
+    login: people
+    protect: {request: {$.name: user.name, $.note: note.text}}
+  - id: strong
+    match: GET /strong
+    allow: [teacher]
+    backend: lms
+    require: {acr: gold}
   - {id: own, match: "GET /own/{id}", allow: [teacher], backend: lms, owner: id}
   - {id: scoped, match: GET /scoped, allow: [teacher], backend: lms, scopes: [all]}
   - {id: level, match: GET /level, allow: [teacher], backend: lms, when: claims.n > 1}
@@ -206,6 +231,12 @@ def a_keystore(folder: Path) -> dict[str, str]:
     return environment
 
 
+def a_public_key() -> dict[str, object]:
+    """Return the key of an issuer that will be asked for another one."""
+    key = ec.generate_private_key(ec.SECP256R1()).public_key()
+    return {**ECAlgorithm.to_jwk(key, as_dict=True), "kid": "old", "alg": "ES256"}
+
+
 def lose_the_keys(canaries: Canaries) -> None:
     """Take the keystore away until nothing is encrypted any more."""
     environment = canaries.environment
@@ -227,6 +258,7 @@ def canaries(tmp_path: Path) -> Iterator[Canaries]:
     with redis_server(tmp_path, *options, password=REDIS_PASSWORD) as redis:
         environment = {
             "BACKEND_URL": f"http://127.0.0.1:{wiretap.port}",
+            "JWKS_URL": f"http://127.0.0.1:{wiretap.port}/jwks",
             "GONE_URL": f"http://127.0.0.1:{free_port()}",
             "UNTRUSTED_URL": f"https://127.0.0.1:{untrusted.port}",
             "METRICS_TOKEN": METRICS_TOKEN,
@@ -235,6 +267,7 @@ def canaries(tmp_path: Path) -> Iterator[Canaries]:
             "ACCESS_LOG": str(tmp_path / "access.jsonl"),
             **a_keystore(tmp_path),
         }
+        wiretap.answers["/jwks"] = saying(json_answer({"keys": [a_public_key()]}))
         sidecar = Sidecar(tmp_path, POLICY, environment, ("-m", "tests.e2e.impatient"))
         try:
             sidecar.wait()
@@ -280,6 +313,26 @@ def provoke_refusals_of_tokens(canaries: Canaries) -> None:
     for guarded in ("/office", "/own/bob", "/scoped", "/level"):
         ask("GET", guarded)
     ask("GET", "/level", token=token(n=1))
+    ask("GET", "/strong")
+    revoke(canaries, "--issuer", "people", "--jti", NOTE)
+    ask("GET", "/teachers", token=token(jti=NOTE))
+    canaries.wiretap.answers["/jwks"] = saying(answer(NAME.encode(), *CONTENT_TYPE))
+    key = ec.generate_private_key(ec.SECP256R1())
+    claims = {"iss": "far", "aud": "lms", "sub": "ada", "exp": FAR, "role": "teacher"}
+    ask("GET", "/teachers", token=jwt.encode(claims, key, "ES256", {"kid": "new"}))
+
+
+def revoke(canaries: Canaries, *which: str) -> None:
+    """Revoke a token as an operator does."""
+    told = {
+        "METRICS_URL": f"http://127.0.0.1:{canaries.sidecar.metrics}",
+        "METRICS_TOKEN": METRICS_TOKEN,
+    }
+    command = [sys.executable, "-m", "proxy", "token", "revoke", *which]
+    done = subprocess.run(
+        command, env={**os.environ, **told}, capture_output=True, text=True, check=True
+    )
+    canaries.keep("token revoke", done.stderr)
 
 
 def provoke_refusals_of_bodies(canaries: Canaries) -> None:
@@ -329,6 +382,9 @@ def provoke_refusals_of_answers(canaries: Canaries) -> None:
     released.set()
     for one in both:
         one.join()
+    answers["/door"] = saying(answer(NOTE.encode(), *CONTENT_TYPE, status="401 No"))
+    for _ in range(3):
+        ask("POST", "/door", PERSON, JSON, token="")
     ask("GET", "/gone")
     ask("GET", "/untrusted")
     ask("POST", "/bug", b"")
