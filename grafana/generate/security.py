@@ -126,7 +126,7 @@ REFUSALS = [
         "not. Request: matches no rule, or can be read in two ways. Body: too large, "
         "or not what a protected rule accepts.",
         _share("served", "served"),
-        _share("rate-limited", "over a limit"),
+        _share("rate-limited|logins-delayed", "over a limit"),
         _share(IDENTITY, "token"),
         _share(RIGHTS, "rights"),
         _share(MESSAGE, "request"),
