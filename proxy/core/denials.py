@@ -9,13 +9,12 @@ Only of buckets and windows that nothing is given back to by requests.
 """
 
 from collections.abc import Sequence
-from typing import Final
 
 from proxy.core.bucket import BUCKET, WINDOW, Grant
 from proxy.core.limit import CostOf
 from proxy.core.limits import Take
 
-MAX_DENIED: Final = 65_536
+MAX_DENIED = 65_536
 """Buckets that are remembered, at a hundred bytes each."""
 
 

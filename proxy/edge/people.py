@@ -1,7 +1,7 @@
 """Who was there in the last minutes: subjects, each counted once, soon forgotten."""
 
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 
 ACTIVE_MINUTES: Final = 5
 MAX_ACTIVE: Final = 1_000_000
@@ -70,8 +70,11 @@ class People:
         fresh, self._fresh = self._fresh or [], []
         return fresh
 
-    def take_over(self, seen: list[Seen]) -> None:
-        """Note those whom another process saw."""
+    def take_over(self, seen: Sequence[Any]) -> None:
+        """Note those whom another process saw: pairs as of ``hand_over``.
+
+        From JSON they come as lists, which the compiled proxy would not take for Seen.
+        """
         now = int(self._now() // 60)
         if now != self._minute:
             self._turn(now)
