@@ -39,6 +39,8 @@ async def test_rollback_takes_force_and_stays(tmp_path: Path) -> None:
         proxy.policy.write_text(OTHER)
         await eventually(lambda: digest(proxy) != good)
         other = digest(proxy)
+        # It is kept just after it came into force.
+        await eventually(lambda: other in run("history", state=state).output)
         url = f"http://127.0.0.1:{proxy.metrics}"
         result = run("rollback", "--url", url, state=state)
 
